@@ -1,0 +1,1 @@
+"""Experiments: definitions, assignment, analysis, decision. A library: no wire, no processes."""

@@ -1,0 +1,1 @@
+"""The server: data-plane workers, control plane, journal."""

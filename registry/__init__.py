@@ -1,0 +1,1 @@
+"""Models, immutable versions, aliases and artifacts. A library: no wire, no processes."""

@@ -1,0 +1,1 @@
+"""Training: a client of the contract that makes, proves and publishes versions."""
