@@ -9,10 +9,12 @@ import mmap
 import os
 import struct
 import time
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from storage.errors import InvalidError, PreconditionError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _CELL = struct.Struct("<q")
 
@@ -76,6 +78,8 @@ class ReplayClock:
         present = self.now_us()
         if now_us < present:
             raise ClockBackwardsError(
-                f"the replay clock stands at {present} and cannot go back to {now_us}", present_us=present, asked_us=now_us
+                f"the replay clock stands at {present} and cannot go back to {now_us}",
+                present_us=present,
+                asked_us=now_us,
             )
         self._map[:8] = _CELL.pack(now_us)

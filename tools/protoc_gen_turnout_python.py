@@ -1,4 +1,4 @@
-"""A buf plug-in that writes Python messages, type stubs and gRPC stubs with the compiler inside grpc_tools.
+"""A buf plug-in that writes Python messages and gRPC stubs with the compiler inside grpc_tools.
 
 buf speaks to plug-ins by a CodeGeneratorRequest on standard input; the compiler inside grpc_tools is a function that
 takes command-line arguments. This bridges the two, so that no protoc binary is needed.
@@ -27,7 +27,7 @@ def generate(request: plugin_pb2.CodeGeneratorRequest) -> plugin_pb2.CodeGenerat
         out = folder / "out"
         out.mkdir()
         arguments = ["protoc", f"--descriptor_set_in={descriptors}"]
-        arguments += [f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python")]
+        arguments += [f"--{kind}_out={out}" for kind in ("python", "grpc_python")]
         if protoc.main([*arguments, *request.file_to_generate]) != 0:
             response.error = "the compiler inside grpc_tools refused the files"
             return response

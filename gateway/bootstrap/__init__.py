@@ -1,0 +1,1 @@
+"""The composition root: processes and what they are made of."""

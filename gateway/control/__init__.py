@@ -1,0 +1,1 @@
+"""The control plane: what changes and what is computed away from predictions."""

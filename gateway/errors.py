@@ -1,0 +1,53 @@
+"""What can go wrong in the gateway itself."""
+
+from __future__ import annotations
+
+from storage.errors import ExhaustedError, ExpiredError, InvalidError, MissingError, UnavailableError
+
+
+class InputMismatchError(InvalidError):
+    """An input is not what the version's signature says."""
+
+    reason = "INPUT_MISMATCH"
+
+
+class RequestMalformedError(InvalidError):
+    """The request's bytes or fields are not what the contract says."""
+
+    reason = "REQUEST_MALFORMED"
+
+
+class ModelNotServedError(MissingError):
+    """The model has no version that could answer."""
+
+    reason = "MODEL_NOT_SERVED"
+
+
+class VersionNotServedError(MissingError):
+    """The pinned version is not loaded here."""
+
+    reason = "VERSION_NOT_SERVED"
+
+
+class OverloadedError(ExhaustedError):
+    """More calls than the bound are in flight."""
+
+    reason = "OVERLOADED"
+
+
+class DeadlineSpentError(ExpiredError):
+    """The call's deadline passed before it was answered."""
+
+    reason = "DEADLINE_SPENT"
+
+
+class JournalUnavailableError(UnavailableError):
+    """The journal cannot be written."""
+
+    reason = "JOURNAL_UNAVAILABLE"
+
+
+class StillLoadingError(UnavailableError):
+    """No serving table was applied yet."""
+
+    reason = "STILL_LOADING"

@@ -1,0 +1,1 @@
+"""The journal: what was predicted and what happened, never lost."""

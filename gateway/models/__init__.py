@@ -1,0 +1,1 @@
+"""Loaded versions: sessions, leases, loading."""

@@ -1,0 +1,1 @@
+"""The edge: the contract's bytes and statuses."""

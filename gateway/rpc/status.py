@@ -1,0 +1,94 @@
+"""The one table from domain errors to gRPC statuses.
+
+Every error that leaves the gateway carries google.rpc.ErrorInfo: the reason, the domain ``turnout``, and the facts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, NoReturn
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from storage.errors import (
+    ConflictError,
+    DomainError,
+    ExhaustedError,
+    ExistsError,
+    ExpiredError,
+    InvalidError,
+    MissingError,
+    PreconditionError,
+    UnavailableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DOMAIN = "turnout"
+DETAILS_KEY = "grpc-status-details-bin"
+
+_log = logging.getLogger(__name__)
+
+_CODES: tuple[tuple[type[DomainError], grpc.StatusCode], ...] = (
+    (InvalidError, grpc.StatusCode.INVALID_ARGUMENT),
+    (MissingError, grpc.StatusCode.NOT_FOUND),
+    (ExistsError, grpc.StatusCode.ALREADY_EXISTS),
+    (ConflictError, grpc.StatusCode.ABORTED),
+    (PreconditionError, grpc.StatusCode.FAILED_PRECONDITION),
+    (UnavailableError, grpc.StatusCode.UNAVAILABLE),
+    (ExhaustedError, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (ExpiredError, grpc.StatusCode.DEADLINE_EXCEEDED),
+)
+
+
+def code_of(error: DomainError) -> grpc.StatusCode:
+    """Return the status code of an error's kind; INTERNAL for one of no kind."""
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return code
+    return grpc.StatusCode.INTERNAL
+
+
+def details_of(error: DomainError) -> bytes:
+    """Return the serialized google.rpc.Status that travels in the trailing metadata."""
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.facts)
+    detail = any_pb2.Any()
+    detail.Pack(info)
+    number: int = code_of(error).value[0]
+    status = status_pb2.Status(code=number, message=error.message, details=[detail])
+    return bytes(status.SerializeToString())
+
+
+def abort(context: grpc.ServicerContext, error: DomainError) -> NoReturn:
+    """End the call with the error's status."""
+    context.set_trailing_metadata(((DETAILS_KEY, details_of(error)),))
+    context.abort(code_of(error), error.message)
+    raise AssertionError("abort does not return")  # pragma: no cover  (grpcio types it as returning)
+
+
+@contextlib.contextmanager
+def mapped(context: grpc.ServicerContext) -> Iterator[None]:
+    """End the call with the right status when the body raises: a domain error's, or a bare INTERNAL."""
+    try:
+        yield
+    except DomainError as error:
+        abort(context, error)
+    except grpc.RpcError:
+        raise
+    except Exception as error:
+        if type(error) is Exception:  # what grpcio's abort raises to leave the handler
+            raise
+        _log.exception("a call failed")
+        abort(context, DomainError("internal error; the gateway's log has the particulars"))
+
+
+def actor(context: grpc.ServicerContext) -> str:
+    """Return who is calling: what the client says in `turnout-actor`, else its address."""
+    for key, value in context.invocation_metadata() or ():
+        if key == "turnout-actor" and isinstance(value, str):
+            return value[:128]
+    return str(context.peer())

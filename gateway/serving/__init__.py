@@ -1,0 +1,1 @@
+"""The data plane: the serving table and the pipeline over waves."""

@@ -1,0 +1,1 @@
+"""What takes calls off the network and puts answers on it."""

@@ -1,0 +1,119 @@
+"""The transport port: calls come in waves, answers go out one by one.
+
+A transport hands each wave, the calls that wait right now, to one function and expects that function to answer every
+call of it exactly once. A wave is never empty and never waited for. The function may be called from several threads;
+it takes its own lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import grpc
+
+Metadata = Sequence[tuple[str, str | bytes]]
+
+
+class Call:
+    """One request on its way through the gateway, and the handle to answer it.
+
+    Attributes
+    ----------
+    method
+        The place of the method in the sequence that the transport was opened with.
+    payload
+        The request's bytes.
+    metadata
+        The call's metadata, keys in lower case.
+    deadline
+        When the client stops waiting, on the monotonic clock, in seconds; None when it set no deadline.
+    peer
+        Where the call comes from.
+    """
+
+    __slots__ = ("deadline", "metadata", "method", "payload", "peer")
+
+    def __init__(
+        self, method: int, payload: bytes, *, metadata: Metadata = (), deadline: float | None = None, peer: str = ""
+    ) -> None:
+        self.method = method
+        self.payload = payload
+        self.metadata = metadata
+        self.deadline = deadline
+        self.peer = peer
+
+    def reply(self, payload: bytes) -> None:
+        """Answer with a message."""
+        raise NotImplementedError
+
+    def fail(self, code: int, message: str, trailing: Metadata = ()) -> None:
+        """Answer with a status: its gRPC code, a sentence, and trailing metadata."""
+        raise NotImplementedError
+
+
+Answer = Callable[[list[Call]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a transport bounds.
+
+    Attributes
+    ----------
+    request_bytes_max
+        The largest request; a larger one gets RESOURCE_EXHAUSTED.
+    response_bytes_max
+        The largest response.
+    calls_max
+        How many calls may be in flight; one more gets RESOURCE_EXHAUSTED at once.
+    wave_calls_max
+        How many calls make a wave at the most.
+    """
+
+    request_bytes_max: int = 16 * 1024 * 1024
+    response_bytes_max: int = 16 * 1024 * 1024
+    calls_max: int = 256
+    wave_calls_max: int = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """What a transport is opened with.
+
+    Attributes
+    ----------
+    address
+        Host and port, for example ``127.0.0.1:8001``; port 0 picks a free one. Several processes may share a port.
+    methods
+        Full method paths that are answered in waves, for example ``/turnout.serving.v1.PredictionService/Predict``.
+    answer
+        Gets every wave.
+    add_services
+        Adds what is not answered in waves (health, reflection, streams) to a grpcio server.
+    limits
+        What is bounded.
+    """
+
+    address: str
+    methods: Sequence[str]
+    answer: Answer
+    add_services: Callable[[grpc.Server], None]
+    limits: Limits
+
+
+class Transport(Protocol):
+    """Takes calls off the network and puts answers on it."""
+
+    name: str
+    """`native` or `grpcio`."""
+
+    def start(self) -> int:
+        """Begin to take calls and return the bound port."""
+        ...
+
+    def drain(self, grace_s: float) -> bool:
+        """Refuse new calls with UNAVAILABLE, wait for the ones in flight, close; return whether all were finished."""
+        ...
