@@ -1,0 +1,72 @@
+"""Leases: one holder at a time, for a time, with a token that only grows.
+
+A holder that was thought dead may wake up after its lease went to another. So whatever is done under a lease is done
+in a transaction that first calls `renew` with the holder's token: an older token is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, select, update
+
+from storage.errors import ConflictError
+from storage.schema import leases
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+class LeaseLostError(ConflictError):
+    """The lease expired or went to another holder."""
+
+    reason = "LEASE_LOST"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to be the only one, until `expires_us`."""
+
+    name: str
+    holder: str
+    token: int
+    expires_us: int
+
+
+def acquire(tx: Connection, *, name: str, holder: str, duration_us: int, now_us: int) -> Lease | None:
+    """Return the lease with a new token, or None while another one's has not expired.
+
+    The same holder gets it anew at any time: a process that restarted under its old name need not wait.
+    """
+    present = tx.execute(select(leases).where(leases.c.name == name)).one_or_none()
+    lease = Lease(name, holder, token=1 if present is None else present.token + 1, expires_us=now_us + duration_us)
+    if present is None:
+        tx.execute(insert(leases).values(name=name, holder=holder, token=1, expires_us=lease.expires_us))
+        return lease
+    if present.holder != holder and present.expires_us > now_us:
+        return None
+    tx.execute(
+        update(leases)
+        .where(leases.c.name == name)
+        .values(holder=holder, token=lease.token, expires_us=lease.expires_us)
+    )
+    return lease
+
+
+def renew(tx: Connection, lease: Lease, *, duration_us: int, now_us: int) -> Lease:
+    """Return the lease with a later end, or raise LeaseLostError when it expired or another one has it."""
+    renewed = Lease(lease.name, lease.holder, lease.token, now_us + duration_us)
+    done = tx.execute(
+        update(leases)
+        .where(leases.c.name == lease.name, leases.c.token == lease.token, leases.c.expires_us > now_us)
+        .values(expires_us=renewed.expires_us)
+    )
+    if done.rowcount == 0:
+        raise LeaseLostError(f"the lease {lease.name!r} is no longer {lease.holder!r}'s", lease=lease.name)
+    return renewed
+
+
+def release(tx: Connection, lease: Lease) -> None:
+    """Let others have the lease at once; nothing happens when it is no longer this holder's."""
+    tx.execute(update(leases).where(leases.c.name == lease.name, leases.c.token == lease.token).values(expires_us=0))

@@ -1,0 +1,1 @@
+"""The chain of migrations and the environment that alembic runs it in."""
