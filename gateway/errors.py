@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage.errors import ExhaustedError, ExpiredError, InvalidError, MissingError, UnavailableError
+from storage.errors import DomainError, ExhaustedError, ExpiredError, InvalidError, MissingError, UnavailableError
 
 
 class InputMismatchError(InvalidError):
@@ -51,3 +51,15 @@ class StillLoadingError(UnavailableError):
     """No serving table was applied yet."""
 
     reason = "STILL_LOADING"
+
+
+class VersionUnloadableError(InvalidError):
+    """The version's file cannot be made into a session, or does not do what it promised."""
+
+    reason = "VERSION_UNLOADABLE"
+
+
+class ModelRunError(DomainError):
+    """The model failed on this input."""
+
+    reason = "MODEL_RUN_FAILED"

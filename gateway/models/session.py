@@ -1,0 +1,117 @@
+"""The one place that speaks to ONNX Runtime."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime's Linux wheels send telemetry unless this stands before the import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime as ort
+
+from gateway.errors import VersionUnloadableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+
+RUNTIME_VERSION: str = ort.__version__
+
+_DTYPES = {
+    "tensor(bool)": "bool",
+    "tensor(int8)": "int8",
+    "tensor(int16)": "int16",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(uint8)": "uint8",
+    "tensor(uint16)": "uint16",
+    "tensor(uint32)": "uint32",
+    "tensor(uint64)": "uint64",
+    "tensor(float16)": "float16",
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(string)": "string",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One input or output of a session.
+
+    Attributes
+    ----------
+    name
+        The name in the graph.
+    dtype
+        The numpy name of the element type; ``string`` for text.
+    shape
+        The declared extents; -1 where any extent is taken.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Session:
+    """A graph that is ready to run, on one thread and without spinning.
+
+    Parameters
+    ----------
+    path
+        The ONNX file. Loading from a path keeps the interpreter free; loading from bytes does not.
+
+    Raises
+    ------
+    VersionUnloadableError
+        When ONNX Runtime does not take the file.
+    """
+
+    __slots__ = ("_inner", "_output_names", "_run", "inputs", "outputs")
+
+    def __init__(self, path: Path) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        # Without the arena a session's memory goes back when it is freed; small models do not miss it.
+        options.enable_cpu_mem_arena = False
+        options.log_severity_level = 4
+        try:
+            self._inner = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exceptions share no base but this one
+            raise VersionUnloadableError(f"ONNX Runtime refuses the file: {_first_line(error)}") from error
+        self.inputs = tuple(_port(node) for node in self._inner.get_inputs())
+        self.outputs = tuple(_port(node) for node in self._inner.get_outputs())
+        self._output_names = [spec.name for spec in self.outputs]
+        # The public run() checks names and copies lists first, which costs as much as a small model. Feeds are made
+        # from the signature here, so the check is not needed.
+        self._run: Any = getattr(self._inner, "_sess").run  # noqa: B009  (a private name, asked for on purpose)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Return the outputs in the order of the graph.
+
+        Raises whatever ONNX Runtime raises when the graph fails on these inputs.
+        """
+        outputs: list[np.ndarray] = self._run(self._output_names, feeds, None)
+        return outputs
+
+
+def _port(node: Any) -> Port:
+    dtype = _DTYPES.get(node.type)
+    if dtype is None:
+        raise VersionUnloadableError(
+            f"`{node.name}` is {node.type}; only dense tensors are served (export classifiers with zipmap off)"
+        )
+    return Port(node.name, dtype, tuple(extent if isinstance(extent, int) else -1 for extent in node.shape))
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:300] if text else type(error).__name__
