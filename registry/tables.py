@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -77,6 +78,8 @@ alias_moves = Table(
     Column("actor", String(128), nullable=False),
     Column("reason", Text, nullable=False),
     Column("evidence", JSON, nullable=False),
+    # Whether it was a rollback: those take a champion off the line of champions, all other moves add one.
+    Column("rollback", Boolean, nullable=False),
     ForeignKeyConstraint(["model", "to_version"], ["versions.model", "versions.number"]),
     Index(None, "model", "revision"),
 )

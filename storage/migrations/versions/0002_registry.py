@@ -73,6 +73,7 @@ def _create_aliases() -> None:
         sa.Column("actor", sa.String(128), nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("evidence", sa.JSON, nullable=False),
+        sa.Column("rollback", sa.Boolean, nullable=False),
         sa.ForeignKeyConstraint(["model", "to_version"], ["versions.model", "versions.number"]),
         sa.Index("ix_alias_moves_model_revision", "model", "revision"),
     )

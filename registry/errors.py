@@ -1,0 +1,126 @@
+"""What can go wrong in the registry."""
+
+from __future__ import annotations
+
+from storage.errors import (
+    ConflictError,
+    ExhaustedError,
+    ExistsError,
+    InvalidError,
+    MissingError,
+    PreconditionError,
+)
+
+
+class NameInvalidError(InvalidError):
+    """An id or an alias is not 1 to 63 of a-z, 0-9, `-` and `_`, beginning with a letter."""
+
+    reason = "NAME_INVALID"
+
+
+class ModelMissingError(MissingError):
+    """There is no model of that name."""
+
+    reason = "MODEL_NOT_FOUND"
+
+
+class ModelExistsError(ExistsError):
+    """There is a model of that name."""
+
+    reason = "MODEL_EXISTS"
+
+
+class VersionMissingError(MissingError):
+    """The model has no version of that number."""
+
+    reason = "VERSION_NOT_FOUND"
+
+
+class AliasMovedError(ConflictError):
+    """The alias has moved since the caller looked: its generation is another."""
+
+    reason = "ALIAS_MOVED"
+
+
+class NoEarlierChampionError(PreconditionError):
+    """There is no earlier champion to go back to."""
+
+    reason = "NO_EARLIER_CHAMPION"
+
+
+class ArtifactDigestError(InvalidError):
+    """The bytes that arrived do not have the digest that was announced."""
+
+    reason = "ARTIFACT_DIGEST_MISMATCH"
+
+
+class ArtifactTooLargeError(InvalidError):
+    """The artifact is longer than the limit."""
+
+    reason = "ARTIFACT_TOO_LARGE"
+
+
+class ArtifactMissingError(MissingError):
+    """The store holds no artifact of that digest."""
+
+    reason = "ARTIFACT_NOT_FOUND"
+
+
+class ArtifactCorruptError(PreconditionError):
+    """The bytes in the store no longer have their digest."""
+
+    reason = "ARTIFACT_CORRUPT"
+
+
+class StoreFullError(ExhaustedError):
+    """The disk has no room for the artifact."""
+
+    reason = "ARTIFACT_STORE_FULL"
+
+
+class GraphUnreadableError(InvalidError):
+    """The file is not a whole ONNX model: truncated, empty, or something else."""
+
+    reason = "GRAPH_UNREADABLE"
+
+
+class GraphInvalidError(InvalidError):
+    """The ONNX model breaks the rules of ONNX."""
+
+    reason = "GRAPH_INVALID"
+
+
+class OpsetUnknownError(InvalidError):
+    """The graph needs a newer set of operators, or a newer format, than this server runs."""
+
+    reason = "OPSET_UNKNOWN"
+
+
+class ExternalDataError(InvalidError):
+    """The graph keeps tensors in files beside it, which are not published with it."""
+
+    reason = "EXTERNAL_DATA"
+
+
+class OutputNotTensorError(InvalidError):
+    """An output is a sequence or a map."""
+
+    reason = "OUTPUT_NOT_TENSOR"
+
+
+class TensorTypeError(InvalidError):
+    """An input or output has an element type, or no shape, that cannot be served."""
+
+    reason = "TENSOR_TYPE_UNSUPPORTED"
+
+
+class ProbeInvalidError(InvalidError):
+    """The probe rows do not fit the graph."""
+
+    reason = "PROBE_INVALID"
+
+
+class ProbeDisagreesError(InvalidError):
+    """The graph does not give what the probe rows say."""
+
+    reason = "PROBE_DISAGREES"
