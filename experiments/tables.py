@@ -1,0 +1,89 @@
+"""The tables of experiments."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+from storage.schema import metadata
+
+_RUNNING = text("state = 'running'")
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    # The model's id. No foreign key: the library of models is another one, and the caller's transaction spans both.
+    Column("model", String(63), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("coverage", Double, nullable=False),
+    Column("seed", Text, nullable=False),
+    Column("alpha", Double, nullable=False),
+    Column("minimum_units", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    # The revision of the experiment's last change.
+    Column("etag", String(32), nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("created_by", String(128), nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("concluded_us", BigInteger, nullable=False),
+    Column("winner", String(63), nullable=False),
+    CheckConstraint("state IN ('draft', 'running', 'concluded')", name="state"),
+    Index("ix_experiments_model_running", "model", unique=True, sqlite_where=_RUNNING, postgresql_where=_RUNNING),
+)
+
+experiment_variants = Table(
+    "experiment_variants",
+    metadata,
+    Column("experiment", ForeignKey("experiments.id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("variant", String(63), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    # The alias that the version was resolved from at creation; empty when the number was given.
+    Column("alias", String(63), nullable=False),
+    Column("share", Double, nullable=False),
+    Column("control", Boolean, nullable=False),
+)
+
+experiment_metrics = Table(
+    "experiment_metrics",
+    metadata,
+    Column("experiment", ForeignKey("experiments.id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("metric", String(63), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("output", Text, nullable=False),
+    Column("output_index", Integer, nullable=False),
+    Column("direction", String(16), nullable=False),
+    Column("role", String(16), nullable=False),
+)
+
+# Append-only: one row for each split that was ever in force.
+experiment_epochs = Table(
+    "experiment_epochs",
+    metadata,
+    Column("experiment", ForeignKey("experiments.id"), primary_key=True),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("shares", JSON, nullable=False),
+    # The slot table by runs: [first slot, number of slots, variant's position].
+    Column("runs", JSON, nullable=False),
+    Column("moved_share", Double, nullable=False),
+    Column("revision", ForeignKey("changes.revision"), nullable=False),
+    Column("time_us", BigInteger, nullable=False),
+)
