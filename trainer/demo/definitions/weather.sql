@@ -1,0 +1,7 @@
+-- The weather at the airport, hour by hour, known when it is observed.
+SELECT
+    origin,
+    observed_time AS event_time,
+    observed_time AS created_time,
+    temperature, humidity, wind_speed, rain, pressure, visibility
+FROM weather
