@@ -1,0 +1,112 @@
+# Turnout: each target sets up what it needs; a machine with python3 (3.11 or newer, with venv), make and git is enough.
+# The environment is .venv, installed again when pyproject.toml or constraints.txt has changed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# `make check BIN=/some/venv/bin` uses an environment of your own, which has '.[dev]', and installs nothing.
+ifeq ($(origin BIN),command line)
+DEMO_READY :=
+DEV_READY :=
+else
+BIN := $(VENV)/bin
+DEMO_READY := $(VENV)/.installed-demo
+DEV_READY := $(VENV)/.installed-dev
+endif
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: help
+help:  ## Say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-17s %s\n", $$1, $$2}'
+
+# --- the environment ---
+
+$(VENV)/.created:
+	@command -v $(PYTHON) >/dev/null || { echo 'Turnout needs python3, 3.11 or newer.' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Turnout needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo 'This Python has no venv. On Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	@echo 'creating $(VENV)'
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed-demo: $(VENV)/.created pyproject.toml constraints.txt
+	@echo 'installing Turnout with its server, trainer and demo into $(VENV); the first time takes a minute or two'
+	@$(PIP_INSTALL) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
+	@echo 'installing Turnout with its development tools into $(VENV); the first time takes a minute or two'
+	@$(PIP_INSTALL) --editable '.[dev]'
+	@touch $(VENV)/.installed-demo $@
+
+.PHONY: install
+install: $(DEV_READY)  ## Install everything into .venv
+
+# --- to see it run ---
+
+.PHONY: demo bench soak
+demo: $(DEMO_READY)  ## Run the whole loop on a year of real flights (ARGS='--json FILE' go to `turnout demo`)
+	@$(BIN)/turnout demo $(ARGS)
+
+bench: $(DEV_READY)  ## Measure Predict against floors of the same run (ARGS go to the benchmark)
+	@$(BIN)/python bench/run.py $(ARGS)
+
+soak: $(DEV_READY)  ## Run the long form of the proofs; takes hours
+	$(BIN)/python -m pytest -m soak --timeout=14400 $(ARGS)
+
+# --- to change it: what is fast comes first ---
+
+.PHONY: test check check-format check-lint check-protos check-generated check-dockerfile check-imports check-types tests
+test: check  ## Run everything that must hold before a change lands: all of `make check`
+
+check: check-format check-lint check-protos check-dockerfile check-imports check-generated check-types tests  ## Format, lint, protos, Dockerfile, imports, generated code, types, tests
+
+check-format: $(DEV_READY)  ## Is the code formatted?
+	$(BIN)/ruff format --check --quiet .
+
+check-lint: $(DEV_READY)  ## Does the linter find anything?
+	$(BIN)/ruff check --quiet .
+
+check-protos: $(DEV_READY)  ## Is the contract clean, and compatible with the last release?
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	$(BIN)/buf breaking --against protos/released.binpb
+
+check-generated: $(DEV_READY)  ## Is the committed generated code what the contract generates?
+	$(BIN)/python tools/check_generated.py
+
+check-dockerfile: $(DEV_READY)  ## Is the Dockerfile sound?
+	$(BIN)/hadolint Dockerfile
+
+check-imports: $(DEV_READY)  ## Do imports go one way?
+	$(BIN)/lint-imports --no-cache
+
+check-types: $(DEV_READY)  ## Do the types hold?
+	$(BIN)/mypy
+
+tests: $(DEV_READY)  ## Run the tests alone (ARGS go to pytest)
+	$(BIN)/python -m pytest -m 'not soak' $(ARGS)
+
+.PHONY: format generate release-image constraints
+format: $(DEV_READY)  ## Format the code and the contract, fix what can be fixed
+	$(BIN)/ruff format --quiet .
+	$(BIN)/ruff check --quiet --fix .
+	$(BIN)/buf format --write
+
+generate: $(DEV_READY)  ## Write the generated code anew after a change of protos/
+	$(BIN)/buf generate
+
+release-image: $(DEV_READY)  ## At a release, and only then: make today's contract what `buf breaking` compares with
+	$(BIN)/buf build --exclude-source-info --output protos/released.binpb
+
+constraints: $(DEV_READY)  ## After an upgrade that passed `make test`: write down the versions that it passed with
+	$(BIN)/python tools/write_constraints.py
