@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from storage.errors import DomainError, ExhaustedError, ExpiredError, InvalidError, MissingError, UnavailableError
+from storage.errors import (
+    DomainError,
+    ExhaustedError,
+    ExpiredError,
+    InvalidError,
+    MissingError,
+    PreconditionError,
+    UnavailableError,
+)
 
 
 class InputMismatchError(InvalidError):
@@ -63,3 +71,33 @@ class ModelRunError(DomainError):
     """The model failed on this input."""
 
     reason = "MODEL_RUN_FAILED"
+
+
+class CheckTimedOutError(InvalidError):
+    """The published file took longer to load and to replay than a publication may."""
+
+    reason = "CHECK_TIMED_OUT"
+
+
+class CheckCrashedError(InvalidError):
+    """The published file ended the process that tried it."""
+
+    reason = "CHECK_CRASHED"
+
+
+class TransportUnavailableError(PreconditionError):
+    """The transport that was asked for cannot serve on this machine or port."""
+
+    reason = "TRANSPORT_UNAVAILABLE"
+
+
+class OutcomeInvalidError(InvalidError):
+    """An outcome is malformed."""
+
+    reason = "OUTCOME_INVALID"
+
+
+class WorkerDrainingError(UnavailableError):
+    """The worker takes no new calls."""
+
+    reason = "WORKER_DRAINING"

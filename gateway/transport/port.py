@@ -8,7 +8,7 @@ it takes its own lock.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -32,9 +32,11 @@ class Call:
         When the client stops waiting, on the monotonic clock, in seconds; None when it set no deadline.
     peer
         Where the call comes from.
+    cancelled
+        Whether the client is known to have gone; an answer is then dropped without harm.
     """
 
-    __slots__ = ("deadline", "metadata", "method", "payload", "peer")
+    __slots__ = ("cancelled", "deadline", "metadata", "method", "payload", "peer")
 
     def __init__(
         self, method: int, payload: bytes, *, metadata: Metadata = (), deadline: float | None = None, peer: str = ""
@@ -44,9 +46,10 @@ class Call:
         self.metadata = metadata
         self.deadline = deadline
         self.peer = peer
+        self.cancelled = False
 
     def reply(self, payload: bytes) -> None:
-        """Answer with a message."""
+        """Answer with a message; does nothing when the call was answered or its client has gone."""
         raise NotImplementedError
 
     def fail(self, code: int, message: str, trailing: Metadata = ()) -> None:
@@ -55,6 +58,22 @@ class Call:
 
 
 Answer = Callable[[list[Call]], None]
+
+# gRPC's status codes that a transport gives by itself.
+DEADLINE_EXCEEDED = 4
+RESOURCE_EXHAUSTED = 8
+INTERNAL = 13
+UNAVAILABLE = 14
+
+
+def shed_plainly(call: Call) -> None:
+    """Refuse a call past the bound, without details; the edge that knows google.rpc passes a better one."""
+    call.fail(RESOURCE_EXHAUSTED, "more calls than the bound are in flight; try again after a pause")
+
+
+def close_plainly(call: Call) -> None:
+    """Refuse a call that arrives during the drain, without details."""
+    call.fail(UNAVAILABLE, "the worker is draining; try again on another connection")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,13 +114,19 @@ class Wiring:
         Adds what is not answered in waves (health, reflection, streams) to a grpcio server.
     limits
         What is bounded.
+    shed
+        Fails a call that came past `calls_max`, at once. Only the edge knows google.rpc.ErrorInfo, so it is given.
+    close
+        Fails a call that came during the drain.
     """
 
     address: str
     methods: Sequence[str]
     answer: Answer
     add_services: Callable[[grpc.Server], None]
-    limits: Limits
+    limits: Limits = field(default_factory=Limits)
+    shed: Callable[[Call], None] = shed_plainly
+    close: Callable[[Call], None] = close_plainly
 
 
 class Transport(Protocol):
@@ -109,6 +134,9 @@ class Transport(Protocol):
 
     name: str
     """`native` or `grpcio`."""
+
+    why: str
+    """Why this one was taken, in a sentence."""
 
     def start(self) -> int:
         """Begin to take calls and return the bound port."""

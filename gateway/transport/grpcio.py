@@ -1,0 +1,238 @@
+"""The reference transport: grpcio's own server. A wave is one call, answered in the thread that grpcio gives it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from concurrent import futures
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import grpc
+
+from gateway.transport.port import DEADLINE_EXCEEDED, INTERNAL, RESOURCE_EXHAUSTED, Call, Limits, Metadata, Wiring
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_log = logging.getLogger(__name__)
+
+# Threads that answer waves. The pipeline walks one wave at a time, so more threads only hold calls whose body is
+# still arriving or whose version is slow.
+_WAVE_THREADS_MAX = 32
+# Threads for everything else; an open stream holds one for its whole life.
+_SERVICE_THREADS_MAX = 64
+# Threads that refuse calls past the bound.
+_SHED_THREADS_MAX = 2
+# How long a handler waits for the answer of a call without a deadline.
+_ANSWER_WAIT_S_MAX = 60.0
+# How long grpcio may take to report what it has ended.
+_REPORT_S_MAX = 1.0
+# grpcio reports a missing deadline as one centuries away.
+_DEADLINE_S_MAX = 1e9
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def server_options(limits: Limits) -> list[tuple[str, int]]:
+    """Return the options of a grpcio server under these limits.
+
+    Clients may ping as often as they like: by default grpc-core closes a connection with `too_many_pings` after
+    two pings within five minutes, which kills healthy clients behind impatient proxies.
+    """
+    return [
+        ("grpc.so_reuseport", 1),
+        ("grpc.max_receive_message_length", limits.request_bytes_max),
+        ("grpc.max_send_message_length", limits.response_bytes_max),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+        ("grpc.http2.max_ping_strikes", 0),
+    ]
+
+
+class _GrpcioCall(Call):
+    """A call in a handler thread, which waits until somebody answers; the first answer counts."""
+
+    __slots__ = ("_answered", "_context", "_done", "_failure", "_lock", "_response", "_response_bytes_max")
+
+    def __init__(self, method: int, payload: bytes, context: grpc.ServicerContext, *, response_bytes_max: int) -> None:
+        left_s = context.time_remaining()
+        deadline = time.monotonic() + left_s if left_s < _DEADLINE_S_MAX else None
+        metadata: Any = context.invocation_metadata()
+        super().__init__(method, payload, metadata=metadata or (), deadline=deadline, peer=context.peer())
+        self._context = context
+        self._lock = threading.Lock()
+        self._done = False
+        self._answered = threading.Lock()  # held until the call is answered: a bare lock costs a tenth of an Event
+        self._answered.acquire()
+        self._response: bytes | None = None
+        self._failure: tuple[int, str, Metadata] = (INTERNAL, "the call was not answered", ())
+        self._response_bytes_max = response_bytes_max
+
+    def reply(self, payload: bytes) -> None:
+        limit = self._response_bytes_max
+        if len(payload) > limit:
+            self.fail(RESOURCE_EXHAUSTED, f"SERVER: Sent message larger than max ({len(payload)} vs. {limit})")
+            return
+        with self._lock:
+            if self._done:
+                return
+            self._done = True
+        self._response = payload
+        self._answered.release()
+
+    def fail(self, code: int, message: str, trailing: Metadata = ()) -> None:
+        with self._lock:
+            if self._done:
+                return
+            self._done = True
+        self._failure = (code, message, trailing)
+        self._answered.release()
+
+    def wait(self) -> None:
+        """Wait until the call is answered, or fail it when its deadline or the longest wait has passed."""
+        if self._answered.acquire(blocking=False):
+            return
+        if not self._context.add_callback(self._gone):
+            self._gone()
+        left_s = _ANSWER_WAIT_S_MAX if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+        if not self._answered.acquire(timeout=min(left_s, threading.TIMEOUT_MAX)):
+            self.fail(DEADLINE_EXCEEDED, "the call was not answered in time")
+            self._answered.acquire()  # whoever answered first, what it said is there now
+
+    def _gone(self) -> None:
+        self.cancelled = True
+
+    def finish(self) -> bytes:
+        """Return the response for grpcio, or end the call with the failure."""
+        if self._response is None:
+            _abort(self._context, *self._failure)
+        return self._response
+
+
+def _abort(context: grpc.ServicerContext, code: int, message: str, trailing: Metadata) -> NoReturn:
+    if trailing:
+        context.set_trailing_metadata(tuple(trailing))
+    context.abort(_CODES[code], message)
+    raise AssertionError("abort does not return")
+
+
+class _Door(futures.ThreadPoolExecutor):
+    """The pool that waves are answered in; it lets a bounded number in and sends the rest to be shed.
+
+    The polling thread of grpcio submits here. Counting at this place is what makes the refusal immediate: a call that
+    waited for a free thread first would be refused last, when the server has the least time for it.
+    """
+
+    def __init__(self, calls_max: int) -> None:
+        super().__init__(min(calls_max, _WAVE_THREADS_MAX), thread_name_prefix="wave")
+        self._calls_max = calls_max
+        self._lock = threading.Condition()
+        self._inside = 0
+        self._shedding = threading.local()
+        self._shed_pool = futures.ThreadPoolExecutor(
+            _SHED_THREADS_MAX, thread_name_prefix="shed", initializer=self._mark_shedding
+        )
+
+    def wait_empty(self, timeout_s: float) -> bool:
+        """Wait until no call is in flight; return whether that came in time."""
+        with self._lock:
+            return self._lock.wait_for(lambda: not self._inside, timeout_s)
+
+    @property
+    def is_shedding(self) -> bool:
+        """Whether the current thread is one that refuses calls."""
+        return getattr(self._shedding, "yes", False)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> futures.Future[Any]:
+        with self._lock:
+            admitted = self._inside < self._calls_max
+            self._inside += admitted
+        if not admitted:
+            return self._shed_pool.submit(fn, *args, **kwargs)
+        future = super().submit(fn, *args, **kwargs)
+        future.add_done_callback(self._leave)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 (the base's signature)
+        self._shed_pool.shutdown(wait, cancel_futures=cancel_futures)
+        super().shutdown(wait, cancel_futures=cancel_futures)
+
+    def _mark_shedding(self) -> None:
+        self._shedding.yes = True
+
+    def _leave(self, _: futures.Future[Any]) -> None:
+        with self._lock:
+            self._inside -= 1
+            self._lock.notify_all()
+
+
+class _WaveHandler:
+    """Answers one method: makes a wave of the one call and waits until it is answered."""
+
+    def __init__(self, method: int, wiring: Wiring, door: _Door) -> None:
+        self._method = method
+        self._wiring = wiring
+        self._door = door
+        self.experimental_thread_pool = door  # where grpcio runs this handler
+
+    def __call__(self, payload: bytes, context: grpc.ServicerContext) -> bytes:
+        wiring = self._wiring
+        call = _GrpcioCall(self._method, payload, context, response_bytes_max=wiring.limits.response_bytes_max)
+        if self._door.is_shedding:
+            wiring.shed(call)
+        else:
+            try:
+                wiring.answer([call])
+            except Exception:  # noqa: BLE001 (whatever went wrong, the client must be told)
+                _log.exception("a wave was not answered")
+                call.fail(INTERNAL, "internal error")
+        call.wait()
+        return call.finish()
+
+
+def _by_service(methods: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Return, for each service, its methods and their places in the sequence."""
+    services: dict[str, dict[str, int]] = {}
+    for place, path in enumerate(methods):
+        _, service, name = path.split("/")
+        services.setdefault(service, {})[name] = place
+    return services
+
+
+class GrpcioTransport:
+    """A grpcio server whose wave methods take and give raw bytes."""
+
+    name = "grpcio"
+
+    def __init__(self, wiring: Wiring, *, why: str = "it was asked for") -> None:
+        self.why = why
+        self._wiring = wiring
+        self._door = _Door(wiring.limits.calls_max)
+        self._services = futures.ThreadPoolExecutor(_SERVICE_THREADS_MAX, thread_name_prefix="service")
+        self._server = grpc.server(self._services, options=server_options(wiring.limits))
+        wiring.add_services(self._server)
+        # After the services: the handler that is registered last gets the calls.
+        for service, places in _by_service(wiring.methods).items():
+            handlers = {
+                name: grpc.unary_unary_rpc_method_handler(_WaveHandler(place, wiring, self._door))
+                for name, place in places.items()
+            }
+            self._server.add_registered_method_handlers(service, handlers)  # type: ignore[attr-defined] # newer than the stubs
+
+    def start(self) -> int:
+        """Begin to take calls and return the bound port, or raise RuntimeError when the address cannot be bound."""
+        port: int = self._server.add_insecure_port(self._wiring.address)
+        self._server.start()
+        return port
+
+    def drain(self, grace_s: float) -> bool:
+        """Refuse new calls with UNAVAILABLE, wait for the ones in flight, close; return whether all were finished."""
+        stopped = self._server.stop(grace_s)
+        finished = stopped.wait(grace_s) and self._door.wait_empty(_REPORT_S_MAX)
+        stopped.wait(_REPORT_S_MAX)
+        self._door.shutdown(wait=finished)
+        self._services.shutdown(wait=finished)
+        return finished

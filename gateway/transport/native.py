@@ -1,0 +1,200 @@
+"""The fast transport: HTTP/2 and gRPC framing in Rust, outside the GIL; whatever waits is one wave.
+
+Only this module knows pygrpc-native. What its front does not serve (streams, health, reflection) it forwards to a
+grpcio server on a Unix socket that only this user can reach.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pygrpc_native import EVENT_CANCEL, NativeGrpcFront
+
+from gateway.transport.grpcio import GrpcioTransport
+from gateway.transport.port import INTERNAL, RESOURCE_EXHAUSTED, Call, Metadata, Wiring
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_log = logging.getLogger(__name__)
+
+# Threads of the front that do HTTP/2 work; one keeps up with any pipeline in Python.
+_IO_THREADS = 1
+# How many events one receive takes. More than can wait, so that everything past the bound is shed at once.
+_EVENTS_MAX = 8192
+_STREAMS_PER_CONNECTION_MAX = 1024
+_KEEPALIVE_TIME_MS = 60_000
+_KEEPALIVE_TIMEOUT_MS = 20_000
+# How often the drain looks whether all calls are answered.
+_DRAIN_POLL_S = 0.005
+# The front counts a call as finished when its last frame is queued for the socket; this is for the write itself.
+_FLUSH_S = 0.02
+_JOIN_S_MAX = 5.0
+
+
+class _NativeCall(Call):
+    """A call that the front holds open until it is answered by its number."""
+
+    __slots__ = ("_held", "_id", "_transport")
+
+    def __init__(
+        self,
+        method: int,
+        payload: bytes,
+        *,
+        number: int,
+        transport: NativeTransport,
+        metadata: Metadata,
+        deadline: float | None,
+        peer: str,
+    ) -> None:
+        super().__init__(method, payload, metadata=metadata, deadline=deadline, peer=peer)
+        self._id = number
+        self._transport = transport
+
+    def reply(self, payload: bytes) -> None:
+        self._transport.respond(self._id, payload)
+
+    def fail(self, code: int, message: str, trailing: Metadata = ()) -> None:
+        self._transport.fail(self._id, code, message, trailing)
+
+
+class NativeTransport:
+    """The native front for the wave methods, with a grpcio server behind it for the rest.
+
+    One receiver thread takes all the events that wait, sheds what is past the bound, and walks the rest in waves of
+    at most `wave_calls_max`; between two waves it looks again, so that nothing that arrives waits for a backlog to be
+    told that there is no room.
+    """
+
+    name = "native"
+
+    def __init__(self, wiring: Wiring, *, why: str = "it was asked for") -> None:
+        self.why = why
+        self._wiring = wiring
+        self._limits = wiring.limits
+        self._held: dict[int, _NativeCall] = {}
+        self._draining = False
+        self._receiver = threading.Thread(target=self._receive, name="receiver", daemon=True)
+        # mkdtemp makes it 0700. A Unix socket's path is limited to 107 bytes, hence the short prefix.
+        self._folder = Path(tempfile.mkdtemp(prefix="turnout-"))
+        socket = self._folder / "s"
+        self._behind = GrpcioTransport(replace(wiring, address=f"unix:{socket}"))
+        try:
+            self._front = NativeGrpcFront(
+                wiring.address,
+                [(path, False) for path in wiring.methods],
+                io_threads=_IO_THREADS,
+                call_details=True,
+                metrics=True,
+                keepalive_time_ms=_KEEPALIVE_TIME_MS,
+                keepalive_timeout_ms=_KEEPALIVE_TIMEOUT_MS,
+                max_concurrent_streams=_STREAMS_PER_CONNECTION_MAX,
+                reuse_port=True,
+            )
+            self._front.set_fallback(str(socket))
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+
+    def start(self) -> int:
+        """Begin to take calls and return the bound port; the constructor raised OSError if it could not be bound."""
+        self._behind.start()
+        self._front.start()
+        self._receiver.start()
+        return int(self._front.bound_port)
+
+    def respond(self, number: int, payload: bytes) -> None:
+        """Answer the call of that number with a message, unless it was answered or its client has gone."""
+        limit = self._limits.response_bytes_max
+        if len(payload) > limit:
+            self.fail(number, RESOURCE_EXHAUSTED, f"SERVER: Sent message larger than max ({len(payload)} vs. {limit})")
+            return
+        self._front.respond(number, payload)
+        self._held.pop(number, None)
+
+    def fail(self, number: int, code: int, message: str, trailing: Metadata = ()) -> None:
+        """End the call of that number with a status, unless it was answered or its client has gone."""
+        self._front.fail(number, code, message, list(trailing))
+        self._held.pop(number, None)
+
+    def drain(self, grace_s: float) -> bool:
+        """Refuse new calls with UNAVAILABLE, wait for the ones in flight, close; return whether all were finished."""
+        deadline = time.monotonic() + grace_s
+        self._draining = True
+        # Closing the front cuts what it has not sent yet, so an answer counts when the front says that it has left.
+        while (self._held or self._unsent()) and time.monotonic() < deadline:
+            time.sleep(_DRAIN_POLL_S)
+        finished = self._behind.drain(max(0.0, deadline - time.monotonic())) and not (self._held or self._unsent())
+        time.sleep(_FLUSH_S)
+        self._front.close()
+        self._receiver.join(_JOIN_S_MAX)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return finished
+
+    def _unsent(self) -> int:
+        """Return how many calls the front has begun and not finished: not received, not answered, or not sent."""
+        counted = (self._front.metrics() or {}).get("methods", {}).values()
+        ended = sum(status["count"] for method in counted for status in method["status"].values())
+        return int(sum(method["started"] for method in counted) - ended)
+
+    def _receive(self) -> None:
+        waiting: deque[_NativeCall] = deque()
+        wave_calls_max = self._limits.wave_calls_max
+        while True:
+            events = self._front.recv_batch_details(_EVENTS_MAX, 0 if waiting else None)
+            if events is None:
+                return
+            self._admit(events, waiting)
+            wave: list[Call] = []
+            while waiting and len(wave) < wave_calls_max:
+                call = waiting.popleft()
+                if not call.cancelled:
+                    wave.append(call)
+            if wave:
+                self._answer(wave)
+
+    def _admit(self, events: Sequence[tuple[Any, ...]], waiting: deque[_NativeCall]) -> None:
+        """Put the calls among the events where they wait for the next wave; refuse those there is no room for."""
+        held = self._held
+        limits = self._limits
+        now = time.monotonic()
+        for kind, number, method, payload, _, details in events:
+            if kind == EVENT_CANCEL:
+                gone = held.pop(number, None)
+                if gone is not None:
+                    gone.cancelled = True
+                continue
+            metadata, peer, left_s = details
+            deadline = None if left_s is None else now + left_s
+            call = _NativeCall(
+                method, payload, number=number, transport=self, metadata=metadata, deadline=deadline, peer=peer
+            )
+            if self._draining:
+                self._wiring.close(call)
+            elif len(held) >= limits.calls_max:
+                self._wiring.shed(call)
+            elif len(payload) > limits.request_bytes_max:
+                call.fail(
+                    RESOURCE_EXHAUSTED,
+                    f"SERVER: Received message larger than max ({len(payload)} vs. {limits.request_bytes_max})",
+                )
+            else:
+                held[number] = call
+                waiting.append(call)
+
+    def _answer(self, wave: list[Call]) -> None:
+        try:
+            self._wiring.answer(wave)
+        except Exception:  # noqa: BLE001 (whatever went wrong, the clients must be told)
+            _log.exception("a wave was not answered")
+            for call in wave:
+                call.fail(INTERNAL, "internal error")
