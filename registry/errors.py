@@ -124,3 +124,15 @@ class ProbeDisagreesError(InvalidError):
     """The graph does not give what the probe rows say."""
 
     reason = "PROBE_DISAGREES"
+
+
+class ProbeRunError(InvalidError):
+    """The graph fails on the probe rows."""
+
+    reason = "PROBE_RUN_FAILED"
+
+
+class FeatureInputError(InvalidError):
+    """The graph has no input that the feature set could fill, or more than one."""
+
+    reason = "FEATURE_INPUT_MISMATCH"

@@ -1,0 +1,213 @@
+"""The publication of a version: everything is checked before anything is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from registry.aliases import set_alias
+from registry.artifacts import ARTIFACT_BYTES_MAX, chunks_of, spooled
+from registry.errors import FeatureInputError
+from registry.models import ensure_model
+from registry.names import check_alias, check_model_id
+from registry.records import VersionDraft
+from registry.versions import add_version, get_version, same_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from gateway.control.trial import Trial
+    from registry.artifacts import ArtifactStore
+    from registry.probe import Probe
+    from registry.records import Signature, Version, VersionFacts
+    from storage.clock import Clock
+    from storage.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSetShape:
+    """What a version binds to of a feature set: how many features, and the digest of its present definition."""
+
+    feature_count: int
+    digest: str
+
+
+class FeatureSets(Protocol):
+    """Knows the feature sets."""
+
+    def __call__(self, set_id: str, tx: Connection) -> FeatureSetShape:
+        """Return the shape of the feature set as this transaction sees it, or raise a MissingError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What is published, before its bytes.
+
+    Parameters
+    ----------
+    artifact_sha256
+        What the bytes that follow must have.
+    probe
+        Rows with known outputs; None when there are none.
+    alias
+        An alias to set to the new version; empty: none.
+    """
+
+    model: str
+    artifact_sha256: str
+    facts: VersionFacts
+    probe: Probe | None = None
+    alias: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A version as it stands, the revision that holds it, and the earlier versions with the very same bytes."""
+
+    version: Version
+    revision: int
+    same_bytes_as: tuple[int, ...]
+
+
+class Publisher:
+    """Publishes versions.
+
+    Parameters
+    ----------
+    database, artifacts, clock
+        Where versions and their bytes are kept, and the time they are dated by.
+    trial
+        What tries the file.
+    feature_sets
+        Knows the feature sets that versions bind to.
+    scratch
+        A folder for what is being received; on a disk that holds an artifact, emptied at the start by its owner.
+    """
+
+    __slots__ = ("_artifact_bytes_max", "_artifacts", "_clock", "_database", "_feature_sets", "_scratch", "_trial")
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        artifacts: ArtifactStore,
+        clock: Clock,
+        trial: Trial,
+        feature_sets: FeatureSets,
+        scratch: Path,
+        artifact_bytes_max: int = ARTIFACT_BYTES_MAX,
+    ) -> None:
+        self._database = database
+        self._artifacts = artifacts
+        self._clock = clock
+        self._trial = trial
+        self._feature_sets = feature_sets
+        self._scratch = scratch
+        self._artifact_bytes_max = artifact_bytes_max
+        scratch.mkdir(parents=True, exist_ok=True)
+
+    def publish(self, publication: Publication, chunks: Iterable[bytes], *, actor: str) -> Published:
+        """Receive the bytes, check them, keep them and return the new version, or raise and keep nothing.
+
+        Raises
+        ------
+        ArtifactDigestError, ArtifactTooLargeError, StoreFullError
+            The bytes are others than announced, too many, or find no room.
+        DomainError
+            What `Trial.signature` raises for a file that is refused.
+        FeatureInputError
+            The graph has not exactly one input that the feature set could fill.
+        MissingError
+            There is no such feature set, or a parent is no version of the model.
+        """
+        check_model_id(publication.model)
+        if publication.alias:
+            check_alias(publication.alias)
+        if publication.facts.feature_set:
+            with self._database.read() as tx:  # a set that is missing is said before the upload
+                self._feature_sets(publication.facts.feature_set, tx)
+        probe = b"" if publication.probe is None else publication.probe.checked().encode()
+        draft = self._receive(publication, chunks, probe)
+        return self._add(publication, draft, actor=actor)
+
+    def _receive(self, publication: Publication, chunks: Iterable[bytes], probe: bytes) -> VersionDraft:
+        """Return the draft of a version whose bytes were tried and are kept."""
+        sha256, probe_sha256 = publication.artifact_sha256, hashlib.sha256(probe).hexdigest() if probe else ""
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(
+                spooled(chunks, folder=self._scratch, expected_sha256=sha256, bytes_max=self._artifact_bytes_max)
+            )
+            probe_file = None
+            if probe:
+                probe_file = stack.enter_context(spooled([probe], folder=self._scratch, expected_sha256=probe_sha256))
+            signature = self._trial.signature(file, probe_file)
+            with self._database.read() as tx:  # what cannot be bound is refused before anything is kept
+                self._bind(publication.facts.feature_set, signature, tx)
+            length = self._artifacts.put(chunks_of(file), expected_sha256=sha256, bytes_max=self._artifact_bytes_max)
+            if probe:
+                self._artifacts.put([probe], expected_sha256=probe_sha256)
+        return VersionDraft(
+            model=publication.model,
+            artifact_sha256=sha256,
+            artifact_bytes=length,
+            signature=signature,
+            facts=publication.facts,
+            probe_sha256=probe_sha256,
+            probe_rows=0 if publication.probe is None else publication.probe.rows,
+        )
+
+    def _add(self, publication: Publication, draft: VersionDraft, *, actor: str) -> Published:
+        """Give the draft its number and its alias in one transaction."""
+        with self._database.write() as tx:
+            now_us = self._clock.now_us()
+            digest, feature_input = self._bind(publication.facts.feature_set, draft.signature, tx)
+            draft = replace(draft, feature_set_digest=digest, feature_input=feature_input)
+            ensure_model(tx, draft.model, actor=actor, now_us=now_us)
+            version, revision = add_version(tx, draft, actor=actor, now_us=now_us)
+            if publication.alias:
+                move = set_alias(
+                    tx,
+                    version.model,
+                    version.number,
+                    alias=publication.alias,
+                    reason="set at publication",
+                    actor=actor,
+                    now_us=now_us,
+                )
+                revision = move.revision
+                version = get_version(tx, version.model, version.number)  # its stage may have moved
+            return Published(version, revision, tuple(same_bytes(tx, version)))
+
+    def _bind(self, set_id: str, signature: Signature, tx: Connection) -> tuple[str, str]:
+        """Return the digest of the feature set and the input that it fills; empty for no feature set."""
+        if not set_id:
+            return "", ""
+        shape = self._feature_sets(set_id, tx)
+        return shape.digest, feature_input(set_id, shape.feature_count, signature)
+
+
+def feature_input(set_id: str, feature_count: int, signature: Signature) -> str:
+    """Return the name of the one input that takes any number of rows of so many features, or raise FeatureInputError.
+
+    It is a float32 or float64 matrix of the shape [any, feature_count].
+    """
+    fitting = [
+        spec.name
+        for spec in signature.inputs
+        if spec.dtype in ("float32", "float64") and spec.shape == (-1, feature_count)
+    ]
+    if len(fitting) != 1:
+        takes = ", ".join(f"{spec.name!r} {spec.dtype}{list(spec.shape)}" for spec in signature.inputs)
+        raise FeatureInputError(
+            f"the feature set {set_id!r} has {feature_count} features, so the graph needs exactly one float32 or "
+            f"float64 input of the shape [-1, {feature_count}]; it takes {takes}",
+            feature_set=set_id,
+            feature_count=feature_count,
+        )
+    return fitting[0]
