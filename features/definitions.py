@@ -1,0 +1,193 @@
+"""What features are made of: sources, views and sets, as values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A file of the offline store, which the views' SQL sees as a table.
+
+    Attributes
+    ----------
+    name
+        The table's name.
+    kind
+        `parquet` or `csv`.
+    path
+        Absolute.
+    null_text
+        What stands for NULL in a CSV file.
+    """
+
+    name: str
+    kind: str
+    path: str
+    null_text: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """Return the source as JSON knows it."""
+        return {"kind": self.kind, "path": self.path, "null_text": self.null_text}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """One column of a view; `default` is its value when nothing is known, None stands for NaN."""
+
+    name: str
+    default: float | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A table of columns for an entity.
+
+    Attributes
+    ----------
+    name
+        Unique among views.
+    join_keys
+        What its entity is made of, in order.
+    sql
+        One SELECT over the sources: the join keys, `event_time`, optionally `created_time`, and the features.
+    features
+        In the order in which they are stored.
+    ttl_us
+        How long a value may be used after its event time; 0 is forever.
+    description
+        What it is.
+    """
+
+    name: str
+    join_keys: tuple[str, ...]
+    sql: str
+    features: tuple[Feature, ...]
+    ttl_us: int = 0
+    description: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Return the sha256 of all that changes a value that a model sees; words about it do not."""
+        return digest_of(
+            [
+                *self._layout(),
+                self.ttl_us,
+                [feature.default for feature in self.features],
+            ]
+        )
+
+    @property
+    def layout(self) -> str:
+        """Return the sha256 of all that changes a stored value; readers apply defaults and the time to live."""
+        return digest_of(self._layout())
+
+    def _layout(self) -> list[Any]:
+        return [self.name, self.join_keys, self.sql, [feature.name for feature in self.features]]
+
+    def document(self) -> dict[str, Any]:
+        """Return the view as JSON knows it."""
+        return {
+            "join_keys": list(self.join_keys),
+            "sql": self.sql,
+            "ttl_us": self.ttl_us,
+            "features": [
+                {"name": feature.name, "default": feature.default, "description": feature.description}
+                for feature in self.features
+            ],
+            "description": self.description,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundView:
+    """One definition of a view, and the number of its layout in the online store."""
+
+    view: View
+    schema_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestDefault:
+    """A feature that the caller may leave out, and its value then."""
+
+    name: str
+    default: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSet:
+    """The ordered list of features that a version takes.
+
+    Attributes
+    ----------
+    name
+        Unique among sets.
+    features
+        `view.feature` or `request.feature`, in the order of the model's input.
+    view_digests
+        The view and the digest of its definition, in the order in which `features` first names the views.
+    requests
+        Defaults of request features.
+    description
+        What it is.
+    """
+
+    name: str
+    features: tuple[str, ...]
+    view_digests: tuple[tuple[str, str], ...]
+    requests: tuple[RequestDefault, ...] = ()
+    description: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Return the sha256 of all that changes a value that a model sees, the views' definitions included."""
+        return digest_of(
+            [
+                self.name,
+                self.features,
+                self.view_digests,
+                [[request.name, request.default] for request in self.requests],
+            ]
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return the set as JSON knows it."""
+        return {
+            "features": list(self.features),
+            "views": [list(pair) for pair in self.view_digests],
+            "requests": [{"name": request.name, "default": request.default} for request in self.requests],
+            "description": self.description,
+        }
+
+
+def view_of(name: str, document: dict[str, Any]) -> View:
+    """Return the view that a document of `View.document` describes."""
+    return View(
+        name=name,
+        join_keys=tuple(document["join_keys"]),
+        sql=document["sql"],
+        ttl_us=document["ttl_us"],
+        features=tuple(Feature(**feature) for feature in document["features"]),
+        description=document["description"],
+    )
+
+
+def set_of(name: str, document: dict[str, Any]) -> FeatureSet:
+    """Return the set that a document of `FeatureSet.document` describes."""
+    return FeatureSet(
+        name=name,
+        features=tuple(document["features"]),
+        view_digests=tuple((view, digest) for view, digest in document["views"]),
+        requests=tuple(RequestDefault(**request) for request in document["requests"]),
+        description=document["description"],
+    )
+
+
+def digest_of(parts: list[Any]) -> str:
+    """Return the sha256 of the parts as compact JSON."""
+    return hashlib.sha256(json.dumps(parts, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()

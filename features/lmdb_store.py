@@ -1,0 +1,109 @@
+"""The online store in LMDB: a memory-mapped file, read by many processes, written by one."""
+
+from __future__ import annotations
+
+import contextlib
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lmdb
+
+from features.codec import TIMES, TIMES_AT
+from features.errors import StoreFullError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+READERS_MAX = 1024
+SPARE_TRANSACTIONS_MAX = 8
+CHUNK_PAIRS_MAX = 4096
+
+
+class LmdbStore:
+    """Blobs in the LMDB environment of a folder.
+
+    Parameters
+    ----------
+    folder
+        The environment's folder; made when there is none, by readers too, so that workers need not wait for a writer.
+    writable
+        Whether this process writes. Reading never blocks writing, nor writing reading.
+    map_bytes_max
+        How large the file may grow.
+    """
+
+    __slots__ = ("_environment",)
+
+    def __init__(self, folder: str, *, writable: bool, map_bytes_max: int) -> None:
+        path = Path(folder)
+        with _reported(folder):
+            if not writable and not (path / "data.mdb").exists():
+                path.mkdir(parents=True, exist_ok=True)
+                _open(folder, readonly=False, map_bytes_max=map_bytes_max).close()
+            elif writable:
+                path.mkdir(parents=True, exist_ok=True)
+            self._environment = _open(folder, readonly=not writable, map_bytes_max=map_bytes_max)
+            self._environment.reader_check()  # frees the slots of readers that were killed
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the blob of each key, None where there is none, from one snapshot."""
+        try:
+            with self._environment.begin() as reading:
+                get = reading.get
+                return [get(key) for key in keys]
+        except lmdb.MapResizedError:
+            self._environment.set_mapsize(0)  # another process was given a larger map: take over its size
+            return self.get_many(keys)
+        except lmdb.Error as error:
+            raise StoreUnavailableError(f"the online store cannot be read: {error}") from error
+
+    def put_many(self, pairs: Iterable[tuple[bytes, bytes]]) -> int:
+        """Write what is not older than what is stored, in chunks of one transaction each; return how many changed."""
+        changed = 0
+        remaining = iter(pairs)
+        while chunk := list(islice(remaining, CHUNK_PAIRS_MAX)):
+            with _reported(self._environment.path()), self._environment.begin(write=True) as writing:
+                changed += _put_chunk(writing, chunk)
+        return changed
+
+    def close(self) -> None:
+        """Unmap the file."""
+        self._environment.close()
+
+
+def _put_chunk(writing: Any, chunk: list[tuple[bytes, bytes]]) -> int:
+    changed = 0
+    for key, blob in chunk:
+        stored = writing.get(key)
+        if stored is not None and (
+            stored == blob or TIMES.unpack_from(stored, TIMES_AT) > TIMES.unpack_from(blob, TIMES_AT)
+        ):
+            continue
+        writing.put(key, blob)
+        changed += 1
+    return changed
+
+
+def _open(folder: str, *, readonly: bool, map_bytes_max: int) -> Any:
+    return lmdb.open(
+        folder,
+        map_size=map_bytes_max,
+        readonly=readonly,
+        create=not readonly,
+        # A lost meta page costs the last transaction, never the file; values can be materialized again.
+        metasync=False,
+        readahead=False,
+        max_readers=READERS_MAX,
+        max_spare_txns=SPARE_TRANSACTIONS_MAX,
+    )
+
+
+@contextlib.contextmanager
+def _reported(folder: str) -> Iterator[None]:
+    try:
+        yield
+    except lmdb.MapFullError as error:
+        raise StoreFullError("the online store is full: raise its map_bytes_max", folder=folder) from error
+    except (lmdb.Error, OSError) as error:
+        raise StoreUnavailableError(f"the online store at {folder} cannot be used: {error}", folder=folder) from error

@@ -1,0 +1,228 @@
+"""The plan of a feature set: everything that reading it needs, compiled once for each serving table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from features.codec import FLAG_NULLS, HEADER, bitmap_bytes, head_of, key_prefix, value_bytes, value_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from features.definitions import BoundView, FeatureSet
+
+REQUEST = "request"
+TTL_FOREVER_US = (1 << 63) - 1
+
+Selection = slice | Any  # a slice where the positions follow one another, else an array of them
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ViewPlan:
+    """How the values of one view are found and where they go.
+
+    Attributes
+    ----------
+    name
+        The view.
+    prefix
+        What its keys begin with.
+    join_keys
+        What its entity is made of, in order.
+    schema_id, features, size
+        The layout: its number, how many features it stores, the length of a value in bytes.
+    ttl_us
+        How long a value may be used after its event time.
+    head_plain, head_nulls
+        How the first four bytes of a value without and with nulls read as a number.
+    dtype, blank, values_at
+        The structure of a value; one that is no value, for rows where nothing was found; where its floats begin.
+    picks, columns, columns_given
+        Which of the stored features the set takes; into which columns of the matrix; the same as a set.
+    defaults
+        The defaults of those columns.
+    """
+
+    name: str
+    prefix: str
+    join_keys: tuple[str, ...]
+    schema_id: int
+    features: int
+    size: int
+    ttl_us: int
+    head_plain: int
+    head_nulls: int
+    dtype: np.dtype[np.void]
+    blank: bytes
+    values_at: int
+    picks: Selection
+    columns: Selection
+    columns_given: frozenset[int]
+    defaults: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFeature:
+    """A feature that the caller gives: its name without `request.`, its column, its default or None."""
+
+    name: str
+    column: int
+    default: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FeaturePlan:
+    """How the features of one definition of a set are read.
+
+    Attributes
+    ----------
+    name, digest
+        The definition.
+    feature_names
+        `view.feature` or `request.feature`, one a column.
+    views
+        The views, in the order in which the set first names them.
+    requests
+        What the caller gives.
+    join_keys
+        What entities are looked up by, each once.
+    defaults
+        One a column; NaN where there is none.
+    column_of
+        Where a given feature goes, by its whole name; a request feature also without `request.`.
+    heads_plain, heads_nulls, ttls_us
+        `head_plain`, `head_nulls` and `ttl_us` of the views.
+    """
+
+    name: str
+    digest: str
+    feature_names: tuple[str, ...]
+    views: tuple[ViewPlan, ...]
+    requests: tuple[RequestFeature, ...]
+    join_keys: tuple[str, ...]
+    defaults: NDArray[np.float64]
+    column_of: Mapping[str, int]
+    heads_plain: NDArray[np.uint32]
+    heads_nulls: NDArray[np.uint32]
+    ttls_us: NDArray[np.int64]
+
+    def lacking(self, entities: Mapping[str, str], given: Mapping[str, float]) -> list[str]:
+        """Return what a call must still say: request features without a default, join keys of views not given."""
+        lacking = [
+            request.name
+            for request in self.requests
+            if request.default is None and request.name not in given and self.feature_names[request.column] not in given
+        ]
+        if len(entities) >= len(self.join_keys) and all(key in entities for key in self.join_keys):
+            return lacking
+        columns = given_columns(self, given)
+        for view in self.views:
+            if not view.columns_given <= columns:
+                lacking += [key for key in view.join_keys if key not in entities and key not in lacking]
+        return lacking
+
+
+def given_columns(plan: FeaturePlan, given: Mapping[str, float]) -> set[int]:
+    """Return the columns that a call gives; names that are no feature of the set are passed over."""
+    return {plan.column_of[name] for name in given if name in plan.column_of}
+
+
+def plan_document(feature_set: FeatureSet, views: Sequence[BoundView]) -> dict[str, Any]:
+    """Return the plan as JSON knows it: written into the serving table, compiled by each worker.
+
+    Parameters
+    ----------
+    feature_set
+        The definition of the set.
+    views
+        Its views, each as the definition was made with, in the order in which the set first names them.
+    """
+    return {
+        "set": feature_set.name,
+        "digest": feature_set.digest,
+        "features": list(feature_set.features),
+        "requests": [{"name": request.name, "default": request.default} for request in feature_set.requests],
+        "views": [
+            {
+                "name": bound.view.name,
+                "digest": bound.view.digest,
+                "schema_id": bound.schema_id,
+                "join_keys": list(bound.view.join_keys),
+                "ttl_us": bound.view.ttl_us,
+                "features": [feature.name for feature in bound.view.features],
+                "defaults": [feature.default for feature in bound.view.features],
+            }
+            for bound in views
+        ],
+    }
+
+
+def compile_plan(document: Mapping[str, Any]) -> FeaturePlan:
+    """Return the plan that a document of `plan_document` describes."""
+    names: tuple[str, ...] = tuple(document["features"])
+    views = tuple(_view_plan(view, names) for view in document["views"])
+    declared = {request["name"]: request["default"] for request in document["requests"]}
+    requests = tuple(
+        RequestFeature(name=name.partition(".")[2], column=column, default=declared.get(name.partition(".")[2]))
+        for column, name in enumerate(names)
+        if name.startswith(REQUEST + ".")
+    )
+    defaults = np.full(len(names), math.nan)
+    for request in requests:
+        defaults[request.column] = math.nan if request.default is None else request.default
+    for view in views:
+        defaults[view.columns] = view.defaults
+    defaults.flags.writeable = False
+    return FeaturePlan(
+        name=document["set"],
+        digest=document["digest"],
+        feature_names=names,
+        views=views,
+        requests=requests,
+        join_keys=tuple(dict.fromkeys(key for view in views for key in view.join_keys)),
+        defaults=defaults,
+        column_of={name: column for column, name in enumerate(names)}
+        | {request.name: request.column for request in requests},
+        heads_plain=np.array([view.head_plain for view in views], dtype=np.uint32),
+        heads_nulls=np.array([view.head_nulls for view in views], dtype=np.uint32),
+        ttls_us=np.array([view.ttl_us for view in views], dtype=np.int64),
+    )
+
+
+def _view_plan(view: Mapping[str, Any], names: tuple[str, ...]) -> ViewPlan:
+    stored: list[str] = view["features"]
+    columns = [column for column, name in enumerate(names) if name.partition(".")[0] == view["name"]]
+    picks = [stored.index(names[column].partition(".")[2]) for column in columns]
+    defaults = [math.nan if view["defaults"][pick] is None else view["defaults"][pick] for pick in picks]
+    size = value_bytes(len(stored))
+    return ViewPlan(
+        name=view["name"],
+        prefix=key_prefix(view["name"], view["schema_id"]),
+        join_keys=tuple(view["join_keys"]),
+        schema_id=view["schema_id"],
+        features=len(stored),
+        size=size,
+        ttl_us=view["ttl_us"] or TTL_FOREVER_US,
+        head_plain=head_of(view["schema_id"], 0),
+        head_nulls=head_of(view["schema_id"], FLAG_NULLS),
+        dtype=value_dtype(len(stored)),
+        blank=bytes(size),
+        values_at=HEADER.size + bitmap_bytes(len(stored)),
+        picks=_selection(picks),
+        columns=_selection(columns),
+        columns_given=frozenset(columns),
+        defaults=np.array(defaults, dtype=np.float64),
+    )
+
+
+def _selection(positions: list[int]) -> Selection:
+    """Return the positions as a slice where they follow one another: numpy copies slices several times as fast."""
+    if positions == list(range(positions[0], positions[0] + len(positions))):
+        return slice(positions[0], positions[0] + len(positions))
+    return np.array(positions, dtype=np.intp)
