@@ -1,0 +1,119 @@
+"""Making a slot of a version: read, check, replay, warm up. Nothing here runs on the pipeline's thread."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from features.plan import compile_plan
+from gateway.errors import VersionUnloadableError
+from gateway.models.session import Session
+from gateway.models.slots import Slot, VersionKey
+from registry.probe import Probe, decode, disagreement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STACK_SIZES = (2, 3, 4, 5, 8, 13, 16, 32, 64)
+"""The sizes at which stacking must change no bit."""
+
+_CHUNK_BYTES = 1 << 20
+_WARM_RUNS = 3
+
+
+def load_slot(key: VersionKey, entry: Mapping[str, Any]) -> Slot:
+    """Return a slot that is ready to answer, or raise VersionUnloadableError.
+
+    Parameters
+    ----------
+    key
+        Which version.
+    entry
+        The version's part of the desired set: ``digest``, ``path``, ``probe_path``, ``feature_set``,
+        ``feature_input``, ``plan``.
+
+    Notes
+    -----
+    The file's digest is checked at every load; the probe rows must give the outputs that were published with them, on
+    this host, before the version answers its first call.
+    """
+    path = Path(entry["path"])
+    check_digest(path, entry["digest"])
+    session = Session(path)
+    plan = entry.get("plan")
+    probe_path = entry.get("probe_path")
+    probe = decode(Path(probe_path).read_bytes()) if probe_path else None
+    stackable = False
+    if probe is not None:
+        replay(session, probe)
+        stackable = stacking_is_exact(session, probe)
+    return Slot(
+        key,
+        digest=entry["digest"],
+        session=session,
+        plan=compile_plan(plan) if plan else None,
+        feature_set=entry.get("feature_set", ""),
+        feature_input=entry.get("feature_input", ""),
+        stackable=stackable,
+    )
+
+
+def check_digest(path: Path, digest: str) -> None:
+    """Raise VersionUnloadableError unless the file's sha256 is the digest."""
+    found = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                found.update(chunk)
+    except OSError as error:
+        raise VersionUnloadableError(f"the artifact {digest[:12]}… cannot be read: {error.strerror}") from error
+    if found.hexdigest() != digest:
+        raise VersionUnloadableError(f"the artifact {digest[:12]}… is damaged: its bytes have another sha256")
+
+
+def replay(session: Session, probe: Probe) -> None:
+    """Run the probe rows, which warms the session up too; raise VersionUnloadableError when the outputs differ."""
+    for _ in range(_WARM_RUNS):
+        found = _run(session, probe.inputs)
+    fault = disagreement(probe.outputs, found, probe.tolerance)
+    if fault is not None:
+        raise VersionUnloadableError(f"the version does not repeat its probe rows on this host: {fault}")
+
+
+def stacking_is_exact(session: Session, probe: Probe) -> bool:
+    """Return whether running rows together gives, bit by bit, what running each alone gives.
+
+    Only graphs whose inputs and outputs all have a free first dimension and elements of a fixed width can be stacked.
+    """
+    if any(
+        not port.shape or port.shape[0] != -1 or port.dtype == "string" for port in session.inputs + session.outputs
+    ):
+        return False
+    rows = min(probe.rows, STACK_SIZES[-1])
+    alone = [_run(session, _rows(probe, np.array([row]))) for row in range(rows)]
+    for size in STACK_SIZES:
+        # A probe with fewer rows than the size is taken round and round.
+        picks = np.arange(size) % rows
+        together = _run(session, _rows(probe, picks))
+        for name, array in together.items():
+            if len(array) != size:
+                return False
+            expected = np.concatenate([alone[pick][name] for pick in picks])
+            if array.tobytes() != expected.tobytes():
+                return False
+    return True
+
+
+def _rows(probe: Probe, picks: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: np.ascontiguousarray(np.asarray(array)[picks]) for name, array in probe.inputs.items()}
+
+
+def _run(session: Session, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    try:
+        arrays = session.run(dict(inputs))
+    except Exception as error:  # ONNX Runtime's errors share no base but this one
+        raise VersionUnloadableError(f"the version fails on its probe rows: {str(error)[:200]}") from error
+    return {port.name: array for port, array in zip(session.outputs, arrays, strict=True)}

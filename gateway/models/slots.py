@@ -1,0 +1,119 @@
+"""A loaded version, and the leases that keep it open."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from features.plan import FeaturePlan
+    from gateway.models.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class VersionKey:
+    """Which version of which model."""
+
+    model: str
+    version: int
+
+
+class Slot:
+    """A loaded version: its session, what it needs to be fed, and who is using it.
+
+    A slot is leased by every wave that runs it and is only closed when it is retired and nobody leases it. Leases are
+    counted per version, so that one stuck call cannot hold up another model's change.
+
+    Parameters
+    ----------
+    key
+        Which version.
+    digest
+        The artifact's sha256.
+    session
+        The graph.
+    plan
+        How the bound feature set is read; None when the caller sends every input.
+    feature_set
+        The bound feature set as ``name@digest``, for the journal; empty when there is none.
+    feature_input
+        The name of the input that the feature set fills; empty when there is none.
+    stackable
+        Whether rows of several calls may be run together: proved at load on the probe rows, bit by bit.
+
+    Attributes
+    ----------
+    feature_dtype
+        The element type of that input.
+    more_inputs
+        Whether the graph has inputs that the feature set does not fill.
+    """
+
+    __slots__ = (
+        "_free",
+        "_leases",
+        "_lock",
+        "_retired",
+        "digest",
+        "feature_dtype",
+        "feature_input",
+        "feature_set",
+        "key",
+        "more_inputs",
+        "plan",
+        "session",
+        "stackable",
+    )
+
+    def __init__(
+        self,
+        key: VersionKey,
+        *,
+        digest: str,
+        session: Session,
+        plan: FeaturePlan | None,
+        feature_set: str,
+        feature_input: str,
+        stackable: bool,
+    ) -> None:
+        self.key = key
+        self.digest = digest
+        self.session = session
+        self.plan = plan
+        self.feature_set = feature_set
+        self.feature_input = feature_input
+        self.stackable = stackable
+        self.feature_dtype = np.dtype(
+            next((spec.dtype for spec in session.inputs if spec.name == feature_input), "float64")
+        )
+        self.more_inputs = any(spec.name != feature_input for spec in session.inputs)
+        self._lock = threading.Lock()
+        self._free = threading.Event()
+        self._leases = 0
+        self._retired = False
+
+    def lease(self) -> None:
+        """Keep the version open until `release`."""
+        with self._lock:
+            self._leases += 1
+
+    def release(self) -> None:
+        """Give the lease back."""
+        with self._lock:
+            self._leases -= 1
+            if self._retired and self._leases == 0:
+                self._free.set()
+
+    def retire(self) -> None:
+        """Say that no new lease is coming; called once the serving table no longer names the slot."""
+        with self._lock:
+            self._retired = True
+            if self._leases == 0:
+                self._free.set()
+
+    def wait_free(self, timeout_s: float) -> bool:
+        """Return whether a retired slot became free of leases within the time."""
+        return self._free.wait(timeout_s)

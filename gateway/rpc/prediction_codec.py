@@ -1,0 +1,153 @@
+"""Predictions between bytes and the pipeline.
+
+A reply is put together from parts that are already bytes: what is the same for every call of a version and variant is
+made once, when the serving table is built; what is the same for every tensor of one name, type and shape is made once,
+when it is first seen. Protocol Buffers allow it: the fields of a message may be concatenated.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+
+from gateway.errors import RequestMalformedError
+from gateway.rpc.dtypes import NAME_OF, NUMBER_OF
+from gateway.serving.identity import time_ordered_id
+from gateway.serving.request import GivenTensor, Request
+from turnout.serving.v1 import prediction_service_pb2 as pb
+from turnout.tensor.v1 import tensor_pb2
+
+if TYPE_CHECKING:
+    from gateway.journal.record import Output
+    from gateway.serving.table import Target
+    from gateway.transport.port import Call
+
+DEADLINE_DEFAULT_S = 10.0
+REQUEST_ID_CHARS_MAX = 128
+PREFIXES_MAX = 4096
+"""How many tensor prefixes are remembered; one more forgets them all."""
+
+_PRINTABLE = re.compile(r"[!-~]{1,128}")
+_OUTPUTS_TAG = b"\x32"  # field 6, length-delimited
+_READINGS_TAG = b"\x3a"  # field 7, length-delimited
+_REQUEST_ID_TAG = b"\x0a"  # field 1, length-delimited
+_DATA_TAG = b"\x22"  # field 4 of Tensor
+_STATUS_TAG = b"\x10"  # field 2 of ViewReading
+_AGE_TAG = b"\x18"  # field 3 of ViewReading
+_parse = pb.PredictRequest.FromString
+
+
+def decode(call: Call, now_us: int) -> Request:
+    """Return the request of a call, or raise RequestMalformedError."""
+    try:
+        message = _parse(call.payload)
+    except DecodeError:
+        raise RequestMalformedError("the request is not a turnout.serving.v1.PredictRequest") from None
+    model = message.model
+    if not model:
+        raise RequestMalformedError("`model` is empty; say which model is asked", field="model")
+    request_id = message.request_id
+    if not request_id:
+        request_id = time_ordered_id(now_us)
+    elif not _PRINTABLE.fullmatch(request_id):
+        raise RequestMalformedError(
+            f"`request_id` is at most {REQUEST_ID_CHARS_MAX} characters of printable ASCII", field="request_id"
+        )
+    version = message.version
+    if version < 0:
+        raise RequestMalformedError("`version` counts from 1", field="version")
+    deadline = call.deadline
+    return Request(
+        request_id=request_id,
+        model=model,
+        deadline=time.monotonic() + DEADLINE_DEFAULT_S if deadline is None else deadline,
+        version=version,
+        alias=message.alias,
+        entities=dict(message.entities),
+        unit_id=message.unit_id,
+        event_time_us=message.event_time_us if message.HasField("event_time_us") else None,
+        attributes=dict(message.attributes) if message.attributes else None,
+        tensors=[
+            GivenTensor(tensor.name, NAME_OF.get(tensor.data_type, ""), tuple(tensor.shape), tensor.data)
+            for tensor in message.inputs
+        ],
+        features=dict(message.features) if message.features else None,
+    )
+
+
+def head_of(target: Target) -> bytes:
+    """Return the part of a reply that is the same for every call that a target answers."""
+    key = target.slot.key
+    return pb.PredictResponse(
+        model=key.model, version=key.version, experiment=target.experiment, variant=target.variant
+    ).SerializeToString()
+
+
+def encode(request: Request) -> bytes:
+    """Return the reply of a request that was answered."""
+    target = request.target
+    if target is None:
+        raise ValueError("only a request with a target has a reply")
+    identity = request.request_id.encode()
+    parts = [_REQUEST_ID_TAG, _varint(len(identity)), identity, target.head]
+    for output in request.outputs:
+        parts.append(_tensor_prefix(output))
+        parts.append(output.data)
+    if request.view_status and target.slot.plan is not None:
+        for view, status, age_ms in zip(target.slot.plan.views, request.view_status, request.view_age_ms, strict=True):
+            parts.append(_reading(view.name, status, age_ms))
+    return b"".join(parts)
+
+
+_prefixes: dict[tuple[str, str, tuple[int, ...], int], bytes] = {}
+
+
+def _tensor_prefix(output: Output) -> bytes:
+    """Return everything of an output's field but its data."""
+    size = len(output.data)
+    key = (output.name, output.dtype, output.shape, size)
+    prefix = _prefixes.get(key)
+    if prefix is None:
+        head = tensor_pb2.Tensor(
+            name=output.name, data_type=NUMBER_OF[output.dtype], shape=output.shape
+        ).SerializeToString()
+        inner = head + _DATA_TAG + _varint(size)
+        prefix = _OUTPUTS_TAG + _varint(len(inner) + size) + inner
+        if len(_prefixes) >= PREFIXES_MAX:
+            _prefixes.clear()
+        _prefixes[key] = prefix
+    return prefix
+
+
+_view_names: dict[str, bytes] = {}
+
+
+def _reading(view: str, status: int, age_ms: int) -> bytes:
+    name = _view_names.get(view)
+    if name is None:
+        if len(_view_names) >= PREFIXES_MAX:
+            _view_names.clear()
+        name = _view_names[view] = pb.ViewReading(view=view).SerializeToString()
+    inner = name + _STATUS_TAG + bytes((status,))
+    if age_ms >= 0:
+        inner += _AGE_TAG + _varint(age_ms)
+    return _READINGS_TAG + _varint(len(inner)) + inner
+
+
+_SMALL_MAX = 0x80
+_SMALL = [bytes((value,)) for value in range(_SMALL_MAX)]
+
+
+def _varint(value: int) -> bytes:
+    """Return a number of at least 0 as a base-128 varint."""
+    if value < _SMALL_MAX:
+        return _SMALL[value]
+    parts = bytearray()
+    while value >= _SMALL_MAX:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    parts.append(value)
+    return bytes(parts)

@@ -1,0 +1,65 @@
+"""The input that a bound feature set fills: what is looked up, and what becomes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from features.fetch import FeatureMatrix, Lookup
+from gateway.errors import InputMismatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from features.plan import FeaturePlan
+    from gateway.models.slots import Slot
+    from gateway.serving.request import Request
+
+_US_PER_MS = 1000
+
+
+def check_given(request: Request, plan: FeaturePlan) -> None:
+    """Raise InputMismatchError when the caller names a feature that the set has not, or leaves out what it needs."""
+    given = request.features or {}
+    for name in given:
+        if name not in plan.column_of:
+            raise InputMismatchError(
+                f"feature set `{plan.name}` has no feature `{name}`", feature=name, feature_set=plan.name
+            )
+    lacking = plan.lacking(request.entities, given)
+    if lacking:
+        raise InputMismatchError(
+            f"feature set `{plan.name}` needs {', '.join(f'`{name}`' for name in lacking)}: send the entity, or the "
+            "feature itself",
+            lacking=",".join(lacking),
+            feature_set=plan.name,
+        )
+
+
+def lookup(slot: Slot, group: Sequence[Request]) -> Lookup:
+    """Return what the store is asked for the calls that one version answers."""
+    plan = slot.plan
+    if plan is None:
+        raise ValueError("a version without a feature set looks nothing up")
+    return Lookup(
+        plan,
+        [request.entities for request in group],
+        [request.event_time_us or 0 for request in group],
+        [request.features or {} for request in group],
+    )
+
+
+def fill(slot: Slot, group: Sequence[Request], matrix: FeatureMatrix) -> None:
+    """Give each call its row of the matrix as the feature input, and what the journal says of it."""
+    values = matrix.values
+    typed = values if slot.feature_dtype == np.float64 else values.astype(slot.feature_dtype)
+    statuses = matrix.status.tobytes()
+    ages_ms = np.where(matrix.age_us < 0, -1, matrix.age_us // _US_PER_MS).tolist()
+    views = matrix.status.shape[1]
+    name = slot.feature_input
+    for row, request in enumerate(group):
+        request.feature_row = values[row]
+        request.feeds[name] = typed[row : row + 1]
+        request.view_status = statuses[row * views : (row + 1) * views]
+        request.view_age_ms = ages_ms[row]

@@ -1,0 +1,195 @@
+"""The serving table: the immutable snapshot that a worker answers from.
+
+It is built from the whole desired set that the control plane wrote and from the slots that are loaded; it is replaced
+by one reference, never changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from experiments.assignment import AssignmentTable, compile_assignment
+from gateway.errors import ModelNotServedError, VersionNotServedError
+from gateway.models.slots import Slot, VersionKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gateway.serving.request import Request
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What answers a call, and what the journal and the reply say of it.
+
+    Attributes
+    ----------
+    slot
+        The loaded version.
+    experiment, variant, epoch, propensity
+        What chose it: empty, empty, 0 and 1.0 outside an experiment.
+    fallback
+        Whether the control answers because the variant's version is not loaded.
+    head
+        The part of the reply that is the same for every call.
+    """
+
+    slot: Slot
+    experiment: str = ""
+    variant: str = ""
+    epoch: int = 0
+    propensity: float = 1.0
+    fallback: bool = False
+    head: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How calls for one model are answered.
+
+    Attributes
+    ----------
+    champion
+        What answers without a pin and outside an experiment; None while no version could be loaded.
+    versions, aliases
+        What answers a pin.
+    assignment
+        The running experiment's assignment; None without one.
+    arms
+        What answers each variant, in the assignment's order; None where neither it nor the control is loaded.
+    """
+
+    champion: Target | None
+    versions: Mapping[int, Target]
+    aliases: Mapping[str, Target]
+    assignment: AssignmentTable | None = None
+    arms: tuple[Target | None, ...] = ()
+
+    def target(self, request: Request) -> Target:
+        """Return what answers the request: its pin, else its variant, else the champion; or raise."""
+        if request.version:
+            return self._pinned(self.versions.get(request.version), request, f"version {request.version}")
+        if request.alias:
+            return self._pinned(self.aliases.get(request.alias), request, f"alias `{request.alias}`")
+        if self.assignment is not None and request.unit_id:
+            assigned = self.assignment.assign(request.unit_id)
+            if assigned is not None:
+                arm: Target | None = self.arms[assigned.index]
+                if arm is not None:
+                    return arm
+        if self.champion is None:
+            raise ModelNotServedError(
+                f"model `{request.model}` has no champion that is loaded; promote a version", model=request.model
+            )
+        return self.champion
+
+    @staticmethod
+    def _pinned(target: Target | None, request: Request, pin: str) -> Target:
+        if target is None:
+            raise VersionNotServedError(
+                f"{pin} of model `{request.model}` is not loaded; versions that an alias or a running experiment "
+                "names are",
+                model=request.model,
+                pin=pin,
+            )
+        return target
+
+
+@dataclass(frozen=True, slots=True)
+class ServingTable:
+    """All routes at one revision."""
+
+    revision: int
+    routes: Mapping[str, Route] = field(default_factory=dict)
+
+    def slots(self) -> set[VersionKey]:
+        """Return the versions that some route names."""
+        named: set[VersionKey] = set()
+        for route in self.routes.values():
+            targets = [route.champion, *route.arms, *route.versions.values(), *route.aliases.values()]
+            named.update(target.slot.key for target in targets if target is not None)
+        return named
+
+
+def wanted_versions(document: Document) -> list[VersionKey]:
+    """Return the versions that a desired set names, the most urgent first."""
+    return [
+        VersionKey(model, int(number)) for model, entry in document["models"].items() for number in entry["resident"]
+    ]
+
+
+def build_table(
+    document: Document,
+    slots: Mapping[VersionKey, Slot],
+    previous: ServingTable,
+    make_head: Callable[[Target], bytes],
+) -> ServingTable:
+    """Return the table of a desired set as far as its versions are loaded.
+
+    A model whose champion is not loaded (yet, or at all) keeps the champion of the previous table while that one is
+    loaded: a change never takes an answer away.
+    """
+    routes = {
+        model: _route(model, entry, slots, previous.routes.get(model), make_head)
+        for model, entry in document["models"].items()
+    }
+    return ServingTable(revision=document["revision"], routes=routes)
+
+
+def _route(
+    model: str,
+    entry: Document,
+    slots: Mapping[VersionKey, Slot],
+    previous: Route | None,
+    make_head: Callable[[Target], bytes],
+) -> Route:
+    plain: dict[int, Target] = {}
+    for number in entry["resident"]:
+        slot = slots.get(VersionKey(model, number))
+        if slot is not None:
+            plain[number] = _headed(Target(slot=slot), make_head)
+    champion = plain.get(entry["champion"])
+    if champion is None and entry["champion"] and previous is not None and previous.champion is not None:
+        kept = slots.get(previous.champion.slot.key)
+        champion = _headed(Target(slot=kept), make_head) if kept is not None else None
+    aliases = {alias: plain[number] for alias, number in entry["aliases"].items() if number in plain}
+    experiment = entry.get("experiment")
+    if experiment is None:
+        return Route(champion=champion, versions=plain, aliases=aliases)
+    assignment = compile_assignment(experiment["assignment"])
+    arms = tuple(_arm(experiment, variant, plain, make_head) for variant in experiment["variants"])
+    return Route(champion=champion, versions=plain, aliases=aliases, assignment=assignment, arms=arms)
+
+
+def _arm(
+    experiment: Document, variant: Document, plain: Mapping[int, Target], make_head: Callable[[Target], bytes]
+) -> Target | None:
+    control = next(each for each in experiment["variants"] if each["control"])
+    own = plain.get(variant["version"])
+    answering = own or plain.get(control["version"])
+    if answering is None:
+        return None
+    target = Target(
+        slot=answering.slot,
+        experiment=experiment["experiment"],
+        variant=variant["variant"],
+        epoch=experiment["epoch"],
+        propensity=variant["propensity"],
+        fallback=own is None,
+    )
+    return _headed(target, make_head)
+
+
+def _headed(target: Target, make_head: Callable[[Target], bytes]) -> Target:
+    return Target(
+        slot=target.slot,
+        experiment=target.experiment,
+        variant=target.variant,
+        epoch=target.epoch,
+        propensity=target.propensity,
+        fallback=target.fallback,
+        head=make_head(target),
+    )
