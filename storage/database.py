@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from storage import migrate
 from storage.errors import InvalidError, UnavailableError
@@ -53,8 +54,8 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """Give a transaction that sees one snapshot and cannot write."""
-        with self._reader.connect() as connection:
+        """Give a transaction that sees one snapshot and cannot write, or raise DatabaseBusyError."""
+        with _checked_out(self._reader) as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -64,9 +65,9 @@ class Database:
         Raises
         ------
         DatabaseBusyError
-            Another process did not let go of the database within the busy timeout.
+            Other writers, here or in another process, did not let go of the database within the busy timeout.
         """
-        with self._writer.connect() as connection:
+        with _checked_out(self._writer) as connection:
             try:
                 transaction = connection.begin()
             except OperationalError as error:
@@ -129,6 +130,14 @@ def _use_write_ahead_log(engine: Engine) -> None:
         raw.cursor().execute("PRAGMA journal_mode=WAL").close()
     finally:
         raw.close()
+
+
+def _checked_out(engine: Engine) -> Connection:
+    """Return a connection, or raise DatabaseBusyError when none becomes free within the busy timeout."""
+    try:
+        return engine.connect()
+    except PoolTimeoutError as error:
+        raise DatabaseBusyError("too many transactions are open in this process; try again") from error
 
 
 def _engine(url: str, *, begin: str, busy_timeout_ms: int, query_only: bool) -> Engine:

@@ -1,0 +1,187 @@
+"""The registry's values as messages of the contract, and back."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from gateway.control.publish import Publication
+from gateway.errors import RequestMalformedError
+from registry.errors import ProbeInvalidError
+from registry.probe import TOLERANCE_DEFAULT, Probe
+from registry.records import Stage, VersionFacts
+from turnout import resources, tensors
+from turnout.registry.v1 import registry_service_pb2 as pb
+from turnout.tensor.v1 import tensor_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from registry.records import Alias, AliasMove, Model, TensorSpec, Version
+
+JSON_BYTES_MAX = 1024**2
+
+_STAGES = {
+    Stage.DEVELOPMENT: pb.STAGE_DEVELOPMENT,
+    Stage.STAGING: pb.STAGE_STAGING,
+    Stage.PRODUCTION: pb.STAGE_PRODUCTION,
+    Stage.ARCHIVED: pb.STAGE_ARCHIVED,
+}
+_DTYPES = {name: tensor_pb2.DataType.Value(f"DATA_TYPE_{name.upper()}") for name in tensors.DTYPES}
+
+
+def model_id(name: str) -> str:
+    """Return the id in a model's resource name, or raise RequestMalformedError."""
+    try:
+        return resources.model_id(name)
+    except resources.ResourceNameError as error:
+        raise RequestMalformedError(str(error), name=name[:128]) from error
+
+
+def version_key(name: str) -> tuple[str, int]:
+    """Return the model and the number in a version's resource name, or raise RequestMalformedError."""
+    try:
+        return resources.parse_version(name)
+    except resources.ResourceNameError as error:
+        raise RequestMalformedError(str(error), name=name[:128]) from error
+
+
+def json_object(text: str, field: str) -> dict[str, object]:
+    """Return the JSON object in a field, an empty one for no text, or raise RequestMalformedError."""
+    if not text:
+        return {}
+    if len(text) > JSON_BYTES_MAX:
+        raise RequestMalformedError(f"{field} is longer than {JSON_BYTES_MAX} bytes", field=field)
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise RequestMalformedError(f"{field} is not JSON: {error}", field=field) from error
+    if not isinstance(value, dict):
+        raise RequestMalformedError(f"{field} is not a JSON object", field=field)
+    return value
+
+
+def publication(head: pb.PublishHead) -> Publication:
+    """Return what is published, or raise RequestMalformedError or ProbeInvalidError."""
+    return Publication(
+        model=model_id(head.parent),
+        artifact_sha256=head.artifact_sha256,
+        facts=_facts(head.facts),
+        probe=_probe(head.probe) if head.HasField("probe") and (head.probe.inputs or head.probe.outputs) else None,
+        alias=head.alias,
+    )
+
+
+def model_message(model: Model) -> pb.Model:
+    """Return the model's message."""
+    return pb.Model(
+        name=resources.model_name(model.id),
+        description=model.description,
+        owner=model.owner,
+        tags=dict(model.tags),
+        create_time_us=model.created_us,
+        aliases=[alias_message(alias) for alias in model.aliases],
+        latest_version=model.latest_version,
+    )
+
+
+def alias_message(alias: Alias) -> pb.Alias:
+    """Return the alias's message."""
+    return pb.Alias(alias=alias.alias, version=alias.version, generation=alias.generation)
+
+
+def version_message(version: Version) -> pb.Version:
+    """Return the version's message."""
+    return pb.Version(
+        name=resources.version_name(version.model, version.number),
+        version=version.number,
+        artifact_sha256=version.artifact_sha256,
+        artifact_bytes=version.artifact_bytes,
+        inputs=_specs(version.signature.inputs),
+        outputs=_specs(version.signature.outputs),
+        facts=_facts_message(version.facts),
+        create_time_us=version.created_us,
+        create_actor=version.created_by,
+        stage=_STAGES[version.stage],
+        probe_rows=version.probe_rows,
+    )
+
+
+def move_message(move: AliasMove) -> pb.AliasMove:
+    """Return the move's message."""
+    return pb.AliasMove(
+        alias=move.alias,
+        generation=move.generation,
+        from_version=move.from_version,
+        to_version=move.to_version,
+        time_us=move.time_us,
+        actor=move.actor,
+        reason=move.reason,
+        evidence_json=json.dumps(move.evidence) if move.evidence else "",
+    )
+
+
+def _specs(specs: Sequence[TensorSpec]) -> list[tensor_pb2.TensorSpec]:
+    return [tensor_pb2.TensorSpec(name=spec.name, data_type=_DTYPES[spec.dtype], shape=spec.shape) for spec in specs]
+
+
+def _facts(facts: pb.VersionFacts) -> VersionFacts:
+    for name, value in facts.metrics.items():
+        if not math.isfinite(value):
+            raise RequestMalformedError(f"the metric {name!r} is {value}; leave out what could not be measured")
+    return VersionFacts(
+        description=facts.description,
+        algorithm=facts.algorithm,
+        framework=facts.framework,
+        parameters=dict(facts.parameters),
+        metrics=dict(facts.metrics),
+        data_fingerprint=facts.data_fingerprint,
+        code_fingerprint=facts.code_fingerprint,
+        parents=tuple(facts.parents),
+        feature_set=_feature_set_id(facts.feature_set),
+        parity=json_object(facts.parity_json, "parity_json"),
+        tags=dict(facts.tags),
+    )
+
+
+def _feature_set_id(name: str) -> str:
+    """Return the id of a feature set that is given as its id or its resource name."""
+    if "/" not in name:
+        return name
+    try:
+        return resources.set_id(name)
+    except resources.ResourceNameError as error:
+        raise RequestMalformedError(str(error), name=name[:128]) from error
+
+
+def _facts_message(facts: VersionFacts) -> pb.VersionFacts:
+    return pb.VersionFacts(
+        description=facts.description,
+        algorithm=facts.algorithm,
+        framework=facts.framework,
+        parameters=dict(facts.parameters),
+        metrics=dict(facts.metrics),
+        data_fingerprint=facts.data_fingerprint,
+        code_fingerprint=facts.code_fingerprint,
+        parents=facts.parents,
+        feature_set=resources.set_name(facts.feature_set) if facts.feature_set else "",
+        parity_json=json.dumps(facts.parity) if facts.parity else "",
+        tags=dict(facts.tags),
+    )
+
+
+def _probe(probe: pb.Probe) -> Probe:
+    for side in (probe.inputs, probe.outputs):
+        if len({tensor.name for tensor in side}) != len(side):
+            raise ProbeInvalidError("the probe gives a tensor twice")
+    try:
+        inputs, outputs = tensors.to_arrays(probe.inputs), tensors.to_arrays(probe.outputs)
+    except tensors.TensorError as error:
+        raise ProbeInvalidError(f"the probe rows cannot be read: {error}") from error
+    tolerance = probe.tolerance if probe.HasField("tolerance") else TOLERANCE_DEFAULT
+    return Probe(inputs, outputs, tolerance)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
