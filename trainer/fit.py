@@ -1,0 +1,149 @@
+"""Fitting: an estimator, the earlier rows to learn from, the later ones to judge it by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+import sklearn
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+
+from trainer.errors import TrainingTableError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trainer.table import TrainingTable
+
+_PARAMETER_CHARACTERS_MAX = 200
+
+
+class Classifier(Protocol):
+    """What training needs of a scikit-learn classifier."""
+
+    classes_: NDArray[Any]
+
+    def fit(self, rows: NDArray[np.float64], labels: NDArray[np.int64]) -> object:
+        """Learn from rows [n, features] and labels [n]."""
+        ...
+
+    def predict_proba(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probabilities [n, classes]."""
+        ...
+
+    def get_params(self, *, deep: bool = ...) -> dict[str, object]:
+        """Return the parameters."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """An estimator that has learned, and how well.
+
+    Attributes
+    ----------
+    estimator
+        The classifier.
+    algorithm
+        Its class's name; of a pipeline that of its last step.
+    framework
+        The library and its version.
+    parameters
+        The parameters that are plain values.
+    metrics
+        On the later rows, which it has not seen: ``brier``, ``log_loss``, ``roc_auc``, ``holdout_rows``; and
+        ``training_rows``.
+    """
+
+    estimator: Classifier
+    algorithm: str
+    framework: str
+    parameters: dict[str, str]
+    metrics: dict[str, float]
+
+
+def fit(estimator: Classifier, table: TrainingTable, *, holdout: float = 0.2) -> Fitted:
+    """Return the estimator fitted to the earlier rows and judged on the later ones, or raise TrainingTableError.
+
+    It learns from values rounded to float32: the graph that is served takes those, and a split that falls between two
+    values which float32 cannot tell apart would be decided differently there.
+
+    Parameters
+    ----------
+    estimator
+        A classifier of two classes, 0 and 1.
+    table
+        The rows, in any order.
+    holdout
+        The part of the rows, the latest, that is kept from learning; in (0, 1).
+    """
+    order = np.argsort(table.event_time_us, kind="stable")
+    rows = rounded(table.rows[order])
+    labels = table.labels[order].astype(np.int64)
+    cut = int(len(labels) * (1 - holdout))
+    for part in (labels[:cut], labels[cut:]):
+        if set(np.unique(part)) != {0, 1}:
+            raise TrainingTableError(
+                "the earlier and the later rows must each hold both labels, 0 and 1", rows=len(labels), cut=cut
+            )
+    estimator.fit(rows[:cut], labels[:cut])
+    metrics = judge(estimator, rows[cut:], labels[cut:]) | {"training_rows": float(cut)}
+    return Fitted(estimator, _algorithm(estimator), f"scikit-learn {sklearn.__version__}", _plain(estimator), metrics)
+
+
+def rounded(rows: NDArray[np.float64], *, wide: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+    """Return the values as float32 would hold them, except in columns where that loses what tells rows apart.
+
+    Parameters
+    ----------
+    rows
+        Rows [n, features].
+    wide
+        Which columns lose it [features]; found from the rows unless given.
+    """
+    with np.errstate(over="ignore"):  # beyond float32 lies infinity, for the graph too
+        single = rows.astype(np.float32).astype(np.float64)
+    return np.where(loses_detail(rows) if wide is None else wide, rows, single)
+
+
+def loses_detail(rows: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return for each column whether float32 steps at its magnitude exceed a thousandth of its spread.
+
+    Epoch seconds do: at 1.4e9 two neighbouring float32 values are 128 s apart.
+    """
+    known = np.where(np.isfinite(rows), rows, np.nan)
+    if not len(rows):
+        return np.zeros(rows.shape[1], dtype=bool)
+    with np.errstate(all="ignore"):
+        magnitude = np.nan_to_num(np.fmax.reduce(np.abs(known), axis=0))
+        low, high = np.fmin.reduce(known, axis=0), np.fmax.reduce(known, axis=0)
+        spread = np.nan_to_num(high - low)
+    step = np.spacing(magnitude.astype(np.float32)).astype(np.float64)
+    return cast("NDArray[np.bool_]", (spread > 0) & (step > spread / 1000))
+
+
+def judge(estimator: Classifier, rows: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:
+    """Return brier, log_loss, roc_auc and holdout_rows of a fitted classifier on rows it has not seen."""
+    late = estimator.predict_proba(rows)[:, 1]
+    return {
+        "brier": float(brier_score_loss(labels, late)),
+        "log_loss": float(log_loss(labels, late, labels=[0, 1])),
+        "roc_auc": float(roc_auc_score(labels, late)),
+        "holdout_rows": float(len(labels)),
+    }
+
+
+def _algorithm(estimator: object) -> str:
+    """Return the name of the class that learns."""
+    steps = getattr(estimator, "steps", None)
+    return type(steps[-1][1] if steps else estimator).__name__
+
+
+def _plain(estimator: Classifier) -> dict[str, str]:
+    """Return the parameters whose values are numbers, texts, truth values or None."""
+    return {
+        name: str(value)[:_PARAMETER_CHARACTERS_MAX]
+        for name, value in sorted(estimator.get_params(deep=True).items())
+        if value is None or isinstance(value, int | float | str)
+    }
