@@ -1,0 +1,245 @@
+"""What an experiment is: variants of one model, how units are split among them, what is measured."""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from experiments.allocation import allocate, check_shares
+from experiments.errors import ExperimentInvalidError, VariantUnknownError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from experiments.allocation import Allocation
+
+VARIANTS_MIN = 2
+VARIANTS_MAX = 16
+METRICS_MAX = 32
+TEXT_CHARS_MAX = 4096
+SEED_CHARS_MAX = 256
+OUTPUT_INDEX_MAX = 1_000_000
+DEFAULT_ALPHA = 0.05
+ALPHA_BELOW = 0.5
+DEFAULT_MINIMUM_UNITS = 100
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
+
+class State(enum.StrEnum):
+    """Where an experiment stands in its life."""
+
+    DRAFT = "draft"
+    RUNNING = "running"
+    CONCLUDED = "concluded"
+
+
+class MetricKind(enum.StrEnum):
+    """How a metric is computed from a prediction and its outcome."""
+
+    MEAN = "mean"
+    SQUARED_ERROR = "squared_error"
+    ABSOLUTE_ERROR = "absolute_error"
+    LOG_LOSS = "log_loss"
+    ACCURACY = "accuracy"
+
+
+class Direction(enum.StrEnum):
+    """Which way is better."""
+
+    INCREASE = "increase"
+    DECREASE = "decrease"
+
+
+class Role(enum.StrEnum):
+    """What a metric is for."""
+
+    SUCCESS = "success"
+    GUARDRAIL = "guardrail"
+    MONITORING = "monitoring"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One arm.
+
+    Parameters
+    ----------
+    variant
+        The name, unique in the experiment.
+    version
+        The number of the version that it serves.
+    share
+        The part of the experiment's units that it gets.
+    control
+        Whether the others are compared with it.
+    alias
+        The alias that the version was resolved from at creation; empty when the number was given.
+    """
+
+    variant: str
+    version: int
+    share: float
+    control: bool = False
+    alias: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What is measured.
+
+    Parameters
+    ----------
+    metric
+        The name, unique in the experiment.
+    outcome
+        The name of the outcome that it is computed from.
+    output, output_index
+        The model's output and the element of its flattened row; not used by `mean`.
+    """
+
+    metric: str
+    kind: MetricKind
+    outcome: str
+    direction: Direction
+    role: Role
+    output: str = ""
+    output_index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """An experiment as it stands.
+
+    Parameters
+    ----------
+    id, model
+        Their ids.
+    coverage
+        The part of all units that is in the experiment, in (0, 1].
+    seed
+        Goes into the hash of the unit.
+    alpha
+        The error rate of a false claim.
+    minimum_units
+        The fewest units that an arm must have before anything is claimed.
+    epoch
+        Counts the splits that were in force; 0 for a draft.
+    etag
+        What compare-and-set compares.
+    allocation
+        The split that is, or last was, in force; None for a draft.
+    """
+
+    id: str
+    model: str
+    variants: tuple[Variant, ...]
+    metrics: tuple[Metric, ...]
+    coverage: float = 1.0
+    seed: str = ""
+    description: str = ""
+    owner: str = ""
+    alpha: float = DEFAULT_ALPHA
+    minimum_units: int = DEFAULT_MINIMUM_UNITS
+    state: State = State.DRAFT
+    epoch: int = 0
+    etag: str = ""
+    created_us: int = 0
+    started_us: int = 0
+    concluded_us: int = 0
+    winner: str = ""
+    allocation: Allocation | None = None
+
+    @property
+    def control(self) -> Variant:
+        """The variant that the others are compared with."""
+        return next(each for each in self.variants if each.control)
+
+    @property
+    def treatments(self) -> tuple[Variant, ...]:
+        """The variants that are compared with the control."""
+        return tuple(each for each in self.variants if not each.control)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The shares, in the order of the variants."""
+        return tuple(each.share for each in self.variants)
+
+    def variant(self, name: str) -> Variant:
+        """Return the variant of that name, or raise VariantUnknownError."""
+        for each in self.variants:
+            if each.variant == name:
+                return each
+        known = ", ".join(each.variant for each in self.variants)
+        raise VariantUnknownError(f"{self.id!r} has no variant {name[:80]!r}; it has {known}", variant=name[:80])
+
+
+def validate(experiment: Experiment) -> None:
+    """Raise ExperimentInvalidError, SharesInvalidError or ShareTooSmallError unless the definition keeps every rule.
+
+    Nothing is repaired: shares that do not sum to 1 are refused, never rescaled.
+    """
+    _check_name(experiment.id, "experiment id")
+    _check_name(experiment.model, "model id")
+    for what, text in (("description", experiment.description), ("owner", experiment.owner)):
+        _require(len(text) <= TEXT_CHARS_MAX, f"the {what} is longer than {TEXT_CHARS_MAX} characters")
+    _require(1 <= len(experiment.seed) <= SEED_CHARS_MAX, f"the seed has 1 to {SEED_CHARS_MAX} characters")
+    _require(
+        math.isfinite(experiment.alpha) and 0 < experiment.alpha < ALPHA_BELOW,
+        f"alpha is {experiment.alpha}, not in (0, {ALPHA_BELOW})",
+    )
+    _require(experiment.minimum_units >= 2, "minimum_units is at least 2: one unit has no variance")  # noqa: PLR2004
+    _check_variants(experiment.variants)
+    _check_metrics(experiment.metrics)
+    allocate(experiment.shares, coverage=experiment.coverage)
+
+
+def _check_variants(variants: Sequence[Variant]) -> None:
+    _require(
+        VARIANTS_MIN <= len(variants) <= VARIANTS_MAX,
+        f"an experiment has {VARIANTS_MIN} to {VARIANTS_MAX} variants, not {len(variants)}",
+    )
+    for each in variants:
+        _check_name(each.variant, "variant")
+        _require(each.version >= 1, f"the variant {each.variant!r} has no version")
+    _check_unique([each.variant for each in variants], "variant")
+    controls = sum(each.control for each in variants)
+    _require(controls == 1, f"exactly one variant is the control, not {controls}")
+    check_shares([each.share for each in variants])
+
+
+def _check_metrics(metrics: Sequence[Metric]) -> None:
+    _require(1 <= len(metrics) <= METRICS_MAX, f"an experiment has 1 to {METRICS_MAX} metrics, not {len(metrics)}")
+    for each in metrics:
+        _check_name(each.metric, "metric")
+        _require(1 <= len(each.outcome) <= TEXT_CHARS_MAX, f"the metric {each.metric!r} names no outcome")
+        if each.kind is not MetricKind.MEAN:
+            _require(
+                1 <= len(each.output) <= TEXT_CHARS_MAX, f"the metric {each.metric!r} ({each.kind}) names no output"
+            )
+            _require(
+                0 <= each.output_index <= OUTPUT_INDEX_MAX,
+                f"the metric {each.metric!r} has the output_index {each.output_index}",
+            )
+    _check_unique([each.metric for each in metrics], "metric")
+    _require(any(each.role is Role.SUCCESS for each in metrics), "at least one metric has the role success")
+
+
+def _check_name(name: str, what: str) -> None:
+    _require(
+        _NAME.fullmatch(name) is not None,
+        f"{name[:80]!r} cannot be a {what}: 1 to 63 of a-z, 0-9, '-' and '_', beginning with a letter",
+    )
+
+
+def _check_unique(names: Sequence[str], what: str) -> None:
+    for name in names:
+        _require(names.count(name) == 1, f"the {what} {name!r} is there more than once")
+
+
+def _require(holds: bool, sentence: str) -> None:  # noqa: FBT001  (a condition and what is wrong when it fails)
+    if not holds:
+        raise ExperimentInvalidError(sentence)

@@ -1,0 +1,65 @@
+"""What can go wrong with an experiment."""
+
+from __future__ import annotations
+
+from storage.errors import ConflictError, ExistsError, InvalidError, MissingError, PreconditionError
+
+
+class ExperimentInvalidError(InvalidError):
+    """The definition breaks a rule; nothing of it is repaired."""
+
+    reason = "EXPERIMENT_INVALID"
+
+
+class SharesInvalidError(InvalidError):
+    """The shares are not a split of the units: not finite, negative, or they do not sum to 1."""
+
+    reason = "SHARES_INVALID"
+
+
+class ShareTooSmallError(InvalidError):
+    """A share is above zero and yet smaller than one slot, so its variant would never get a unit."""
+
+    reason = "SHARE_TOO_SMALL"
+
+
+class VariantUnknownError(InvalidError):
+    """The experiment has no variant of that name."""
+
+    reason = "VARIANT_UNKNOWN"
+
+
+class AssignmentUnreadableError(InvalidError):
+    """The assignment document is not one that this release can compile."""
+
+    reason = "ASSIGNMENT_UNREADABLE"
+
+
+class ExperimentMissingError(MissingError):
+    """There is no experiment of that name."""
+
+    reason = "EXPERIMENT_NOT_FOUND"
+
+
+class ExperimentExistsError(ExistsError):
+    """There is an experiment of that name."""
+
+    reason = "EXPERIMENT_EXISTS"
+
+
+class ExperimentChangedError(ConflictError):
+    """The experiment has changed since the caller looked: its etag is another."""
+
+    reason = "EXPERIMENT_CHANGED"
+
+
+class ExperimentStateError(PreconditionError):
+    """The experiment's state does not allow this."""
+
+    reason = "EXPERIMENT_STATE"
+
+
+class ModelBusyError(PreconditionError):
+    """Another experiment is running on the model."""
+
+    reason = "MODEL_BUSY"

@@ -1,0 +1,128 @@
+"""Between experiments and the rows that hold them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from experiments import tables
+from experiments.allocation import Allocation
+from experiments.definition import Direction, Experiment, Metric, MetricKind, Role, State, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy import Connection, Row, Select, Table
+
+_DEFINED = (
+    "id",
+    "model",
+    "description",
+    "owner",
+    "coverage",
+    "seed",
+    "alpha",
+    "minimum_units",
+)
+
+
+def of_experiment(experiment: Experiment) -> dict[str, Any]:
+    """Return the row of a new draft, but for its etag and its origin."""
+    return {name: getattr(experiment, name) for name in _DEFINED} | {
+        "state": State.DRAFT.value,
+        "epoch": 0,
+        "started_us": 0,
+        "concluded_us": 0,
+        "winner": "",
+    }
+
+
+def of_variants(experiment: Experiment) -> list[dict[str, Any]]:
+    """Return one row for each variant."""
+    return [
+        {"experiment": experiment.id, "position": position, **asdict(each)}
+        for position, each in enumerate(experiment.variants)
+    ]
+
+
+def of_metrics(experiment: Experiment) -> list[dict[str, Any]]:
+    """Return one row for each metric."""
+    return [
+        {"experiment": experiment.id, "position": position, **asdict(each)}
+        for position, each in enumerate(experiment.metrics)
+    ]
+
+
+def read(tx: Connection, query: Select[Any]) -> list[Experiment]:
+    """Return the experiments that a query over `experiments` finds, in its order, in four queries however many."""
+    found = tx.execute(query).all()
+    ids = [row.id for row in found]
+    variants = _grouped(tx, tables.experiment_variants, ids)
+    metrics = _grouped(tx, tables.experiment_metrics, ids)
+    allocations = _newest_epochs(tx, ids)
+    return [
+        Experiment(
+            **{name: getattr(row, name) for name in _DEFINED},
+            variants=tuple(_variant(each) for each in variants[row.id]),
+            metrics=tuple(_metric(each) for each in metrics[row.id]),
+            state=State(row.state),
+            epoch=row.epoch,
+            etag=row.etag,
+            created_us=row.created_us,
+            started_us=row.started_us,
+            concluded_us=row.concluded_us,
+            winner=row.winner,
+            allocation=allocations.get(row.id),
+        )
+        for row in found
+    ]
+
+
+def read_epochs(tx: Connection, experiment_id: str) -> list[Allocation]:
+    """Return every split of the experiment, oldest first."""
+    query = select(tables.experiment_epochs).where(tables.experiment_epochs.c.experiment == experiment_id)
+    return [_allocation(row) for row in tx.execute(query.order_by(tables.experiment_epochs.c.epoch))]
+
+
+def _newest_epochs(tx: Connection, ids: Collection[str]) -> dict[str, Allocation]:
+    """Return the split of each experiment's present epoch; a draft has none."""
+    epoch, experiment = tables.experiment_epochs, tables.experiments
+    query = select(epoch).join(
+        experiment, (epoch.c.experiment == experiment.c.id) & (epoch.c.epoch == experiment.c.epoch)
+    )
+    return {row.experiment: _allocation(row) for row in tx.execute(query.where(epoch.c.experiment.in_(ids)))}
+
+
+def _grouped(tx: Connection, table: Table, ids: Collection[str]) -> dict[str, list[Row[Any]]]:
+    query = select(table).where(table.c.experiment.in_(ids)).order_by(table.c.experiment, table.c.position)
+    grouped: dict[str, list[Row[Any]]] = defaultdict(list)
+    for row in tx.execute(query):
+        grouped[row.experiment].append(row)
+    return grouped
+
+
+def _allocation(row: Row[Any]) -> Allocation:
+    return Allocation(
+        epoch=row.epoch,
+        shares=tuple(row.shares),
+        runs=tuple((first, length, owner) for first, length, owner in row.runs),
+    )
+
+
+def _variant(row: Row[Any]) -> Variant:
+    return Variant(variant=row.variant, version=row.version, share=row.share, control=row.control, alias=row.alias)
+
+
+def _metric(row: Row[Any]) -> Metric:
+    return Metric(
+        metric=row.metric,
+        kind=MetricKind(row.kind),
+        outcome=row.outcome,
+        direction=Direction(row.direction),
+        role=Role(row.role),
+        output=row.output,
+        output_index=row.output_index,
+    )
