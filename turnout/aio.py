@@ -1,0 +1,129 @@
+"""The client of the data port, for asyncio; ``turnout.client`` has the same for threads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import grpc
+
+from turnout import channel as _channel
+from turnout import errors
+from turnout.outcome import Outcome, OutcomeResult, outcomes_request, read_results
+from turnout.outcomes.v1 import outcome_service_pb2_grpc
+from turnout.prediction import Ask, Prediction, ViewReading, read_prediction
+from turnout.serving.v1 import prediction_service_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from numpy.typing import ArrayLike
+
+__all__ = ["AsyncClient", "Outcome", "OutcomeResult", "Prediction", "ViewReading"]
+
+
+class AsyncClient:
+    """Asks a gateway for predictions and records outcomes, from one event loop.
+
+    A client is one connection (one to each of several addresses), made at the first call and kept: make one and share
+    it between tasks. It is an asynchronous context manager; ``close`` ends it. Parameters, results and errors are those
+    of ``turnout.Client``.
+    """
+
+    def __init__(
+        self,
+        address: str | Sequence[str] = "127.0.0.1:8001",
+        *,
+        timeout_s: float = 10.0,
+        attempts_max: int = _channel.ATTEMPTS_MAX,
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._guard = _channel.ForkGuard()
+        self._target = _channel.target_of(address)
+        self._options = _channel.options_of([{}], attempts_max=attempts_max)
+        self._channel: grpc.aio.Channel | None = None
+
+    async def predict(
+        self,
+        model: str,
+        *,
+        entities: Mapping[str, str] | None = None,
+        unit_id: str | None = None,
+        version: int | None = None,
+        alias: str | None = None,
+        inputs: Mapping[str, ArrayLike] | None = None,
+        features: Mapping[str, float] | None = None,
+        attributes: Mapping[str, str] | None = None,
+        event_time_us: int | None = None,
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Prediction:
+        """Return one prediction, or raise TurnoutError; see ``Client.predict`` for the parameters and the errors."""
+        ask = Ask(
+            entities=entities,
+            unit_id=unit_id,
+            version=version,
+            alias=alias,
+            inputs=inputs,
+            features=features,
+            attributes=attributes,
+            event_time_us=event_time_us,
+            request_id=request_id,
+        )
+        self._open()
+        try:
+            response = await self._predictions.Predict(ask.message(model), timeout=timeout_s or self._timeout_s)
+        except grpc.RpcError as error:
+            raise errors.from_rpc(error) from error
+        return read_prediction(response)
+
+    async def record_outcome(
+        self,
+        name: str,
+        value: float,
+        *,
+        request_id: str = "",
+        unit_id: str = "",
+        outcome_id: str = "",
+        event_time_us: int | None = None,
+        model: str = "",
+        timeout_s: float | None = None,
+    ) -> None:
+        """Record one outcome, or raise TurnoutError; see ``Client.record_outcome``."""
+        outcome = Outcome(name, value, request_id, unit_id, outcome_id, event_time_us, model)
+        for result in await self.record_outcomes([outcome], timeout_s=timeout_s):
+            result.check()
+
+    async def record_outcomes(
+        self, outcomes: Iterable[Outcome], *, timeout_s: float | None = None
+    ) -> list[OutcomeResult]:
+        """Return what became of each outcome of a batch, in order; see ``Client.record_outcomes``."""
+        request = outcomes_request(outcomes)
+        self._open()
+        try:
+            response = await self._outcomes.RecordOutcomes(request, timeout=timeout_s or self._timeout_s)
+        except grpc.RpcError as error:
+            raise errors.from_rpc(error) from error
+        return read_results(response)
+
+    async def close(self) -> None:
+        """End the connection; calls in flight fail."""
+        if self._channel is not None:
+            await self._channel.close(None)
+
+    def _open(self) -> None:
+        """Make the channel at the first call, since it belongs to the event loop that runs then."""
+        self._guard.check()
+        if self._channel is not None:
+            return
+        self._channel = grpc.aio.insecure_channel(self._target, self._options)
+        self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._outcomes = outcome_service_pb2_grpc.OutcomeServiceStub(self._channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
