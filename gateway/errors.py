@@ -101,3 +101,15 @@ class WorkerDrainingError(UnavailableError):
     """The worker takes no new calls."""
 
     reason = "WORKER_DRAINING"
+
+
+class SettingInvalidError(InvalidError):
+    """Settings do not go together."""
+
+    reason = "SETTING_INVALID"
+
+
+class StateFolderBusyError(PreconditionError):
+    """Another gateway runs on the same state folder."""
+
+    reason = "STATE_FOLDER_BUSY"

@@ -10,9 +10,10 @@ import numpy as np
 
 from features.plan import compile_plan
 from gateway.errors import VersionUnloadableError
+from gateway.models.replay import replay
 from gateway.models.session import Session
 from gateway.models.slots import Slot, VersionKey
-from registry.probe import Probe, decode, disagreement
+from registry.probe import Probe, decode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,7 @@ _WARM_RUNS = 3
 
 
 def load_slot(key: VersionKey, entry: Mapping[str, Any]) -> Slot:
-    """Return a slot that is ready to answer, or raise VersionUnloadableError.
+    """Return a slot that is ready to answer, or raise a DomainError that says why there is none.
 
     Parameters
     ----------
@@ -48,7 +49,8 @@ def load_slot(key: VersionKey, entry: Mapping[str, Any]) -> Slot:
     probe = decode(Path(probe_path).read_bytes()) if probe_path else None
     stackable = False
     if probe is not None:
-        replay(session, probe)
+        for _ in range(_WARM_RUNS):
+            replay(session, probe)
         stackable = stacking_is_exact(session, probe)
     return Slot(
         key,
@@ -72,15 +74,6 @@ def check_digest(path: Path, digest: str) -> None:
         raise VersionUnloadableError(f"the artifact {digest[:12]}… cannot be read: {error.strerror}") from error
     if found.hexdigest() != digest:
         raise VersionUnloadableError(f"the artifact {digest[:12]}… is damaged: its bytes have another sha256")
-
-
-def replay(session: Session, probe: Probe) -> None:
-    """Run the probe rows, which warms the session up too; raise VersionUnloadableError when the outputs differ."""
-    for _ in range(_WARM_RUNS):
-        found = _run(session, probe.inputs)
-    fault = disagreement(probe.outputs, found, probe.tolerance)
-    if fault is not None:
-        raise VersionUnloadableError(f"the version does not repeat its probe rows on this host: {fault}")
 
 
 def stacking_is_exact(session: Session, probe: Probe) -> bool:

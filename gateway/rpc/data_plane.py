@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import OverloadedError, WorkerDrainingError
 from gateway.rpc import outcome_codec, prediction_codec
-from gateway.rpc.status import DETAILS_KEY, code_of, details_of
+from gateway.rpc.status import DETAILS_KEY, details_of, number_of
 from storage.errors import DomainError
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ class DataPlane:
 
 def fail(call: Call, error: DomainError) -> None:
     """Answer a call with an error's status and details."""
-    number: int = code_of(error).value[0]
-    call.fail(number, error.message, ((DETAILS_KEY, details_of(error)),))
+    call.fail(number_of(error), error.message, ((DETAILS_KEY, details_of(error)),))
 
 
 def shed(call: Call) -> None:

@@ -53,13 +53,18 @@ def code_of(error: DomainError) -> grpc.StatusCode:
     return grpc.StatusCode.INTERNAL
 
 
+def number_of(error: DomainError) -> int:
+    """Return the number of an error's status code."""
+    number: int = code_of(error).value[0]
+    return number
+
+
 def details_of(error: DomainError) -> bytes:
     """Return the serialized google.rpc.Status that travels in the trailing metadata."""
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.facts)
     detail = any_pb2.Any()
     detail.Pack(info)
-    number: int = code_of(error).value[0]
-    status = status_pb2.Status(code=number, message=error.message, details=[detail])
+    status = status_pb2.Status(code=number_of(error), message=error.message, details=[detail])
     return bytes(status.SerializeToString())
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from gateway.serving.table import Target
 
 DRAIN_S = 30.0
+
+_FORGOTTEN = (LoadState.FAILED, LoadState.DRAINING)
+"""A new desired set is a new chance: what failed or is on its way out may be wanted again."""
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +88,7 @@ class Installer:
         self._drain_s = drain_s
         self._slots: dict[VersionKey, Slot] = {}
         self._standings: dict[VersionKey, Standing] = {}
-        self._retiring: list[Slot] = []
+        self._retiring: list[tuple[Slot, float]] = []
         self._applied = 0
         self._offered: Document | None = None
         self._changed = threading.Condition()
@@ -123,8 +127,9 @@ class Installer:
     def _install(self, document: Document) -> None:
         """Bring the slots and the table to a desired set; stop early when a newer one is offered."""
         wanted = wanted_versions(document)
-        for key in [key for key, standing in self._standings.items() if standing.state is LoadState.FAILED]:
-            del self._standings[key]  # a new desired set is a new chance
+        for key in [key for key, standing in self._standings.items() if standing.state in _FORGOTTEN]:
+            if key in wanted or key not in {slot.key for slot, _ in self._retiring}:
+                del self._standings[key]
         self._publish(document)
         while True:
             step = next_step(wanted, {key: standing.state for key, standing in self._standings.items()})
@@ -171,22 +176,30 @@ class Installer:
                 continue
             self._standings[key] = Standing(LoadState.DRAINING)
             slot.retire()
-            self._retiring.append(slot)
+            self._retiring.append((slot, time.monotonic() + self._drain_s))
         self._close_free()
 
     def _close_free(self) -> None:
-        """Close the retired versions that nobody leases."""
-        still: list[Slot] = []
-        for slot in self._retiring:
+        """Close the retired versions that nobody leases; say which are leased for too long."""
+        still: list[tuple[Slot, float]] = []
+        told = False
+        for slot, until in self._retiring:
+            key = slot.key
             if slot.wait_free(0.0):
-                # A version may have been wanted again meanwhile; then its standing is that of the new slot.
-                if slot.key not in self._slots:
-                    self._standings.pop(slot.key, None)
-            else:
-                still.append(slot)
-        freed = len(still) < len(self._retiring)
+                # The last reference goes here, away from requests. The version may have been loaded again meanwhile.
+                told = True
+                if key not in self._slots and self._standings.get(key, Standing(LoadState.DRAINING)).state is (
+                    LoadState.DRAINING
+                ):
+                    self._standings.pop(key, None)
+                continue
+            still.append((slot, until))
+            standing = self._standings.get(key)
+            if time.monotonic() > until and standing == Standing(LoadState.DRAINING):
+                self._standings[key] = Standing(LoadState.DRAINING, f"still leased after {self._drain_s:g} s")
+                told = True
         self._retiring = still
-        if freed:
+        if told:
             self._tell()
 
     def _tell(self) -> None:

@@ -1,0 +1,30 @@
+"""Start a gateway: ``python -m gateway --state DIR``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Before anything imports ONNX Runtime, here or in a child: its Linux wheels send telemetry unless this stands.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+from gateway.bootstrap.logs import log_to_stderr
+from gateway.bootstrap.plane import ControlPlane, only_one
+from gateway.bootstrap.settings import read_settings
+from storage.errors import DomainError
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until told to stop; return the exit code."""
+    log_to_stderr("control")
+    try:
+        settings = read_settings(arguments)
+        with only_one(settings):
+            return ControlPlane(settings).run()
+    except (DomainError, OSError) as error:
+        sys.stderr.write(f"turnout: {error}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

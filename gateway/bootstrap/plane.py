@@ -1,0 +1,174 @@
+"""The composition root: what the control plane's process is made of, and its life."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from concurrent import futures
+from typing import TYPE_CHECKING
+
+import grpc
+
+from features.store import open_store
+from gateway.bootstrap.control_services import ControlParts, add_control_services
+from gateway.bootstrap.services import DataServices
+from gateway.bootstrap.supervisor import Supervisor
+from gateway.control.compaction import Compactor
+from gateway.control.fleet import Fleet
+from gateway.control.publisher import TablePublisher
+from gateway.errors import StateFolderBusyError
+from gateway.journal.log import EventLog
+from gateway.web.server import WebServer
+from registry.artifacts import LocalArtifacts
+from storage.clock import ReplayClock, SystemClock
+from storage.database import open_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.bootstrap.settings import Settings
+    from storage.clock import Clock
+
+CONTROL_THREADS_MAX = 16
+CONTROL_MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+READY_TIMEOUT_S = 120.0
+
+_log = logging.getLogger(__name__)
+
+
+class ControlPlane:
+    """The process that changes things and looks after the workers.
+
+    Parameters
+    ----------
+    settings
+        What was asked for.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop = threading.Event()
+        folders = settings.folders
+        folders.state.mkdir(parents=True, exist_ok=True)
+        folders.run.mkdir(mode=0o700, exist_ok=True)
+        clock: Clock = ReplayClock(folders.clock) if settings.clock == "replay" else SystemClock()
+        self._database = open_database(folders.database_url)
+        artifacts = LocalArtifacts(folders.artifacts)
+        artifacts.clear_incoming()
+        self._store = open_store(settings.online_url, writable=True)
+        self._events = EventLog(folders.state)
+        self._reserved, self._data_port = _reserve(settings.host, settings.data_port)
+        self._fleet = Fleet(settings.workers)
+        self._supervisor = Supervisor(settings, data_port=self._data_port, fleet=self._fleet)
+        self._publisher = TablePublisher(
+            database=self._database, artifacts=artifacts, folder=folders.tables, announce=self._supervisor.announce
+        )
+        self._compactor = Compactor(folders.state, clock, interval_s=settings.compact_interval_s)
+        self._parts = ControlParts(
+            database=self._database,
+            clock=clock,
+            artifacts=artifacts,
+            store=self._store,
+            events=self._events,
+            fleet=self._fleet,
+            folders=folders,
+        )
+        self._web = WebServer(settings.host, settings.http_port, fleet=self._fleet)
+
+    def run(self) -> int:
+        """Serve until a signal says to stop, and return the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        server, control_port, health = self._open_control()
+        self._publisher.publish()
+        self._supervisor.start()
+        for target in (self._publisher.run, self._compactor.run):
+            threading.Thread(target=target, daemon=True, name=f"{target.__self__.__class__.__name__}").start()
+        http_port = self._web.start()
+        self._wait_ready(control_port, http_port)
+        health.serving()
+        self._stop.wait()
+        return self._close(server, health)
+
+    def _open_control(self) -> tuple[grpc.Server, int, DataServices]:
+        """Open the control port."""
+        server = grpc.server(
+            futures.ThreadPoolExecutor(CONTROL_THREADS_MAX, thread_name_prefix="control"),
+            options=[
+                ("grpc.max_receive_message_length", CONTROL_MESSAGE_BYTES_MAX),
+                ("grpc.max_send_message_length", CONTROL_MESSAGE_BYTES_MAX),
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        names = add_control_services(server, self._parts)
+        health = DataServices(names)
+        health.add(server)
+        port = server.add_insecure_port(f"{self._settings.host}:{self._settings.control_port}")
+        server.start()
+        return server, port, health
+
+    def _wait_ready(self, control_port: int, http_port: int) -> None:
+        """Write the ready file when all workers answer."""
+        until = time.monotonic() + READY_TIMEOUT_S
+        while not self._stop.is_set() and not self._fleet.wait_ready(0.2):
+            if time.monotonic() > until:
+                _log.error("the workers do not answer after %.0f s; see their logs", READY_TIMEOUT_S)
+                until = time.monotonic() + READY_TIMEOUT_S
+        if self._stop.is_set():
+            return
+        ports = {"data": self._data_port, "http": http_port, "control": control_port}
+        pids = [os.getpid(), *(report.pid for report in self._fleet.reports())]
+        transport = self._fleet.reports()[0].transport
+        _log.info("serving: data %(data)d, http %(http)d, control %(control)d", ports)
+        _log.info("%d workers by %s", self._settings.workers, transport)
+        if self._settings.ready_file is not None:
+            aside = self._settings.ready_file.with_suffix(".tmp")
+            aside.write_text(json.dumps({**ports, "pids": pids, "transport": transport}))
+            aside.rename(self._settings.ready_file)
+
+    def _close(self, server: grpc.Server, health: DataServices) -> int:
+        """Finish what is in flight and stop everything; return 0 when all of it ended in time."""
+        health.not_serving()
+        clean = self._supervisor.stop(self._settings.grace_s + 5.0)
+        self._publisher.close()
+        self._compactor.close()
+        server.stop(grace=2.0).wait()
+        self._web.stop()
+        self._store.close()
+        self._database.close()
+        self._reserved.close()
+        if self._settings.ready_file is not None:
+            with contextlib.suppress(OSError):
+                self._settings.ready_file.unlink()
+        return 0 if clean else 1
+
+
+def _reserve(host: str, port: int) -> tuple[socket.socket, int]:
+    """Bind the shared data port without listening, so that it stays ours while workers come and go."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    reserved = socket.socket(family, socket.SOCK_STREAM)
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    reserved.bind((host, port))
+    return reserved, reserved.getsockname()[1]
+
+
+@contextlib.contextmanager
+def only_one(settings: Settings) -> Iterator[None]:
+    """Hold the state folder's lock, or raise StateFolderBusyError: two gateways on one folder would tear it apart."""
+
+    settings.state.mkdir(parents=True, exist_ok=True)
+    with (settings.state / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StateFolderBusyError(
+                f"another gateway runs on {settings.state}; stop it or use another folder", state=settings.state
+            ) from error
+        yield

@@ -1,0 +1,127 @@
+"""What `python -m gateway` takes: flags, and for each flag a variable of the environment."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# pydantic reads the annotations of the fields when the class is made, so these are needed at run time.
+from gateway.config import ClockKind, StateFolders, TransportKind, WorkerConfig  # noqa: TC001
+from gateway.errors import SettingInvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseSettings):
+    """The settings of a gateway; a flag wins over the environment, the environment over the default.
+
+    Attributes
+    ----------
+    state
+        The folder that holds everything.
+    workers
+        How many worker processes answer predictions.
+    host
+        The address that all ports are bound to.
+    data_port, http_port, control_port
+        The ports; 0 picks a free one.
+    ready_file
+        Written when all workers answer: JSON with data, http, control, pids.
+    clock
+        Which time everything ages by; `replay` stands still until an admin moves it.
+    transport
+        Which transport the workers open.
+    online
+        The address of the online store; empty: the embedded one.
+    sync_interval_ms
+        How long an event may be with the kernel only; 0 puts it on the disk before the answer.
+    compact_interval_s
+        How often sealed segments become Parquet.
+    request_bytes_max, calls_max, wave_calls_max
+        The data port's limits, per worker.
+    grace_s
+        How long calls in flight may take to finish at the stop.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="TURNOUT_", extra="ignore", frozen=True)
+
+    state: Path
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    host: str = "127.0.0.1"
+    data_port: Port = 8001
+    http_port: Port = 8002
+    control_port: Port = 8003
+    ready_file: Path | None = None
+    clock: ClockKind = "system"
+    transport: TransportKind = "auto"
+    online: str = ""
+    sync_interval_ms: Annotated[float, Field(ge=0, le=60_000)] = 50.0
+    compact_interval_s: Annotated[float, Field(gt=0, le=86_400)] = 30.0
+    request_bytes_max: Annotated[int, Field(ge=1024, le=1 << 30)] = 16 * 1024 * 1024
+    calls_max: Annotated[int, Field(ge=1, le=65_536)] = 256
+    wave_calls_max: Annotated[int, Field(ge=1, le=1024)] = 64
+    grace_s: Annotated[float, Field(gt=0, le=600)] = 10.0
+
+    @property
+    def folders(self) -> StateFolders:
+        """Where things are."""
+        return StateFolders(self.state.absolute())
+
+    @property
+    def online_url(self) -> str:
+        """The address of the online store."""
+        return self.online or self.folders.online_url
+
+    def worker(self, slot: int, data_port: int) -> WorkerConfig:
+        """Return what a worker is told."""
+        return WorkerConfig(
+            slot=slot,
+            state=str(self.state.absolute()),
+            host=self.host,
+            port=data_port,
+            transport=self.transport,
+            clock=self.clock,
+            online=self.online_url,
+            sync_interval_ms=self.sync_interval_ms,
+            request_bytes_max=self.request_bytes_max,
+            calls_max=self.calls_max,
+            wave_calls_max=self.wave_calls_max,
+            grace_s=self.grace_s,
+        )
+
+
+def read_settings(arguments: Sequence[str]) -> Settings:
+    """Return the settings of a command line; exit with 2 and a message when they are wrong.
+
+    Raises
+    ------
+    SettingInvalidError
+        When settings that are right by themselves do not go together.
+    """
+    parser = argparse.ArgumentParser(prog="python -m gateway", description="Serve models.")
+    for name, field in Settings.model_fields.items():
+        help_text = f"default {field.default}" if not field.is_required() else "the folder that holds everything"
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, default=argparse.SUPPRESS, help=help_text)
+    given = vars(parser.parse_args(arguments))
+    try:
+        settings = Settings(**given)
+    except ValueError as error:
+        parser.error(_plain(error))
+    if settings.clock == "replay" and settings.host not in LOOPBACK:
+        raise SettingInvalidError("the replay clock is for a loopback host only: any caller of the admin port moves it")
+    return settings
+
+
+def _plain(error: ValueError) -> str:
+    """Return pydantic's findings as one line, by flag."""
+    findings = getattr(error, "errors", list)()
+    lines = [f"--{'.'.join(map(str, each['loc'])).replace('_', '-')}: {each['msg']}" for each in findings]
+    return "; ".join(lines) or str(error)

@@ -1,0 +1,175 @@
+"""A data-plane worker: what one process of it is made of, and its life.
+
+Started by the supervisor as ``python -m gateway.bootstrap.worker FD CONFIG``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from features.store import open_store
+from gateway.bootstrap.link import Link
+from gateway.bootstrap.logs import log_to_stderr
+from gateway.bootstrap.services import DataServices
+from gateway.config import WorkerConfig
+from gateway.journal.writer import JournalWriter
+from gateway.models.loader import load_slot
+from gateway.rpc import data_plane
+from gateway.rpc.prediction_codec import head_of
+from gateway.rpc.status import number_of
+from gateway.serving.installer import Installer, Progress
+from gateway.serving.outcomes import OutcomeRecorder
+from gateway.serving.pipeline import Pipeline
+from gateway.serving.tally import Tally
+from gateway.transport.port import Limits, Wiring
+from gateway.transport.select import open_transport
+from storage.clock import ReplayClock, SystemClock
+
+if TYPE_CHECKING:
+    from gateway.transport.port import Transport
+    from storage.clock import Clock
+
+COUNTS_INTERVAL_S = 1.0
+SWITCH_INTERVAL_S = 0.0005
+"""A background load must not keep the pipeline waiting for the interpreter's usual 5 ms."""
+
+_log = logging.getLogger(__name__)
+
+
+class Worker:
+    """One worker process.
+
+    Parameters
+    ----------
+    config
+        What it was told.
+    link
+        The line to the supervisor.
+    """
+
+    def __init__(self, config: WorkerConfig, link: Link) -> None:
+        self._config = config
+        self._link = link
+        folders = config.folders
+        clock: Clock = ReplayClock(folders.clock) if config.clock == "replay" else SystemClock()
+        self._tally = Tally()
+        self._journal = JournalWriter(
+            folders.journal,
+            name=f"worker-{config.slot}",
+            clock=clock,
+            sync_interval_ms=config.sync_interval_ms,
+        )
+        self._store = open_store(config.online or folders.online_url, writable=False)
+        pipeline = Pipeline(store=self._store, journal=self._journal, clock=clock, tally=self._tally, code_of=number_of)
+        self._installer = Installer(pipeline=pipeline, load=load_slot, make_head=head_of, report=self._report)
+        self._services = DataServices(data_plane.SERVICES)
+        plane = data_plane.DataPlane(
+            pipeline=pipeline, outcomes=OutcomeRecorder(journal=self._journal, tally=self._tally), clock=clock
+        )
+        self._transport: Transport = open_transport(
+            config.transport,
+            Wiring(
+                address=f"{config.host}:{config.port}",
+                methods=data_plane.METHODS,
+                answer=plane.answer,
+                add_services=self._services.add,
+                limits=Limits(
+                    request_bytes_max=config.request_bytes_max,
+                    calls_max=config.calls_max,
+                    wave_calls_max=config.wave_calls_max,
+                ),
+                shed=data_plane.shed,
+                close=data_plane.close,
+            ),
+        )
+        self._ready = False
+        self._progress = Progress(0, {})
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        """Serve until the supervisor says to stop or is gone."""
+        signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides
+        threading.Thread(target=self._installer.run, name="installer", daemon=True).start()
+        threading.Thread(target=self._listen, name="link", daemon=True).start()
+        while not self._stop.wait(COUNTS_INTERVAL_S):
+            self._send()
+        self._drain()
+
+    def _listen(self) -> None:
+        """Follow the supervisor's messages; stop when it is gone."""
+        for message in self._link.messages():
+            document = json.loads(Path(message["table"]).read_text())
+            self._installer.offer(document)
+        self._stop.set()
+
+    def _report(self, progress: Progress) -> None:
+        """Open the door when the first desired set is applied, and say what is served."""
+        self._progress = progress
+        if not self._ready and progress.revision:
+            port = self._transport.start()
+            self._ready = True
+            self._services.serving()
+            _log.info("worker %d serves port %d by %s", self._config.slot, port, self._transport.name)
+        self._send()
+
+    def _send(self) -> None:
+        tally = self._tally
+        message: dict[str, Any] = {
+            "ready": self._ready,
+            "revision": self._progress.revision,
+            "transport": self._transport.name,
+            "why": self._transport.why,
+            "versions": [
+                {"model": key.model, "version": key.version, "state": standing.state.value, "reason": standing.reason}
+                for key, standing in self._progress.standings.items()
+            ],
+            "counts": {
+                "waves": tally.waves,
+                "wave_calls": tally.wave_calls,
+                "outcomes": tally.outcomes,
+                "predictions": [[*label, count] for label, count in list(tally.predictions.items())],
+            },
+        }
+        self._link.send(message)
+
+    def _drain(self) -> None:
+        """Finish what was accepted, put it on the disk, and say goodbye."""
+        self._services.not_serving()
+        self._installer.close()
+        started = time.monotonic()
+        finished = self._transport.drain(self._config.grace_s) if self._ready else True
+        self._journal.close()
+        self._store.close()
+        self._send()
+        _log.info(
+            "worker %d drained in %.2f s%s",
+            self._config.slot,
+            time.monotonic() - started,
+            "" if finished else "; calls were cut off",
+        )
+
+
+def main(arguments: list[str]) -> None:
+    """Be a worker: the arguments are the link's file descriptor and the settings as JSON."""
+    config = WorkerConfig.from_json(arguments[1])
+    log_to_stderr(f"worker-{config.slot}")
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    link = Link(socket.socket(fileno=int(arguments[0])))
+    Worker(config, link).run()
+    link.close()
+    logging.shutdown()
+    os._exit(0)  # threads of libraries must not hold up the end; everything of ours is flushed
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

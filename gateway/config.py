@@ -1,0 +1,107 @@
+"""What a worker is told at its start."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+ClockKind = Literal["system", "replay"]
+TransportKind = Literal["auto", "native", "grpcio"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """The settings of one worker.
+
+    Attributes
+    ----------
+    slot
+        Its place among the workers, from 0.
+    state
+        The state folder.
+    host, port
+        Where it serves; all workers share the port.
+    transport
+        Which transport to open.
+    clock
+        Which time ages features.
+    online
+        The address of the online store.
+    sync_interval_ms
+        How long an event may be with the kernel only; 0 puts it on the disk before the answer.
+    request_bytes_max, calls_max, wave_calls_max
+        The transport's limits.
+    grace_s
+        How long calls in flight may take to finish at the stop.
+    """
+
+    slot: int
+    state: str
+    host: str
+    port: int
+    transport: TransportKind = "auto"
+    clock: ClockKind = "system"
+    online: str = ""
+    sync_interval_ms: float = 50.0
+    request_bytes_max: int = 16 * 1024 * 1024
+    calls_max: int = 256
+    wave_calls_max: int = 64
+    grace_s: float = 10.0
+
+    @property
+    def folders(self) -> StateFolders:
+        """Where things are."""
+        return StateFolders(Path(self.state))
+
+    def to_json(self) -> str:
+        """Return the settings as one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> WorkerConfig:
+        """Return the settings that `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolders:
+    """Where a gateway keeps what; everything is below one folder."""
+
+    state: Path
+
+    @property
+    def database_url(self) -> str:
+        """The address of the embedded metadata database."""
+        return f"sqlite:///{self.state / 'turnout.db'}"
+
+    @property
+    def artifacts(self) -> Path:
+        """ONNX files and probe rows by their digests."""
+        return self.state / "artifacts"
+
+    @property
+    def online_url(self) -> str:
+        """The address of the embedded online store."""
+        return f"lmdb://{self.state / 'online'}"
+
+    @property
+    def journal(self) -> Path:
+        """Segments that are written or wait for compaction."""
+        return self.state / "journal"
+
+    @property
+    def tables(self) -> Path:
+        """Desired sets by revision."""
+        return self.state / "tables"
+
+    @property
+    def clock(self) -> Path:
+        """The replay clock's cell."""
+        return self.state / "clock"
+
+    @property
+    def run(self) -> Path:
+        """What belongs to the running processes only."""
+        return self.state / "run"

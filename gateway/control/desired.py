@@ -1,0 +1,107 @@
+"""The desired set: everything that the data plane should serve, as one document.
+
+The control plane alone reads the database. It writes the whole set into an immutable file for each revision, so that
+workers need no database and survive its loss. Omitting a version means to let it go.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from experiments.assignment import assignment_document
+from experiments.records import list_running
+from features.records import plan_document_for
+from registry.desired import DesiredModel, desired_versions
+from storage.revision import current_revision
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from experiments.definition import Experiment
+    from registry.artifacts import ArtifactStore
+    from registry.records import Version
+
+KEPT_TABLES_MAX = 8
+"""How many desired sets are kept; workers read the newest."""
+
+
+def desired_document(tx: Connection, artifacts: ArtifactStore) -> dict[str, Any]:
+    """Return the desired set as the database says it is, at one revision."""
+    running = {experiment.model: experiment for experiment in list_running(tx)}
+    pinned = {model: {variant.version for variant in experiment.variants} for model, experiment in running.items()}
+    models = desired_versions(tx, pinned=pinned)
+    return {
+        "revision": current_revision(tx),
+        "models": {desired.model: _model(desired, running.get(desired.model)) for desired in models},
+        "versions": {
+            desired.model: {str(version.number): _version(tx, version, artifacts) for version in desired.versions}
+            for desired in models
+        },
+    }
+
+
+def _model(desired: DesiredModel, experiment: Experiment | None) -> dict[str, Any]:
+    """Return a model's part: who answers, and what is resident, the most urgent first."""
+    arms = [variant.version for variant in experiment.variants] if experiment is not None else []
+    order = [desired.champion, *arms, *desired.aliases.values(), desired.previous_champion]
+    there = {version.number for version in desired.versions}
+    resident = list(dict.fromkeys(number for number in order if number is not None and number in there))
+    return {
+        "champion": desired.champion or 0,
+        "aliases": dict(desired.aliases),
+        "resident": resident,
+        "experiment": _experiment(experiment) if experiment is not None else None,
+    }
+
+
+def _experiment(experiment: Experiment) -> dict[str, Any]:
+    return {
+        "experiment": experiment.id,
+        "epoch": experiment.epoch,
+        "variants": [
+            {
+                "variant": variant.variant,
+                "version": variant.version,
+                "control": variant.control,
+                "propensity": variant.share,
+            }
+            for variant in experiment.variants
+        ],
+        "assignment": assignment_document(experiment),
+    }
+
+
+def _version(tx: Connection, version: Version, artifacts: ArtifactStore) -> dict[str, Any]:
+    bound = version.feature_set
+    return {
+        "digest": version.artifact_sha256,
+        "path": str(artifacts.path(version.artifact_sha256)),
+        "probe_path": str(artifacts.path(version.probe_sha256)) if version.probe_sha256 else None,
+        "feature_set": f"{bound}@{version.feature_set_digest}" if bound else "",
+        "feature_input": version.feature_input,
+        "plan": plan_document_for(tx, bound, version.feature_set_digest) if bound else None,
+    }
+
+
+def table_path(folder: Path, revision: int) -> Path:
+    """Return where the desired set of a revision is kept."""
+    return folder / f"table-{revision:012d}.json"
+
+
+def write_table(folder: Path, document: dict[str, Any]) -> Path:
+    """Write a desired set under its revision, whole or not at all, and return its file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = table_path(folder, document["revision"])
+    aside = path.with_suffix(".tmp")
+    with aside.open("w") as file:
+        json.dump(document, file)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.rename(path)
+    for old in sorted(folder.glob("table-*.json"))[:-KEPT_TABLES_MAX]:
+        old.unlink(missing_ok=True)
+    return path

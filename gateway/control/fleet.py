@@ -1,0 +1,101 @@
+"""What the workers say of themselves, and waiting for what they should say."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """One version in one worker: where it stands, and why."""
+
+    model: str
+    version: int
+    state: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReport:
+    """What one worker says of itself.
+
+    Attributes
+    ----------
+    slot, pid, restarts
+        Its place, its process, how often the place's process was started again.
+    ready
+        Whether it answers calls.
+    revision
+        The revision that it serves.
+    transport, why
+        Its transport, and why that one.
+    versions
+        What it holds.
+    counts
+        Its counters, as `gateway.serving.tally` has them, by name.
+    """
+
+    slot: int
+    pid: int = 0
+    restarts: int = 0
+    ready: bool = False
+    revision: int = 0
+    transport: str = ""
+    why: str = ""
+    versions: Sequence[Loaded] = ()
+    counts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Fleet:
+    """The newest report of each worker.
+
+    Parameters
+    ----------
+    size
+        How many workers there are.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._reports = [WorkerReport(slot=slot) for slot in range(size)]
+        self._changed = threading.Condition()
+
+    def reports(self) -> list[WorkerReport]:
+        """Return the newest reports, by slot."""
+        with self._changed:
+            return list(self._reports)
+
+    def update(self, slot: int, **changes: Any) -> None:
+        """Take over what a worker says."""
+        with self._changed:
+            self._reports[slot] = replace(self._reports[slot], **changes)
+            self._changed.notify_all()
+
+    def lowest_revision(self) -> int:
+        """Return the lowest revision that any live worker serves; 0 when none is live."""
+        with self._changed:
+            return self._lowest()
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Return whether all workers answered within the time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: all(report.ready for report in self._reports), timeout_s)
+
+    def wait_revision(self, revision: int, timeout_s: float) -> bool:
+        """Return whether every live worker served the revision within the time."""
+        until = time.monotonic() + timeout_s
+        with self._changed:
+            while self._lowest() < revision:
+                left = until - time.monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    return self._lowest() >= revision
+            return True
+
+    def _lowest(self) -> int:
+        live = [report.revision for report in self._reports if report.pid]
+        return min(live) if live else 0

@@ -1,0 +1,74 @@
+"""Following the database: whenever its revision rises, the whole desired set is written and the workers are told."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from gateway.control.desired import desired_document, write_table
+from storage.revision import current_revision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from registry.artifacts import ArtifactStore
+    from storage.database import Database
+
+POLL_INTERVAL_S = 0.02
+
+_log = logging.getLogger(__name__)
+
+
+class TablePublisher:
+    """Writes a desired set for each new revision.
+
+    Parameters
+    ----------
+    database, artifacts
+        What is read.
+    folder
+        Where the desired sets go.
+    announce
+        Is told each new file; called on the publisher's thread.
+    """
+
+    def __init__(
+        self, *, database: Database, artifacts: ArtifactStore, folder: Path, announce: Callable[[Path], None]
+    ) -> None:
+        self._database = database
+        self._artifacts = artifacts
+        self._folder = folder
+        self._announce = announce
+        self._written = -1
+        self._newest: Path | None = None
+        self._stop = threading.Event()
+
+    @property
+    def newest(self) -> Path | None:
+        """The newest desired set; None before the first."""
+        return self._newest
+
+    def publish(self) -> None:
+        """Write and announce the desired set unless it is written already."""
+        with self._database.read() as tx:
+            if current_revision(tx) == self._written:
+                return
+            document = desired_document(tx, self._artifacts)
+        self._newest = write_table(self._folder, document)
+        self._written = document["revision"]
+        self._announce(self._newest)
+
+    def run(self) -> None:
+        """Follow the database until `close`; a failure is logged and tried again."""
+        while not self._stop.wait(POLL_INTERVAL_S):
+            try:
+                self.publish()
+            except Exception:
+                _log.exception("the desired set cannot be written; trying again")
+                self._stop.wait(1.0)
+
+    def close(self) -> None:
+        """Let `run` return."""
+        self._stop.set()

@@ -1,0 +1,129 @@
+"""Operation of a gateway, over gRPC."""
+
+from __future__ import annotations
+
+import json
+import time
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from gateway.errors import DeadlineSpentError
+from gateway.rpc import paging
+from gateway.rpc.status import actor, mapped
+from storage.clock import ClockNotReplayError, ReplayClock
+from storage.revision import current_revision, list_changes
+from turnout.admin.v1 import admin_service_pb2 as pb
+from turnout.admin.v1 import admin_service_pb2_grpc
+
+if TYPE_CHECKING:
+    import grpc
+
+    from gateway.control.fleet import Fleet, WorkerReport
+    from storage.clock import Clock
+    from storage.database import Database
+
+WAIT_MAX_S = 300.0
+
+_STATES = {
+    "loading": pb.LOAD_STATE_LOADING,
+    "ready": pb.LOAD_STATE_READY,
+    "draining": pb.LOAD_STATE_DRAINING,
+    "failed": pb.LOAD_STATE_FAILED,
+}
+
+
+class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
+    """Says what is served, waits for it, lists changes, moves the replay clock."""
+
+    def __init__(self, *, database: Database, clock: Clock, fleet: Fleet) -> None:
+        self._database = database
+        self._clock = clock
+        self._fleet = fleet
+
+    def GetServingStatus(  # noqa: N802
+        self, request: pb.GetServingStatusRequest, context: grpc.ServicerContext
+    ) -> pb.GetServingStatusResponse:
+        """Say what each worker serves."""
+        del request
+        with mapped(context), self._database.read() as tx:
+            return pb.GetServingStatusResponse(
+                revision=current_revision(tx),
+                workers=[_worker(report) for report in self._fleet.reports()],
+                now_us=self._clock.now_us(),
+                turnout_version=version("turnout"),
+            )
+
+    def WaitForRevision(  # noqa: N802
+        self, request: pb.WaitForRevisionRequest, context: grpc.ServicerContext
+    ) -> pb.WaitForRevisionResponse:
+        """Wait until every live worker serves a revision."""
+        with mapped(context):
+            wanted = request.revision
+            if not wanted:
+                with self._database.read() as tx:
+                    wanted = current_revision(tx)
+            left = context.time_remaining()
+            timeout_s = min(left if left is not None else WAIT_MAX_S, WAIT_MAX_S)
+            started = time.monotonic()
+            if not self._fleet.wait_revision(wanted, timeout_s):
+                raise DeadlineSpentError(
+                    f"after {time.monotonic() - started:.1f} s a worker still serves revision "
+                    f"{self._fleet.lowest_revision()}, not {wanted}; `turnout status` says why",
+                    wanted=wanted,
+                )
+            return pb.WaitForRevisionResponse(revision=self._fleet.lowest_revision())
+
+    def ListChanges(  # noqa: N802
+        self, request: pb.ListChangesRequest, context: grpc.ServicerContext
+    ) -> pb.ListChangesResponse:
+        """List the changes of the metadata, newest first."""
+        with mapped(context):
+            size = paging.page_size(request.page_size)
+            before = paging.number_after(request.page_token)
+            with self._database.read() as tx:
+                changes = list_changes(tx, before_revision=before, limit_max=size + 1)
+            shown = changes[:size]
+            return pb.ListChangesResponse(
+                changes=[
+                    pb.Change(
+                        revision=change.revision,
+                        time_us=change.time_us,
+                        kind=change.kind,
+                        resource=change.resource,
+                        actor=change.actor,
+                        detail_json=json.dumps(change.detail, sort_keys=True),
+                    )
+                    for change in shown
+                ],
+                next_page_token=paging.token_for(shown[-1].revision) if len(changes) > size else "",
+            )
+
+    def AdvanceClock(  # noqa: N802
+        self, request: pb.AdvanceClockRequest, context: grpc.ServicerContext
+    ) -> pb.AdvanceClockResponse:
+        """Move the replay clock forward."""
+        with mapped(context):
+            if not isinstance(self._clock, ReplayClock):
+                raise ClockNotReplayError(
+                    f"{actor(context)} asked to move the clock, but the gateway runs on the machine's time; start it "
+                    "with `--clock replay`"
+                )
+            self._clock.advance_to(request.now_us)
+            return pb.AdvanceClockResponse(now_us=self._clock.now_us())
+
+
+def _worker(report: WorkerReport) -> pb.Worker:
+    return pb.Worker(
+        slot=report.slot,
+        pid=report.pid,
+        revision=report.revision,
+        transport=report.transport,
+        ready=report.ready,
+        restarts=report.restarts,
+        versions=[
+            pb.LoadedVersion(
+                model=loaded.model, version=loaded.version, state=_STATES[loaded.state], reason=loaded.reason
+            )
+            for loaded in report.versions
+        ],
+    )
