@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -9,11 +10,17 @@ import numpy as np
 import pyarrow as pa
 
 from trainer.errors import TrainingTableError
+from turnout import resources
+from turnout.features.v1 import feature_service_pb2 as features_pb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from turnout.control import Control
+
+_PAGE_ROWS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,38 @@ class TrainingTable:
     labels: NDArray[np.float64]
     event_time_us: NDArray[np.int64]
     fingerprint: str
+
+
+def fetch(
+    control: Control, feature_set: str, *, label_sql: str, start_us: int | None = None, end_us: int | None = None
+) -> TrainingTable:
+    """Return the point-in-time training table that the gateway makes for the label rows, or raise TrainingTableError.
+
+    Parameters
+    ----------
+    control
+        The gateway.
+    feature_set
+        The feature set's id.
+    label_sql
+        SQL over the declared sources: the join keys, ``event_time``, ``label`` and the request features.
+    start_us, end_us
+        Only label rows from the one to before the other, in microseconds since the Unix epoch.
+
+    Raises
+    ------
+    turnout.errors.TurnoutError
+        The gateway refused it.
+    """
+    request = features_pb.GetTrainingDataRequest(
+        feature_set=resources.set_name(feature_set), label_sql=label_sql, start_us=start_us, end_us=end_us
+    )
+    names = _feature_names(control, feature_set)
+    with tempfile.TemporaryFile() as stream:
+        fingerprint = control.download_training_data(request, stream)
+        stream.seek(0)
+        content = pa.ipc.open_stream(stream).read_all()
+    return training_table(content, feature_set=feature_set, feature_names=names, fingerprint=fingerprint)
 
 
 def training_table(
@@ -73,6 +112,19 @@ def training_table(
         event_time_us=cast("NDArray[np.int64]", times.to_numpy()),
         fingerprint=fingerprint,
     )
+
+
+def _feature_names(control: Control, feature_set: str) -> list[str]:
+    """Return the features of a set in order, or raise TrainingTableError when there is no such set."""
+    request = features_pb.ListFeatureSetsRequest(page_size=_PAGE_ROWS)
+    while True:
+        page = control.features.ListFeatureSets(request)
+        for one in page.feature_sets:
+            if one.name == resources.set_name(feature_set):
+                return list(one.features)
+        if not page.next_page_token:
+            raise TrainingTableError(f"there is no feature set {feature_set}", feature_set=feature_set)
+        request.page_token = page.next_page_token
 
 
 def _column(content: pa.Table, *names: str) -> pa.ChunkedArray:

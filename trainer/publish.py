@@ -1,0 +1,124 @@
+"""Publication: a fitted estimator becomes a version, with its lineage, its certificate and its probe rows."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer.export import export
+from trainer.lineage import code_fingerprint, graph_fingerprint
+from trainer.parity import ProbeRows, certify, probe_rows
+from turnout import resources
+from turnout.registry.v1 import registry_service_pb2 as registry_pb
+from turnout.tensors import to_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainer.export import Exported
+    from trainer.fit import Fitted
+    from trainer.parity import Certificate
+    from trainer.table import TrainingTable
+    from turnout.control import Control
+
+_PARITY_ROWS_MAX = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A version that may be published: an estimator whose ONNX graph was proved to answer as it does.
+
+    Attributes
+    ----------
+    fitted, exported, certificate, probe
+        What was learned, the graph, the proof, and the rows that every load replays.
+    feature_set
+        The feature set's id.
+    data_fingerprint, code_fingerprint
+        Of the training table; of the training code and the graph.
+    """
+
+    fitted: Fitted
+    exported: Exported
+    certificate: Certificate
+    probe: ProbeRows
+    feature_set: str
+    data_fingerprint: str
+    code_fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A version that was published, and the revision of the metadata that holds it."""
+
+    version: int
+    revision: int
+    artifact_sha256: str
+
+
+def prove(fitted: Fitted, table: TrainingTable, *, tolerance: float = 1e-4) -> Candidate:
+    """Return the candidate that an estimator makes, or raise ExportFailedError or ParityRefusedError."""
+    rows = table.rows[-_PARITY_ROWS_MAX:]
+    exported = export(fitted.estimator, table.rows)
+    certificate = certify(fitted.estimator, exported, rows, tolerance=tolerance)
+    certificate.require()
+    return Candidate(
+        fitted=fitted,
+        exported=exported,
+        certificate=certificate,
+        probe=probe_rows(exported, rows),
+        feature_set=table.feature_set,
+        data_fingerprint=table.fingerprint,
+        code_fingerprint=f"{code_fingerprint()} {graph_fingerprint(exported.content)}",
+    )
+
+
+def publish(
+    control: Control, model: str, candidate: Candidate, *, description: str, parents: Sequence[int] = ()
+) -> Published:
+    """Publish a candidate as the model's next version, or raise TurnoutError with nothing kept.
+
+    Parameters
+    ----------
+    control
+        The gateway.
+    model
+        The model's name; the model is created when there is none.
+    candidate
+        What is published.
+    description
+        What it is and why it was made.
+    parents
+        The versions of the model that it was made from.
+    """
+    probe = registry_pb.Probe(
+        inputs=to_tensors(candidate.probe.inputs),
+        outputs=to_tensors(candidate.probe.outputs),
+        tolerance=candidate.certificate.tolerance,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(candidate.exported.content)
+        facts = _facts(candidate, description, parents)
+        response = control.publish_version(model, path, facts=facts, probe=probe)
+    _, version = resources.parse_version(response.version.name)
+    return Published(version, response.revision, response.version.artifact_sha256)
+
+
+def _facts(candidate: Candidate, description: str, parents: Sequence[int]) -> registry_pb.VersionFacts:
+    """Return what is said of the version."""
+    fitted = candidate.fitted
+    return registry_pb.VersionFacts(
+        description=description,
+        algorithm=fitted.algorithm,
+        framework=fitted.framework,
+        parameters=fitted.parameters,
+        metrics=fitted.metrics,
+        data_fingerprint=candidate.data_fingerprint,
+        code_fingerprint=candidate.code_fingerprint,
+        parents=parents,
+        feature_set=candidate.feature_set,
+        parity_json=candidate.certificate.to_json(),
+    )
