@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 
 import pytest
 
+READY_S = 60
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("turnout", "gateway", "experiments", "registry", "features", "trainer", "storage")
 MACHINERY = ("protos", "tools", "pyproject.toml", "constraints.txt", "buf.yaml", "buf.gen.yaml", "Makefile")
@@ -65,3 +70,42 @@ def make():
 @pytest.fixture(scope="session")
 def python():
     return sys.executable
+
+
+@pytest.fixture
+def serving(tmp_path):
+    """Return a context manager that runs a `turnout serve` command line until all workers answer, and ends it after.
+
+    It gives the environment in which commands find the server. Free ports are picked; the server must end with 0.
+    """
+
+    @contextlib.contextmanager
+    def run(command, *, folder, environment):
+        ready = tmp_path / "ready.json"
+        log = tmp_path / "serve.log"
+        ports = ["--data-port", "0", "--http-port", "0", "--control-port", "0", "--ready-file", str(ready)]
+        with log.open("wb") as output:
+            server = subprocess.Popen([*command, *ports], cwd=folder, env=environment, stdout=output, stderr=output)
+        try:
+            deadline = time.monotonic() + READY_S
+            while not ready.exists():
+                assert server.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.05)
+            ports = json.loads(ready.read_text())
+            found = {"TURNOUT_SERVER": ports["control"], "TURNOUT_DATA_SERVER": ports["data"]}
+            yield environment | {name: address_of(value) for name, value in found.items()}
+        finally:
+            server.send_signal(signal.SIGTERM)
+            try:
+                code = server.wait(timeout=READY_S)
+            finally:
+                server.kill()
+        assert code == 0, log.read_text()
+
+    return run
+
+
+def address_of(value):
+    """Return host:port for what a ready file says of a port."""
+    return f"127.0.0.1:{value}" if isinstance(value, int) else value

@@ -67,3 +67,15 @@ def test_dependency_ranges_have_an_upper_bound(root):
     assert len(ranges) > 20
     loose = [name for name, bounds in ranges if not name.startswith("turnout[") and not re.search(r"<|==", bounds)]
     assert loose == []
+
+
+def test_whatever_imports_onnx_runtime_turns_its_telemetry_off_first(root):
+    loud = []
+    for package in PLAIN_NAMES:
+        for path in (root / package).rglob("*.py"):
+            text = path.read_text()
+            imported = re.search(r"^\s*(?:import|from) onnxruntime", text, re.MULTILINE)
+            switch = text.find("ORT_DISABLE_TELEMETRY")
+            if imported and not 0 <= switch < imported.start():
+                loud.append(str(path.relative_to(root)))
+    assert loud == []

@@ -1,0 +1,110 @@
+"""The documents are true: the README's commands run, and every command named anywhere exists."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from turnout.cli.main import app
+
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**/*.md", "deploy/**/*.md")
+COMMAND_S = 60
+
+
+def console_commands(text):
+    """Return the command lines of the blocks marked console, in order, continued lines joined."""
+    blocks = re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+
+
+def test_every_command_of_the_readme_runs(root, tmp_path, serving):
+    commands = console_commands((root / "README.md").read_text())
+    assert commands[:2] == ["make demo", "make test"]  # they have tests of their own; the targets exist, see below
+    serve = commands.index("turnout serve --state state --workers 2 &")
+    place = tmp_path / "checkout"
+    place.mkdir()
+    shutil.copytree(root / "examples", place / "examples")
+    (place / ".venv").symlink_to(sys.prefix)
+
+    def run(command, environment):
+        script = f"set -e\nsource .venv/bin/activate\n{command}"
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=place,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=COMMAND_S,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    outer = dict(os.environ)
+    for command in commands[2:serve]:
+        run(command, outer)
+    program = [str(Path(sys.prefix) / "bin" / "turnout"), *shlex.split(commands[serve].removesuffix("&"))[1:]]
+    with serving(program, folder=place, environment=outer) as environment:
+        printed = {command: run(command, environment) for command in commands[serve + 1 :]}
+    assert "petals" in printed["turnout experiments recommend petals"]
+    assert all("turnout serve" not in command for command in commands[serve + 1 :])
+
+
+def documents(root):
+    return [path for pattern in DOCUMENTS for path in sorted(root.glob(pattern))]
+
+
+def code_in(text):
+    """Return the code of a document: its blocks without a language of their own, and its spans."""
+    blocks = re.findall(r"^```(?:console|sh)?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()] + re.findall(r"`([^`\n]+)`", text)
+
+
+@pytest.fixture(scope="module")
+def command_tree():
+    """Return the names of the commands below the program, groups with theirs."""
+    group = typer.main.get_command(app)
+    return {name: set(getattr(command, "commands", {})) for name, command in group.commands.items()}
+
+
+def test_documents_name_only_commands_that_exist(root, command_tree):
+    wrong = []
+    for path in documents(root):
+        for code in code_in(path.read_text()):
+            for command, word in re.findall(r"\bturnout ([a-z]+)(?: ([a-z]+))?", code):
+                within = command_tree.get(command)
+                if within is None or (within and word and word not in within):
+                    wrong.append(f"{path.relative_to(root)}: turnout {command} {word}".rstrip())
+    assert wrong == []
+
+
+def test_documents_name_only_make_targets_that_exist(root):
+    targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        (str(path.relative_to(root)), target)
+        for path in documents(root)
+        for code in code_in(path.read_text())
+        for target in re.findall(r"(?:^|\$ )make ([a-z-]+)", code)
+    }
+    assert {"demo", "test", "check"} <= {target for _, target in named}
+    assert {(path, target) for path, target in named if target not in targets} == set()
+
+
+def test_links_between_documents_lead_somewhere(root):
+    broken = [
+        f"{path.relative_to(root)}: {link}"
+        for path in documents(root)
+        for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text())
+        if not link.startswith("https://") and not (path.parent / link).exists()
+    ]
+    assert broken == []
