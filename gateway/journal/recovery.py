@@ -23,7 +23,7 @@ from gateway.journal.segment import (
     Segment,
     check_header,
     list_segments,
-    read_frames,
+    read_chunks,
     sync_folder,
 )
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 CUT = ".cut"
-_READ_BYTES = 16 * 1024 * 1024
 _NEW_AGE_MAX_S = 600.0
 
 
@@ -131,16 +130,11 @@ def measure(descriptor: int) -> tuple[int, int, Ending]:
         check_header(os.pread(descriptor, HEADER_BYTES, 0))
     except SegmentDamagedError:
         return 0, 0, Ending.DAMAGED
-    records, offset, wanted = 0, HEADER_BYTES, _READ_BYTES
-    while True:
-        data = os.pread(descriptor, wanted, offset)
-        frames = read_frames(data, offset)
+    records, end, ending = 0, HEADER_BYTES, Ending.CLEAN
+    for frames in read_chunks(descriptor, HEADER_BYTES):
         records += len(frames.payloads)
-        whole_file = len(data) < wanted
-        if whole_file or frames.ending is Ending.DAMAGED:
-            return records, frames.end, frames.ending
-        wanted = _READ_BYTES if frames.payloads else wanted * 2  # a frame larger than what was read
-        offset = frames.end
+        end, ending = frames.end, frames.ending
+    return records, end, ending
 
 
 def _remove_unborn(folder: Path) -> None:

@@ -7,6 +7,7 @@ never changes again. Everything is little-endian.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import os
 import re
@@ -21,7 +22,7 @@ import google_crc32c
 from gateway.journal.errors import RecordTooLargeError, SegmentDamagedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 NEW = ".new"
@@ -29,6 +30,7 @@ OPEN = ".open"
 SEALED = ".sealed"
 
 RECORD_BYTES_MAX = 64 * 1024 * 1024
+CHUNK_BYTES = 8 * 1024 * 1024
 _SCHEMA = 1
 _MAGIC = b"\x89TURNJNL"  # a first byte that no text has
 _HEADER = struct.Struct("<8sII")
@@ -195,6 +197,26 @@ def read_frames(data: bytes, start: int = 0) -> Frames:
         payloads.append(payload)
         offset = end
     return Frames(positions, payloads, start + offset, ending)
+
+
+def read_chunks(descriptor: int, start: int) -> Iterator[Frames]:
+    """Yield the whole frames of a file from the offset on, some megabytes at a time; the last tells how it ended.
+
+    Yields at least once. The file may grow meanwhile.
+    """
+    wanted = CHUNK_BYTES
+    while True:
+        data = os.pread(descriptor, wanted, start)
+        frames = read_frames(data, start)
+        if len(data) < wanted or frames.ending is Ending.DAMAGED:
+            yield frames
+            return
+        if frames.payloads:
+            yield dataclasses.replace(frames, ending=Ending.CLEAN)
+            wanted = CHUNK_BYTES
+        else:
+            wanted *= 2  # one frame is larger than what was read; frames have a largest size
+        start = frames.end
 
 
 def sync_folder(folder: Path) -> None:

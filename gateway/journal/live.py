@@ -1,0 +1,169 @@
+"""The records that are not Parquet yet, decoded once each and kept as columns."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import weakref
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gateway.journal.columns import KINDS, SCHEMAS, table_of
+from gateway.journal.errors import RecordUnreadableError, SegmentDamagedError
+from gateway.journal.record import decode
+from gateway.journal.segment import HEADER_BYTES, OPEN, SEALED, check_header, read_chunks
+
+if TYPE_CHECKING:
+    from gateway.journal.segment import Frames
+
+_log = logging.getLogger(__name__)
+
+_ROWS_PER_TABLE = 8192
+
+
+class SegmentGoneError(Exception):
+    """The segment was committed and deleted, or removed, since it was listed."""
+
+
+class Spill:
+    """Rows of a segment in a temporary Parquet file, which goes when nobody refers to this object any more."""
+
+    __slots__ = ("__weakref__", "kind", "path", "rows")
+
+    def __init__(self, kind: str, table: pa.Table) -> None:
+        descriptor, name = tempfile.mkstemp(prefix="turnout-tail-", suffix=".parquet")
+        os.close(descriptor)
+        self.kind = kind
+        self.path = Path(name)
+        self.rows = table.num_rows
+        weakref.finalize(self, self.path.unlink, missing_ok=True)
+        pq.write_table(table, self.path, compression="zstd")
+
+
+@dataclass(slots=True)
+class Tail:
+    """What is known of one segment.
+
+    Attributes
+    ----------
+    name
+        The segment's name.
+    end
+        The offset up to which it was read, in bytes.
+    tables
+        Its records by kind, in order, in pieces.
+    spills
+        Earlier records that were put aside.
+    """
+
+    name: str
+    end: int = HEADER_BYTES
+    tables: dict[str, list[pa.Table]] = field(default_factory=lambda: {kind: [] for kind in SCHEMAS})
+    spills: list[Spill] = field(default_factory=list)
+
+    @property
+    def held_bytes(self) -> int:
+        """The memory that its columns take."""
+        return sum(table.nbytes for pieces in self.tables.values() for table in pieces)
+
+    def add(self, frames: Frames) -> None:
+        """Take the records of some frames; one of a kind that is not known is left out."""
+        for start in range(0, len(frames.payloads), _ROWS_PER_TABLE):
+            placed: dict[str, list[tuple[int, object]]] = {}
+            for position, payload in zip(
+                frames.positions[start : start + _ROWS_PER_TABLE],
+                frames.payloads[start : start + _ROWS_PER_TABLE],
+                strict=True,
+            ):
+                try:
+                    record = decode(payload)
+                except RecordUnreadableError as error:
+                    _log.warning("segment %s: the record at %d is left out: %s", self.name, position, error)
+                    continue
+                placed.setdefault(KINDS[type(record)], []).append((position, record))
+            for kind, rows in placed.items():
+                _push(self.tables[kind], table_of(kind, self.name, rows))
+        self.end = frames.end
+
+    def spill(self) -> None:
+        """Put the columns into temporary files."""
+        for kind, pieces in self.tables.items():
+            if pieces:
+                self.spills.append(Spill(kind, pa.concat_tables(pieces)))
+                pieces.clear()
+
+
+class LiveTails:
+    """The tails of the segments that are not committed. Not safe to call from several threads.
+
+    Parameters
+    ----------
+    folder
+        The journal's folder.
+    held_bytes_max
+        How much memory the columns may take before the largest tails go to temporary files.
+    """
+
+    def __init__(self, folder: Path, *, held_bytes_max: int) -> None:
+        self._folder = folder
+        self._held_bytes_max = held_bytes_max
+        self._tails: dict[str, Tail] = {}
+
+    def refresh(self, names: set[str]) -> list[Tail]:
+        """Read what is new in exactly these segments and return their tails by name, or raise SegmentGoneError.
+
+        Other segments are forgotten.
+        """
+        for name in self._tails.keys() - names:
+            del self._tails[name]
+        for name in sorted(names):
+            self._read(name)
+            self._shrink()
+        return [self._tails[name] for name in sorted(names)]
+
+    def _read(self, name: str) -> None:
+        tail = self._tails.get(name) or Tail(name)
+        descriptor = self._open(name)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size < tail.end:  # its writer took back a wave that it never acknowledged
+                tail = Tail(name)
+            self._tails[name] = tail
+            if size == tail.end:
+                return
+            if tail.end == HEADER_BYTES:
+                check_header(os.pread(descriptor, HEADER_BYTES, 0))
+            for frames in read_chunks(descriptor, tail.end):
+                tail.add(frames)
+        except SegmentDamagedError as error:
+            _log.warning("segment %s cannot be read: %s", name, error)
+        finally:
+            os.close(descriptor)
+
+    def _open(self, name: str) -> int:
+        for suffix in (OPEN, SEALED):
+            try:
+                return os.open(self._folder / (name + suffix), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+        raise SegmentGoneError(name)
+
+    def _shrink(self) -> None:
+        held = {name: tail.held_bytes for name, tail in self._tails.items()}
+        while sum(held.values()) > self._held_bytes_max:
+            name = max(held, key=held.__getitem__)
+            self._tails[name].spill()
+            held[name] = 0
+
+
+def _push(pieces: list[pa.Table], table: pa.Table) -> None:
+    """Append a piece, joining small ones so that many small reads leave few pieces."""
+    pieces.append(table)
+    while len(pieces) > 1 and pieces[-2].num_rows <= 2 * pieces[-1].num_rows:
+        last, before = pieces.pop(), pieces.pop()
+        pieces.append(pa.concat_tables([before, last]).combine_chunks())

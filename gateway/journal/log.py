@@ -1,0 +1,182 @@
+"""The event log: the Parquet files and the live tails as one set of relations, each event exactly once.
+
+Theory of operation
+-------------------
+A segment is read either from its file or from its parts, never from both and never from neither:
+
+1. the segments that exist are listed, twice, since a listing may miss a name that is renamed under it;
+2. then the commit markers are read: a segment that was deleted before it was listed has one;
+3. a listed segment with a marker is read from its parts, any other from its file. When that file is gone, it was
+   committed in between, and everything is looked at again.
+
+What was acknowledged before `snapshot` is called is in the snapshot, whatever writers and the compactor do meanwhile.
+Of several records with one identity the first counts, by the time of recording, then by segment and position: an
+order that compaction does not change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+
+from gateway.journal import relations
+from gateway.journal.columns import SCHEMAS
+from gateway.journal.commits import Commit, Commits, EventFolders
+from gateway.journal.errors import SnapshotUnsettledError
+from gateway.journal.live import LiveTails, SegmentGoneError, Tail
+from gateway.journal.segment import list_segments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_TRIES_MAX = 50
+_DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What the log consisted of at one instant.
+
+    Attributes
+    ----------
+    commits
+        The committed segments, by name.
+    tables, spilled
+        The records of all other segments, by kind: as columns, and as Parquet files.
+    ends
+        How far each of those segments was read, by name, in bytes.
+    tails
+        What keeps the spilled files alive.
+    """
+
+    commits: dict[str, Commit]
+    tables: dict[str, pa.Table]
+    spilled: dict[str, list[Path]]
+    ends: dict[str, int]
+    tails: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many events there are, each identity once; `records` counts repeated ones too."""
+
+    predictions: int
+    failed_predictions: int
+    outcomes: int
+    joined_outcomes: int
+    lost_predictions: int
+    records: int
+
+
+class EventLog:
+    """Reads the events of a state folder. Safe to call from several threads.
+
+    Parameters
+    ----------
+    state_folder
+        The state folder.
+    attribution_window_us
+        How long after a prediction an outcome of its unit may happen and still be its outcome.
+    held_bytes_max
+        How much memory the live tails may take before they go to temporary files.
+    query_bytes_max
+        How much memory one snapshot's queries may take before they go to temporary files.
+    """
+
+    def __init__(
+        self,
+        state_folder: Path,
+        *,
+        attribution_window_us: int = 30 * _DAY_US,
+        held_bytes_max: int = 256 * 1024 * 1024,
+        query_bytes_max: int = 1024 * 1024 * 1024,
+    ) -> None:
+        self.folders = EventFolders(state_folder)
+        self._attribution_window_us = attribution_window_us
+        self._query_bytes_max = query_bytes_max
+        self._commits = Commits(self.folders)
+        self._tails = LiveTails(self.folders.journal, held_bytes_max=held_bytes_max)
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a DuckDB connection with the relations predictions, outcomes, gaps and joined, for the body only.
+
+        Columns of predictions, outcomes and gaps are those of `gateway.journal.columns`. `joined` has the outcomes
+        that belong to a prediction: ``request_id, unit_id, model`` are that prediction's, ``name, value,
+        event_time_us, outcome_id, time_us, segment, position`` the outcome's. Later writes do not change the relations.
+        """
+        files = self.files()
+        with tempfile.TemporaryDirectory(prefix="turnout-query-") as spill:
+            connection = duckdb.connect(
+                config={"memory_limit": f"{self._query_bytes_max // 1_000_000}MB", "temp_directory": spill}
+            )
+            try:
+                self._define(connection, files)
+                yield connection
+            finally:
+                connection.close()
+
+    def counts(self, model: str = "") -> Counts:
+        """Return how many events there are, of one model when it is named.
+
+        Lost predictions are those of all models: what was lost has no model.
+        """
+        with self.snapshot() as connection:
+            (row,) = connection.execute(relations.COUNTS, {"model": model}).fetchall()
+        return Counts(*(int(value) for value in row))
+
+    def files(self) -> Files:
+        """Return what the log consists of now, or raise SnapshotUnsettledError."""
+        with self._lock:
+            for _ in range(_TRIES_MAX):
+                names = self._segment_names()
+                commits = self._commits.refresh()
+                try:
+                    tails = self._tails.refresh(names - commits.keys())
+                except SegmentGoneError:
+                    continue
+                return _files(commits, tails)
+        raise SnapshotUnsettledError(f"the segments moved under the reader {_TRIES_MAX} times", tries=_TRIES_MAX)
+
+    def _segment_names(self) -> set[str]:
+        if not self.folders.journal.is_dir():
+            return set()
+        return {segment.name for _ in range(2) for segment in list_segments(self.folders.journal)}
+
+    def _define(self, connection: duckdb.DuckDBPyConnection, files: Files) -> None:
+        """Define the relations over the files."""
+        for kind, table in files.tables.items():
+            connection.register(f"live_{kind}", table)
+            paths = [str(path) for path in files.spilled[kind]]
+            paths += [
+                str(self.folders.events / part.path)
+                for commit in files.commits.values()
+                for part in commit.parts
+                if part.kind == kind
+            ]
+            connection.execute(relations.everything(kind, SCHEMAS[kind].names, paths))
+        relations.define(connection, self._attribution_window_us)
+
+
+def _files(commits: dict[str, Commit], tails: list[Tail]) -> Files:
+    """Return an immutable picture: tails go on growing, tables do not."""
+    return Files(
+        commits=commits,
+        tables={
+            kind: pa.concat_tables([table for tail in tails for table in tail.tables[kind]] or [schema.empty_table()])
+            for kind, schema in SCHEMAS.items()
+        },
+        spilled={
+            kind: [spill.path for tail in tails for spill in tail.spills if spill.kind == kind] for kind in SCHEMAS
+        },
+        ends={tail.name: tail.end for tail in tails},
+        tails=tuple(spill for tail in tails for spill in tail.spills),
+    )
