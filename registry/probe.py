@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -41,8 +42,8 @@ class Probe:
 
     @property
     def rows(self) -> int:
-        """How many rows there are; 0 when there is no input."""
-        return next((len(each) for each in self.inputs.values()), 0)
+        """How many rows there are; 0 when there is no input with rows."""
+        return next((len(each) for each in self.inputs.values() if each.ndim), 0)
 
     def checked(self) -> Probe:
         """Return the probe itself, or raise ProbeInvalidError unless every input has the same 1 to 1 024 rows."""
@@ -59,10 +60,12 @@ class Probe:
 
     def encode(self) -> bytes:
         """Return the probe as an .npz file that holds no pickle."""
-        arrays = {f"in.{name}": _plain(name, array) for name, array in self.inputs.items()}
-        arrays |= {f"out.{name}": _plain(name, array) for name, array in self.outputs.items()}
+        arrays = {f"in.{n}": _plain(name, array) for n, (name, array) in enumerate(self.inputs.items())}
+        arrays |= {f"out.{n}": _plain(name, array) for n, (name, array) in enumerate(self.outputs.items())}
+        # The names are data: a zip file's member cannot be called anything.
+        head = json.dumps({"in": list(self.inputs), "out": list(self.outputs), "tolerance": self.tolerance})
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, tolerance=np.float64(self.tolerance), **arrays)
+        np.savez_compressed(buffer, allow_pickle=False, head=np.frombuffer(head.encode(), dtype=np.uint8), **arrays)
         return buffer.getvalue()
 
 
@@ -70,13 +73,13 @@ def decode(data: bytes) -> Probe:
     """Return the probe that `Probe.encode` wrote, or raise ProbeInvalidError."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            arrays = {name: _objects(file[name]) for name in file.files}
-        tolerance = float(arrays.pop("tolerance"))
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            head = json.loads(file["head"].tobytes())
+            inputs, outputs = (
+                {name: _objects(file[f"{side}.{n}"]) for n, name in enumerate(head[side])} for side in ("in", "out")
+            )
+        return Probe(inputs, outputs, float(head["tolerance"]))
+    except (ValueError, TypeError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ProbeInvalidError("the stored probe rows cannot be read") from error
-    inputs = {name.removeprefix("in."): array for name, array in arrays.items() if name.startswith("in.")}
-    outputs = {name.removeprefix("out."): array for name, array in arrays.items() if name.startswith("out.")}
-    return Probe(inputs, outputs, tolerance)
 
 
 def disagreement(expected: Arrays, got: Arrays, tolerance: float) -> str | None:

@@ -42,7 +42,7 @@ def add_version(tx: Connection, draft: VersionDraft, *, actor: str, now_us: int)
     for parent in draft.facts.parents:
         if not 1 <= parent < number:
             raise _missing(draft.model, parent)
-    tx.execute(insert(tables.versions).values(_row(draft), number=number, created_us=now_us, created_by=actor))
+    tx.execute(insert(tables.versions).values(**_row(draft), number=number, created_us=now_us, created_by=actor))
     revision = record_change(
         tx,
         kind="version.published",

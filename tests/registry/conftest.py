@@ -1,0 +1,159 @@
+import hashlib
+import itertools
+from concurrent import futures
+
+import grpc
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from gateway.control.publish import FeatureSetShape, Publisher
+from gateway.control.trial import Trial
+from gateway.rpc.registry_service import RegistryService
+from registry.artifacts import LocalArtifacts
+from registry.records import Signature, TensorSpec, VersionDraft, VersionFacts
+from storage.clock import SystemClock
+from storage.database import open_database
+from storage.errors import MissingError
+from turnout.registry.v1 import registry_service_pb2 as pb
+from turnout.registry.v1 import registry_service_pb2_grpc as pb_grpc
+from turnout.tensors import to_tensors
+
+WEIGHTS = np.array([[1.0], [2.0], [3.0]], dtype=np.float32)
+
+
+@pytest.fixture
+def make_graph():
+    """Return what makes the bytes of `y = x @ weights` with the given changes."""
+
+    def make(change=None, *, weights=WEIGHTS, opset=17):
+        graph = helper.make_graph(
+            [helper.make_node("MatMul", ["x", "w"], ["y"])],
+            "linear",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, len(weights)])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])],
+            [numpy_helper.from_array(weights, "w")],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+        if change is not None:
+            change(model)
+        return model.SerializeToString()
+
+    return make
+
+
+@pytest.fixture
+def zipmap_graph():
+    """Return the bytes of a graph whose output is a sequence of maps, as skl2onnx makes them unless told not to."""
+    graph = helper.make_graph(
+        [helper.make_node("ZipMap", ["x"], ["p"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])],
+        "classifier",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2])],
+        [
+            helper.make_value_info(
+                "p",
+                helper.make_sequence_type_proto(
+                    helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+                ),
+            )
+        ],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+@pytest.fixture
+def database(tmp_path):
+    opened = open_database(f"sqlite:///{tmp_path / 'turnout.db'}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def draft():
+    """Return what makes the draft of a version; each has bytes of its own."""
+    counter = itertools.count()
+
+    def make(model="fraud", **changes):
+        values = {
+            "model": model,
+            "artifact_sha256": f"{next(counter):064x}",
+            "artifact_bytes": 10,
+            "signature": Signature((TensorSpec("x", "float32", (-1, 3)),), (TensorSpec("y", "float32", (-1, 1)),)),
+            "facts": VersionFacts(metrics={"auc": 0.75}),
+        }
+        return VersionDraft(**values | changes)
+
+    return make
+
+
+@pytest.fixture
+def artifacts(tmp_path):
+    return LocalArtifacts(tmp_path / "artifacts")
+
+
+class Served:
+    """The registry behind a real port, with a stub to it."""
+
+    def __init__(self, folder, database, artifacts):
+        self.scratch = folder / "scratch"
+        self.artifacts = folder / "artifacts"
+        self.revisions = []
+        publisher = Publisher(
+            database=database,
+            artifacts=artifacts,
+            clock=SystemClock(),
+            trial=Trial(timeout_s=60),
+            feature_sets=feature_set,
+            scratch=self.scratch,
+            artifact_bytes_max=64 * 1024**2,
+        )
+        service = RegistryService(
+            database=database, clock=SystemClock(), publisher=publisher, changed=self.revisions.append
+        )
+        self.server = grpc.server(futures.ThreadPoolExecutor(10))
+        pb_grpc.add_RegistryServiceServicer_to_server(service, self.server)
+        port = self.server.add_insecure_port("127.0.0.1:0")
+        self.server.start()
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        self.stub = pb_grpc.RegistryServiceStub(self.channel)
+
+    def publish(self, data, *, model="fraud", inputs=None, outputs=None, chunk_bytes=1024, **head):
+        """Publish the bytes with probe rows, if any."""
+        values = {"parent": f"models/{model}", "artifact_sha256": hashlib.sha256(data).hexdigest()}
+        if inputs is not None:
+            values["probe"] = pb.Probe(
+                inputs=to_tensors(inputs), outputs=to_tensors(outputs), tolerance=head.pop("tolerance", None)
+            )
+        parts = [pb.PublishVersionRequest(head=pb.PublishHead(**values | head))]
+        parts += [
+            pb.PublishVersionRequest(chunk=data[at : at + chunk_bytes]) for at in range(0, len(data), chunk_bytes)
+        ]
+        return self.stub.PublishVersion(iter(parts), timeout=60)
+
+    def kept(self):
+        """Return the files that are kept, or were left behind."""
+        return [path for folder in (self.artifacts, self.scratch) for path in folder.rglob("*") if path.is_file()]
+
+
+def feature_set(set_id, _tx):
+    if set_id != "card-history":
+        raise MissingError(f"there is no feature set {set_id!r}")
+    return FeatureSetShape(feature_count=3, digest="d1" * 32)
+
+
+@pytest.fixture
+def served(tmp_path, database, artifacts):
+    running = Served(tmp_path, database, artifacts)
+    yield running
+    running.channel.close()
+    running.server.stop(grace=None).wait()
+
+
+@pytest.fixture
+def np32():
+    """Return what makes float32 arrays."""
+    return lambda values: np.array(values, dtype=np.float32)
