@@ -1,0 +1,173 @@
+"""The replay, a client process: departures in time order as predictions, landings as outcomes.
+
+`python -m trainer.demo.replay` reads commands and writes reports, a JSON object a line each. A command
+`{"until_us": T}` lets it replay up to T; `{"finish": true}` ends it: the flights that are still in the air land, and
+the samples are written. A report is `{"now_us", "requests", "failed", "acknowledged", "refused", "failures", "state"}`
+with the state `running`, `waiting` (for a command) or `finished`.
+
+At the beginning of each replayed interval the gateway's clock moves there and the online features are refreshed as of
+then; its departures follow at an even pace; then the outcomes of all that has landed are recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import queue
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+
+from trainer.demo.departures import by_interval, read_departures
+from trainer.demo.landings import Landings
+from trainer.demo.sender import Senders
+from turnout.client import Client
+from turnout.control import Control
+from turnout.features.v1 import feature_service_pb2 as features_pb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trainer.demo.departures import Departure
+
+INTERVAL_US = 2 * 3600 * 1_000_000
+"""How often the online features are refreshed, in replayed time; training asks for features as of then, too."""
+
+SAMPLES_FILE = "samples.parquet"
+_CLOCK_STEP_US = 10 * 60 * 1_000_000
+
+
+@dataclass(slots=True)
+class Leash:
+    """How far the replay may go, as told on standard input."""
+
+    commands: queue.Queue[dict[str, Any]]
+    until_us: int = 0
+    finishing: bool = False
+
+    @classmethod
+    def held_by_stdin(cls) -> Leash:
+        """Return a leash that a thread lengthens as commands come; the end of the input is `finish`."""
+        leash = cls(queue.Queue())
+
+        def listen() -> None:
+            for line in sys.stdin:
+                leash.commands.put(json.loads(line))
+            leash.commands.put({"finish": True})
+
+        threading.Thread(target=listen, daemon=True).start()
+        return leash
+
+    def take(self, *, wait: bool) -> None:
+        """Take the commands that have come; with `wait` at least one."""
+        while wait or not self.commands.empty():
+            command = self.commands.get()
+            self.until_us = max(self.until_us, int(command.get("until_us", 0)))
+            self.finishing = self.finishing or bool(command.get("finish"))
+            wait = False
+
+
+class Replay:
+    """Walks through the departures.
+
+    Parameters
+    ----------
+    control
+        The gateway's control port.
+    senders
+        Ask for the predictions.
+    landings
+        Record the outcomes.
+    """
+
+    def __init__(self, control: Control, senders: Senders, landings: Landings) -> None:
+        self._control = control
+        self._senders = senders
+        self._landings = landings
+        self._clock_us = 0
+
+    def interval(self, begin_us: int, departures: list[Departure]) -> None:
+        """Replay one interval."""
+        self._advance(begin_us)
+        self._control.features.Materialize(features_pb.MaterializeRequest(until_us=begin_us))
+        for departure in departures:
+            if departure.scheduled_us - self._clock_us >= _CLOCK_STEP_US:
+                self._advance(departure.scheduled_us)
+            self._landings.expect(departure, self._senders.ask(departure))
+        # An outcome may come before its prediction, but here none does: it is the answered ones that have outcomes.
+        self._senders.settle()
+        self._advance(max(self._clock_us, departures[-1].scheduled_us))
+        self._landings.record(self._clock_us)
+        self.report("running")
+
+    def land(self) -> None:
+        """Let everything land that is still in the air."""
+        self._senders.settle()
+        self._advance(max(self._clock_us, self._landings.last_us))
+        self._landings.record(self._clock_us)
+
+    def report(self, state: str) -> None:
+        """Write a report."""
+        seen = self._senders.seen
+        report = {
+            "state": state,
+            "now_us": self._clock_us,
+            "requests": len(seen.rows),
+            "failed": seen.failed,
+            "acknowledged": self._landings.acknowledged,
+            "refused": self._landings.refused,
+            "failures": seen.failures,
+        }
+        sys.stdout.write(json.dumps(report) + "\n")
+        sys.stdout.flush()
+
+    def _advance(self, now_us: int) -> None:
+        self._clock_us = self._control.advance_clock(now_us)
+
+
+def run(replay: Replay, leash: Leash, intervals: Iterator[tuple[int, list[Departure]]]) -> None:
+    """Replay the intervals as far as the leash allows, until told to finish."""
+    for begin_us, departures in intervals:
+        leash.take(wait=False)
+        while begin_us >= leash.until_us and not leash.finishing:
+            replay.report("waiting")
+            leash.take(wait=True)
+        if leash.finishing:
+            break
+        replay.interval(begin_us, departures)
+    while not leash.finishing:
+        replay.report("waiting")
+        leash.take(wait=True)
+    replay.land()
+
+
+def main() -> None:
+    """Replay the departures that the arguments name."""
+    parser = argparse.ArgumentParser(prog="python -m trainer.demo.replay")
+    parser.add_argument("--data", required=True, help="the data port, host:port")
+    parser.add_argument("--control", required=True, help="the control port, host:port")
+    parser.add_argument("--sources", type=Path, required=True, help="the folder of the Parquet files")
+    parser.add_argument("--out", type=Path, required=True, help="the folder that gets the samples")
+    parser.add_argument("--start-us", type=int, required=True)
+    parser.add_argument("--end-us", type=int, required=True)
+    parser.add_argument("--rate", type=float, required=True, help="requests a second")
+    arguments = parser.parse_args()
+    departures = read_departures(arguments.sources, start_us=arguments.start_us, end_us=arguments.end_us)
+    leash = Leash.held_by_stdin()
+    with (
+        Control(arguments.control, actor="replay") as control,
+        Client(arguments.data) as client,
+        Senders(arguments.data, rate_per_s=arguments.rate) as senders,
+    ):
+        replay = Replay(control, senders, Landings(client))
+        run(replay, leash, by_interval(departures, interval_us=INTERVAL_US))
+        pq.write_table(senders.seen.table(), arguments.out / SAMPLES_FILE)
+        replay.report("finished")
+
+
+if __name__ == "__main__":
+    main()
