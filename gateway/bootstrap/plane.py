@@ -89,8 +89,8 @@ class ControlPlane:
         server, control_port, health = self._open_control()
         self._publisher.publish()
         self._supervisor.start()
-        for target in (self._publisher.run, self._compactor.run):
-            threading.Thread(target=target, daemon=True, name=f"{target.__self__.__class__.__name__}").start()
+        threading.Thread(target=self._publisher.run, name="publisher", daemon=True).start()
+        threading.Thread(target=self._compactor.run, name="compactor", daemon=True).start()
         http_port = self._web.start()
         self._wait_ready(control_port, http_port)
         health.serving()
@@ -162,7 +162,6 @@ def _reserve(host: str, port: int) -> tuple[socket.socket, int]:
 @contextlib.contextmanager
 def only_one(settings: Settings) -> Iterator[None]:
     """Hold the state folder's lock, or raise StateFolderBusyError: two gateways on one folder would tear it apart."""
-
     settings.state.mkdir(parents=True, exist_ok=True)
     with (settings.state / "lock").open("w") as file:
         try:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  (pydantic reads the annotations when the class is made)
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-# pydantic reads the annotations of the fields when the class is made, so these are needed at run time.
-from gateway.config import ClockKind, StateFolders, TransportKind, WorkerConfig  # noqa: TC001
+from gateway.config import ClockKind, StateFolders, TransportKind, WorkerConfig
 from gateway.errors import SettingInvalidError
 
 if TYPE_CHECKING:
@@ -122,6 +121,6 @@ def read_settings(arguments: Sequence[str]) -> Settings:
 
 def _plain(error: ValueError) -> str:
     """Return pydantic's findings as one line, by flag."""
-    findings = getattr(error, "errors", list)()
-    lines = [f"--{'.'.join(map(str, each['loc'])).replace('_', '-')}: {each['msg']}" for each in findings]
-    return "; ".join(lines) or str(error)
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "; ".join(f"--{'.'.join(map(str, each['loc'])).replace('_', '-')}: {each['msg']}" for each in error.errors())

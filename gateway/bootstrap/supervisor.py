@@ -97,7 +97,7 @@ class Supervisor:
         while not self._stopping.is_set():
             started = time.monotonic()
             code = self._live(slot, restarts)
-            self._fleet.update(slot, pid=0, ready=False, revision=0, versions=())
+            self._fleet.update(slot, pid=0, ready=False, revision=-1, versions=())
             seal_dead(self._settings.folders.journal, f"worker-{slot}")
             if self._stopping.is_set():
                 return

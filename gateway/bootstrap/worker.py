@@ -26,7 +26,7 @@ from gateway.models.loader import load_slot
 from gateway.rpc import data_plane
 from gateway.rpc.prediction_codec import head_of
 from gateway.rpc.status import number_of
-from gateway.serving.installer import Installer, Progress
+from gateway.serving.installer import NOTHING_APPLIED, Installer, Progress
 from gateway.serving.outcomes import OutcomeRecorder
 from gateway.serving.pipeline import Pipeline
 from gateway.serving.tally import Tally
@@ -92,7 +92,7 @@ class Worker:
             ),
         )
         self._ready = False
-        self._progress = Progress(0, {})
+        self._progress = Progress(NOTHING_APPLIED, {})
         self._stop = threading.Event()
 
     def run(self) -> None:
@@ -115,7 +115,7 @@ class Worker:
     def _report(self, progress: Progress) -> None:
         """Open the door when the first desired set is applied, and say what is served."""
         self._progress = progress
-        if not self._ready and progress.revision:
+        if not self._ready and progress.revision > NOTHING_APPLIED:
             port = self._transport.start()
             self._ready = True
             self._services.serving()

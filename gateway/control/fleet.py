@@ -32,7 +32,7 @@ class WorkerReport:
     ready
         Whether it answers calls.
     revision
-        The revision that it serves.
+        The revision that it serves; -1 before the first.
     transport, why
         Its transport, and why that one.
     versions
@@ -45,7 +45,7 @@ class WorkerReport:
     pid: int = 0
     restarts: int = 0
     ready: bool = False
-    revision: int = 0
+    revision: int = -1
     transport: str = ""
     why: str = ""
     versions: Sequence[Loaded] = ()
@@ -77,7 +77,7 @@ class Fleet:
             self._changed.notify_all()
 
     def lowest_revision(self) -> int:
-        """Return the lowest revision that any live worker serves; 0 when none is live."""
+        """Return the lowest revision that any live worker serves; -1 when none does."""
         with self._changed:
             return self._lowest()
 
@@ -98,4 +98,4 @@ class Fleet:
 
     def _lowest(self) -> int:
         live = [report.revision for report in self._reports if report.pid]
-        return min(live) if live else 0
+        return min(live) if live else -1

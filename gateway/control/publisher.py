@@ -65,7 +65,7 @@ class TablePublisher:
         while not self._stop.wait(POLL_INTERVAL_S):
             try:
                 self.publish()
-            except Exception:
+            except Exception:  # noqa: BLE001  (the thread must outlive whatever it is)
                 _log.exception("the desired set cannot be written; trying again")
                 self._stop.wait(1.0)
 

@@ -40,7 +40,7 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
         self._clock = clock
         self._fleet = fleet
 
-    def GetServingStatus(  # noqa: N802
+    def GetServingStatus(
         self, request: pb.GetServingStatusRequest, context: grpc.ServicerContext
     ) -> pb.GetServingStatusResponse:
         """Say what each worker serves."""
@@ -53,7 +53,7 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
                 turnout_version=version("turnout"),
             )
 
-    def WaitForRevision(  # noqa: N802
+    def WaitForRevision(
         self, request: pb.WaitForRevisionRequest, context: grpc.ServicerContext
     ) -> pb.WaitForRevisionResponse:
         """Wait until every live worker serves a revision."""
@@ -62,8 +62,9 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
             if not wanted:
                 with self._database.read() as tx:
                     wanted = current_revision(tx)
-            left = context.time_remaining()
-            timeout_s = min(left if left is not None else WAIT_MAX_S, WAIT_MAX_S)
+            # grpcio types a float and gives None where the client set no deadline.
+            left: float | None = context.time_remaining()
+            timeout_s = WAIT_MAX_S if left is None else min(left, WAIT_MAX_S)
             started = time.monotonic()
             if not self._fleet.wait_revision(wanted, timeout_s):
                 raise DeadlineSpentError(
@@ -73,9 +74,7 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
                 )
             return pb.WaitForRevisionResponse(revision=self._fleet.lowest_revision())
 
-    def ListChanges(  # noqa: N802
-        self, request: pb.ListChangesRequest, context: grpc.ServicerContext
-    ) -> pb.ListChangesResponse:
+    def ListChanges(self, request: pb.ListChangesRequest, context: grpc.ServicerContext) -> pb.ListChangesResponse:
         """List the changes of the metadata, newest first."""
         with mapped(context):
             size = paging.page_size(request.page_size)
@@ -98,9 +97,7 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
                 next_page_token=paging.token_for(shown[-1].revision) if len(changes) > size else "",
             )
 
-    def AdvanceClock(  # noqa: N802
-        self, request: pb.AdvanceClockRequest, context: grpc.ServicerContext
-    ) -> pb.AdvanceClockResponse:
+    def AdvanceClock(self, request: pb.AdvanceClockRequest, context: grpc.ServicerContext) -> pb.AdvanceClockResponse:
         """Move the replay clock forward."""
         with mapped(context):
             if not isinstance(self._clock, ReplayClock):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from gateway.serving.table import Target
 
 DRAIN_S = 30.0
+NOTHING_APPLIED = -1
+"""The revision of a worker that has applied no desired set yet; an empty database is at 0."""
 
 _FORGOTTEN = (LoadState.FAILED, LoadState.DRAINING)
 """A new desired set is a new chance: what failed or is on its way out may be wanted again."""
@@ -89,7 +91,7 @@ class Installer:
         self._slots: dict[VersionKey, Slot] = {}
         self._standings: dict[VersionKey, Standing] = {}
         self._retiring: list[tuple[Slot, float]] = []
-        self._applied = 0
+        self._applied = NOTHING_APPLIED
         self._offered: Document | None = None
         self._changed = threading.Condition()
         self._closed = False
@@ -109,7 +111,7 @@ class Installer:
 
     def run(self) -> None:
         """Follow what is offered until `close`."""
-        done = 0
+        done = NOTHING_APPLIED
         while True:
             with self._changed:
                 while not self._closed and (self._offered is None or self._offered["revision"] == done):
@@ -155,7 +157,7 @@ class Installer:
             self._standings[key] = Standing(LoadState.READY)
 
     def _publish(self, document: Document) -> None:
-        previous = self._pipeline.table or ServingTable(revision=0)
+        previous = self._pipeline.table or ServingTable(revision=NOTHING_APPLIED)
         table = build_table(document, self._slots, previous, self._make_head)
         self._pipeline.swap(table)
 

@@ -1,0 +1,65 @@
+"""What the control port answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from features.records import get_set
+from gateway.control.publish import FeatureSetShape, Publisher
+from gateway.control.trial import Trial
+from gateway.rpc.admin_service import AdminService
+from gateway.rpc.registry_service import RegistryService
+from turnout.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
+from turnout.registry.v1 import registry_service_pb2, registry_service_pb2_grpc
+
+if TYPE_CHECKING:
+    import grpc
+    from sqlalchemy import Connection
+
+    from features.store import OnlineStore
+    from gateway.config import StateFolders
+    from gateway.control.fleet import Fleet
+    from gateway.journal.log import EventLog
+    from registry.artifacts import LocalArtifacts
+    from storage.clock import Clock
+    from storage.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlParts:
+    """What the services of the control port work with."""
+
+    database: Database
+    clock: Clock
+    artifacts: LocalArtifacts
+    store: OnlineStore
+    events: EventLog
+    fleet: Fleet
+    folders: StateFolders
+
+
+def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str, ...]:
+    """Add the services to a server and return their full names."""
+    publisher = Publisher(
+        database=parts.database,
+        artifacts=parts.artifacts,
+        clock=parts.clock,
+        trial=Trial(),
+        feature_sets=_shape_of,
+        scratch=parts.folders.run / "incoming",
+    )
+    registry_service_pb2_grpc.add_RegistryServiceServicer_to_server(
+        RegistryService(database=parts.database, clock=parts.clock, publisher=publisher), server
+    )
+    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
+        AdminService(database=parts.database, clock=parts.clock, fleet=parts.fleet), server
+    )
+    files = (admin_service_pb2, registry_service_pb2)
+    return tuple(service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values())
+
+
+def _shape_of(set_id: str, tx: Connection) -> FeatureSetShape:
+    """Return what a version binds to of a feature set: neither library knows the other."""
+    feature_set = get_set(tx, set_id)
+    return FeatureSetShape(feature_count=len(feature_set.features), digest=feature_set.digest)
