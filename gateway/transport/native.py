@@ -33,10 +33,13 @@ _EVENTS_MAX = 8192
 _STREAMS_PER_CONNECTION_MAX = 1024
 _KEEPALIVE_TIME_MS = 60_000
 _KEEPALIVE_TIMEOUT_MS = 20_000
+_OK = 0
 # How often the drain looks whether all calls are answered.
 _DRAIN_POLL_S = 0.005
-# The front counts a call as finished when its last frame is queued for the socket; this is for the write itself.
-_FLUSH_S = 0.02
+# How long the drain waits for the last answers to leave; what a client has not read by then is cut.
+_FLUSH_S_MAX = 0.5
+# The front counts a call as ended when its last frame is queued for the socket; this is for the write itself.
+_WRITE_S = 0.02
 _JOIN_S_MAX = 5.0
 
 
@@ -83,6 +86,9 @@ class NativeTransport:
         self._limits = wiring.limits
         self._held: dict[int, _NativeCall] = {}
         self._draining = False
+        self._flushing = False
+        self._lock = threading.Lock()
+        self._replied = 0
         self._receiver = threading.Thread(target=self._receive, name="receiver", daemon=True)
         # mkdtemp makes it 0700. A Unix socket's path is limited to 107 bytes, hence the short prefix.
         self._folder = Path(tempfile.mkdtemp(prefix="turnout-"))
@@ -118,7 +124,9 @@ class NativeTransport:
         if len(payload) > limit:
             self.fail(number, RESOURCE_EXHAUSTED, f"SERVER: Sent message larger than max ({len(payload)} vs. {limit})")
             return
-        self._front.respond(number, payload)
+        if self._front.respond(number, payload):
+            with self._lock:
+                self._replied += 1
         self._held.pop(number, None)
 
     def fail(self, number: int, code: int, message: str, trailing: Metadata = ()) -> None:
@@ -130,21 +138,27 @@ class NativeTransport:
         """Refuse new calls with UNAVAILABLE, wait for the ones in flight, close; return whether all were finished."""
         deadline = time.monotonic() + grace_s
         self._draining = True
-        # Closing the front cuts what it has not sent yet, so an answer counts when the front says that it has left.
-        while (self._held or self._unsent()) and time.monotonic() < deadline:
+        while self._held and time.monotonic() < deadline:
             time.sleep(_DRAIN_POLL_S)
-        finished = self._behind.drain(max(0.0, deadline - time.monotonic())) and not (self._held or self._unsent())
-        time.sleep(_FLUSH_S)
+        finished = self._behind.drain(max(0.0, deadline - time.monotonic())) and not self._held
+        # Closing the front cuts what it has not sent yet. Calls that come now wait for the close, which tells their
+        # clients UNAVAILABLE and to connect anew; told sooner, they would spend their retries on this connection.
+        self._flushing = True
+        flushed_by = time.monotonic() + _FLUSH_S_MAX
+        while self._unsent() and time.monotonic() < flushed_by:
+            time.sleep(_DRAIN_POLL_S)
+        time.sleep(_WRITE_S)
         self._front.close()
         self._receiver.join(_JOIN_S_MAX)
         shutil.rmtree(self._folder, ignore_errors=True)
         return finished
 
     def _unsent(self) -> int:
-        """Return how many calls the front has begun and not finished: not received, not answered, or not sent."""
+        """Return how many answers have not left yet; answers whose client went away meanwhile count for ever."""
+        replied = self._replied
         counted = (self._front.metrics() or {}).get("methods", {}).values()
-        ended = sum(status["count"] for method in counted for status in method["status"].values())
-        return int(sum(method["started"] for method in counted) - ended)
+        left = sum(method["status"].get(_OK, {"count": 0})["count"] for method in counted)
+        return max(0, replied - int(left))
 
     def _receive(self) -> None:
         waiting: deque[_NativeCall] = deque()
@@ -179,7 +193,8 @@ class NativeTransport:
                 method, payload, number=number, transport=self, metadata=metadata, deadline=deadline, peer=peer
             )
             if self._draining:
-                self._wiring.close(call)
+                if not self._flushing:
+                    self._wiring.close(call)
             elif len(held) >= limits.calls_max:
                 self._wiring.shed(call)
             elif len(payload) > limits.request_bytes_max:

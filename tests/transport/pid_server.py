@@ -1,0 +1,37 @@
+"""A process that serves a port, answers with its process id, and drains on SIGTERM: what a worker is to a transport."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+from gateway.transport.port import Wiring
+from gateway.transport.select import open_transport
+
+PAUSE_S = 0.002
+GRACE_S = 10.0
+
+
+def main() -> int:
+    kind, port = sys.argv[1:]
+
+    def answer(wave):
+        time.sleep(PAUSE_S)
+        for call in wave:
+            call.reply(str(os.getpid()).encode())
+
+    wiring = Wiring(
+        address=f"127.0.0.1:{port}", methods=["/turnout.test.Echo/Say"], answer=answer, add_services=lambda _: None
+    )
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    transport = open_transport(kind, wiring)
+    sys.stdout.write(f"{transport.start()}\n")
+    sys.stdout.flush()
+    signal.sigwait({signal.SIGTERM})
+    return 0 if transport.drain(GRACE_S) else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())
