@@ -29,6 +29,11 @@ class Source:
     path: str
     null_text: str = ""
 
+    @property
+    def digest(self) -> str:
+        """Return the sha256 of the source: of where the data lies, not of the data."""
+        return digest_of([self.name, self.kind, self.path, self.null_text])
+
     def document(self) -> dict[str, Any]:
         """Return the source as JSON knows it."""
         return {"kind": self.kind, "path": self.path, "null_text": self.null_text}
@@ -191,3 +196,8 @@ def set_of(name: str, document: dict[str, Any]) -> FeatureSet:
 def digest_of(parts: list[Any]) -> str:
     """Return the sha256 of the parts as compact JSON."""
     return hashlib.sha256(json.dumps(parts, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+
+
+def trimmed_sql(sql: str) -> str:
+    """Return the statement without the semicolon that ends it, so that it can stand within another."""
+    return sql.strip().removesuffix(";")

@@ -8,9 +8,12 @@ import subprocess
 import time
 from pathlib import Path
 
+import duckdb
 import pytest
 import redis
 
+from features.definitions import Source
+from features.offline import OfflineLimits
 from features.store import open_store
 
 START_MAX_S = 20
@@ -68,3 +71,20 @@ def store(request, tmp_path):
     opened = open_store(url, writable=True, read_budget_ms=2000)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def write_source(tmp_path):
+    """Return a function that writes a SELECT's rows to a file and gives the source that declares it."""
+
+    def write(name, select, kind="parquet"):
+        path = tmp_path / f"{name}.{kind}"
+        duckdb.sql(f"COPY ({select}) TO '{path}' (FORMAT {kind})")
+        return Source(name=name, kind=kind, path=str(path), null_text="NA")
+
+    return write
+
+
+@pytest.fixture
+def limits(tmp_path):
+    return OfflineLimits(memory_bytes_max=256 * 1024**2, scratch=tmp_path)

@@ -143,7 +143,7 @@ def test_a_wave_reads_what_a_plain_reader_would(stored, calls, timed):
         [features for _, features, _ in calls],
     )
     [matrix] = fetch(store, [lookup], 1000)
-    assert len(store.asked) == 1
+    assert len(store.asked) <= 1  # none when nothing is to be asked
     for row, (entity, given_features, time_us) in enumerate(calls):
         values, status, age_us = expected_row(stored, entity, given_features, time_us if timed else 1000)
         assert np.array_equal(matrix.values[row], values, equal_nan=True)

@@ -1,0 +1,256 @@
+"""The grammar of definition files: TOML that names SQL files, read into values.
+
+::
+
+    [[source]]
+    name = "flights"           # the table's name in the views' SQL
+    kind = "parquet"           # or "csv", with an optional null_text = "NA"
+    path = "flights.parquet"   # absolute, or relative to the base directory
+
+    [[view]]
+    name = "carrier"
+    join_keys = ["carrier"]
+    sql = "carrier.sql"        # beside this file
+    ttl = "14d"                # s, m, h or d; absent: forever
+    description = "..."
+    [[view.features]]
+    name = "late_rate_7d"
+    default = 0.2              # absent: NaN
+    description = "..."
+
+    [[set]]
+    name = "flight-delay"
+    features = ["request.hour", "carrier.late_rate_7d"]
+    [[set.request]]            # only for request features that a caller may leave out
+    name = "hour"
+    default = 12.0
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from features.definitions import Feature, RequestDefault, Source, View, trimmed_sql
+from features.errors import DefinitionInvalidError
+from features.plan import REQUEST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}", re.ASCII)
+_COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
+_TTL = re.compile(r"([1-9][0-9]{0,8})([smhd])", re.ASCII)
+_UNIT_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+_RESERVED = frozenset({"event_time", "created_time", "label"})
+FEATURES_MAX = 4096
+
+
+class _Source(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    kind: str
+    path: str
+    null_text: str = ""
+
+
+class _Feature(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    default: float | None = None
+    description: str = ""
+
+
+class _View(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    join_keys: list[str]
+    sql: str
+    features: list[_Feature]
+    ttl: str = ""
+    description: str = ""
+
+
+class _Request(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    default: float
+
+
+class _Set(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    features: list[str]
+    request: list[_Request] = []
+    description: str = ""
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    source: list[_Source] = []
+    view: list[_View] = []
+    set: list[_Set] = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetWish:
+    """A set as a file declares it, before its views are looked up."""
+
+    name: str
+    features: tuple[str, ...]
+    requests: tuple[RequestDefault, ...]
+    description: str
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Return the views, in the order in which the features first name them."""
+        names = (feature.partition(".")[0] for feature in self.features)
+        return tuple(dict.fromkeys(name for name in names if name != REQUEST))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definitions:
+    """All that a directory declares."""
+
+    sources: tuple[Source, ...]
+    views: tuple[View, ...]
+    sets: tuple[SetWish, ...]
+
+
+def read_definitions(files: Mapping[str, str], base_dir: str) -> Definitions:
+    """Return what the files declare, or raise DefinitionInvalidError with the file and the place.
+
+    Parameters
+    ----------
+    files
+        Path within the directory to text: `*.toml`, and the SQL files that they name.
+    base_dir
+        The absolute directory that relative source paths start from.
+    """
+    sources: list[Source] = []
+    views: list[View] = []
+    sets: list[SetWish] = []
+    for path in sorted(files):
+        if not path.endswith(".toml"):
+            continue
+        declared = _parse(path, files[path])
+        sources += [_source(path, source, base_dir) for source in declared.source]
+        views += [_view(path, view, files) for view in declared.view]
+        sets += [_set(path, feature_set) for feature_set in declared.set]
+    if not (sources or views or sets):
+        raise DefinitionInvalidError("no definition is in the files: give at least one *.toml")
+    return Definitions(
+        sources=tuple(_unique("source", sources)), views=tuple(_unique("view", views)), sets=tuple(_unique("set", sets))
+    )
+
+
+def ttl_us_of(text: str) -> int | None:
+    """Return the microseconds that `30s`, `5m`, `12h` or `14d` stand for, 0 for an empty text, None for another."""
+    if not text:
+        return 0
+    match = _TTL.fullmatch(text)
+    return None if match is None else int(match[1]) * _UNIT_US[match[2]]
+
+
+def _parse(path: str, text: str) -> _File:
+    try:
+        return msgspec.convert(tomllib.loads(text), _File)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise DefinitionInvalidError(f"{path}: {error}", path=path) from error
+
+
+def _require(condition: object, path: str, message: str) -> None:
+    if not condition:
+        raise DefinitionInvalidError(f"{path}: {message}", path=path)
+
+
+def _named(path: str, kind: str, name: str) -> str:
+    _require(
+        _NAME.fullmatch(name),
+        path,
+        f"{kind} {name!r}: a name is 1 to 63 of a-z, 0-9, '-' and '_', beginning with a letter",
+    )
+    return name
+
+
+def _source(path: str, source: _Source, base_dir: str) -> Source:
+    _require(_COLUMN.fullmatch(source.name), path, f"source {source.name!r}: not a name for a table")
+    _require(source.kind in {"parquet", "csv"}, path, f"source {source.name}: kind is 'parquet' or 'csv'")
+    _require("://" not in source.path, path, f"source {source.name}: path is a file, not an address")
+    _require(source.path and not set(source.path) & set("*?["), path, f"source {source.name}: path is one file")
+    place = PurePosixPath(base_dir or "/", source.path)
+    _require(base_dir.startswith("/") or source.path.startswith("/"), path, "base_dir is an absolute directory")
+    return Source(name=source.name, kind=source.kind, path=str(place), null_text=source.null_text)
+
+
+def _view(path: str, view: _View, files: Mapping[str, str]) -> View:
+    name = _named(path, "view", view.name)
+    _require(name != REQUEST, path, "no view is named 'request': that is what the caller gives")
+    sql_path = str(PurePosixPath(path).parent / view.sql)
+    _require(sql_path in files, path, f"view {name}: there is no file {sql_path!r}")
+    ttl_us = ttl_us_of(view.ttl)
+    _require(ttl_us is not None, path, f"view {name}: ttl is like '14d', '12h', '30m' or '90s', not {view.ttl!r}")
+    _require(0 < len(view.features) <= FEATURES_MAX, path, f"view {name}: has 1 to {FEATURES_MAX} features")
+    _require(view.join_keys, path, f"view {name}: names no join key")
+    columns = [*view.join_keys, *(feature.name for feature in view.features)]
+    for column in columns:
+        _require(_COLUMN.fullmatch(column), path, f"view {name}: {column!r} is not a name for a column")
+        _require(column.lower() not in _RESERVED, path, f"view {name}: {column!r} is a reserved name")
+    lower = [column.lower() for column in columns]  # SQL does not tell the cases apart
+    _require(len(set(lower)) == len(lower), path, f"view {name}: a join key or feature is named twice")
+    for feature in view.features:
+        _require(
+            feature.default is None or math.isfinite(feature.default),
+            path,
+            f"view {name}: the default of {feature.name} is not finite; leave it out for NaN",
+        )
+    return View(
+        name=name,
+        join_keys=tuple(view.join_keys),
+        sql=trimmed_sql(files[sql_path]),
+        features=tuple(
+            Feature(name=feature.name, default=feature.default, description=feature.description)
+            for feature in view.features
+        ),
+        ttl_us=ttl_us or 0,
+        description=view.description,
+    )
+
+
+def _set(path: str, wish: _Set) -> SetWish:
+    name = _named(path, "set", wish.name)
+    _require(0 < len(wish.features) <= FEATURES_MAX, path, f"set {name}: has 1 to {FEATURES_MAX} features")
+    _require(len(set(wish.features)) == len(wish.features), path, f"set {name}: a feature is named twice")
+    for feature in wish.features:
+        view, _, column = feature.partition(".")
+        _require(
+            _NAME.fullmatch(view) and _COLUMN.fullmatch(column),
+            path,
+            f"set {name}: {feature!r} is not view.feature or request.feature",
+        )
+    for request in wish.request:
+        _require(
+            f"{REQUEST}.{request.name}" in wish.features,
+            path,
+            f"set {name}: request feature {request.name!r} is not among its features",
+        )
+        _require(math.isfinite(request.default), path, f"set {name}: the default of {request.name} is not finite")
+    return SetWish(
+        name=name,
+        features=tuple(wish.features),
+        requests=tuple(RequestDefault(name=request.name, default=request.default) for request in wish.request),
+        description=wish.description,
+    )
+
+
+_Named = TypeVar("_Named", Source, View, SetWish)
+
+
+def _unique(kind: str, declared: Iterable[_Named]) -> list[_Named]:
+    """Return the declared things by name, or raise DefinitionInvalidError when one is declared twice."""
+    by_name: dict[str, _Named] = {}
+    for thing in declared:
+        if thing.name in by_name:
+            raise DefinitionInvalidError(f"{kind} {thing.name} is declared twice", name=thing.name)
+        by_name[thing.name] = thing
+    return [by_name[name] for name in sorted(by_name)]
