@@ -11,7 +11,7 @@ from registry import tables
 from registry.errors import AliasMovedError, NoEarlierChampionError
 from registry.models import get_model
 from registry.names import check_alias
-from registry.records import CHAMPION, AliasMove, Stage
+from registry.records import CHAMPION, Alias, AliasMove, Stage
 from registry.versions import get_version, set_stage
 from storage.revision import record_change
 
@@ -58,39 +58,37 @@ def set_alias(
     """
     check_alias(alias)
     get_version(tx, model, number)
-    where = (tables.aliases.c.model == model) & (tables.aliases.c.alias == alias)
-    present = tx.execute(select(tables.aliases).where(where)).one_or_none()
-    held, at = (0, 0) if present is None else (present.version, present.generation)
-    if generation is not None and generation != at:
+    before = _standing(tx, model, alias)
+    if generation is not None and generation != before.generation:
         raise AliasMovedError(
-            f"{alias!r} of {model!r} is at generation {at}, not {generation}: somebody moved it; look again",
+            f"{alias!r} of {model!r} is at generation {before.generation}, not {generation}: somebody moved it; look "
+            "again",
             alias=alias,
-            generation=at,
+            generation=before.generation,
             asked_generation=generation,
-            version=held,
+            version=before.version,
         )
-    values = {"version": number, "generation": at + 1}
-    if present is None:
-        tx.execute(insert(tables.aliases).values(model=model, alias=alias, **values))
-    else:
-        tx.execute(update(tables.aliases).where(where).values(**values))
-    if alias == CHAMPION:
-        if held:
-            set_stage(tx, model, held, stage=Stage.STAGING)
-        set_stage(tx, model, number, stage=Stage.PRODUCTION)
+    after = Alias(alias, number, before.generation + 1)
+    _place(tx, model, before, after)
     revision = record_change(
         tx,
         kind="model.rolled_back" if rollback else "alias.moved",
         resource=f"models/{model}",
         actor=actor,
-        detail={"alias": alias, "from": held, "to": number, "generation": at + 1, "reason": reason},
+        detail={
+            "alias": alias,
+            "from": before.version,
+            "to": number,
+            "generation": after.generation,
+            "reason": reason,
+        },
         now_us=now_us,
     )
     move = AliasMove(
         model=model,
         alias=alias,
-        generation=at + 1,
-        from_version=held,
+        generation=after.generation,
+        from_version=before.version,
         to_version=number,
         time_us=now_us,
         actor=actor,
@@ -213,6 +211,27 @@ def line_of(moves: Iterable[tuple[int, bool]]) -> tuple[int, ...]:
         elif not line or line[-1] != version:
             line.append(version)
     return tuple(line)
+
+
+def _standing(tx: Connection, model: str, alias: str) -> Alias:
+    """Return the alias as it stands; version and generation are 0 when it was never set."""
+    query = select(tables.aliases).where(tables.aliases.c.model == model, tables.aliases.c.alias == alias)
+    row = tx.execute(query).one_or_none()
+    return Alias(alias, 0, 0) if row is None else Alias(alias, row.version, row.generation)
+
+
+def _place(tx: Connection, model: str, before: Alias, after: Alias) -> None:
+    """Let the alias stand anew, and move the stages when it is the champion's."""
+    values = {"version": after.version, "generation": after.generation}
+    if before.generation:
+        where = (tables.aliases.c.model == model) & (tables.aliases.c.alias == after.alias)
+        tx.execute(update(tables.aliases).where(where).values(**values))
+    else:
+        tx.execute(insert(tables.aliases).values(model=model, alias=after.alias, **values))
+    if after.alias == CHAMPION:
+        if before.version:
+            set_stage(tx, model, before.version, stage=Stage.STAGING)
+        set_stage(tx, model, after.version, stage=Stage.PRODUCTION)
 
 
 def _was_champion(tx: Connection, model: str, number: int) -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ARTIFACT_BYTES_MAX = 2 * 1024**3
 READ_BYTES = 1024**2
+_SPOOL_PREFIX = "put-"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -112,10 +113,7 @@ class LocalArtifacts:
 
     def clear_incoming(self) -> int:
         """Remove what unfinished puts left and return how many there were; for the start, before any put."""
-        left = [each for each in self._incoming.iterdir() if each.is_file()]
-        for each in left:
-            each.unlink()
-        return len(left)
+        return clear_spools(self._incoming)
 
     def _place(self, sha256: str) -> Path:
         if _SHA256.fullmatch(sha256) is None:  # it becomes a path: nothing else may
@@ -136,7 +134,7 @@ def spooled(
     ArtifactDigestError, ArtifactTooLargeError, StoreFullError
         The bytes are others than announced, too many, or more than the disk has room for.
     """
-    descriptor, name = tempfile.mkstemp(dir=folder, prefix="put-")
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix=_SPOOL_PREFIX)
     path = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -144,6 +142,14 @@ def spooled(
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+def clear_spools(folder: Path) -> int:
+    """Remove the temporary files that a crash left in the folder and return how many there were."""
+    left = list(folder.glob(f"{_SPOOL_PREFIX}*"))
+    for each in left:
+        each.unlink()
+    return len(left)
 
 
 def digest_of(path: Path) -> str:

@@ -7,8 +7,9 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.errors import DeadlineSpentError
 from registry.aliases import set_alias
-from registry.artifacts import ARTIFACT_BYTES_MAX, chunks_of, spooled
+from registry.artifacts import ARTIFACT_BYTES_MAX, chunks_of, clear_spools, spooled
 from registry.errors import FeatureInputError
 from registry.models import ensure_model
 from registry.names import check_alias, check_model_id
@@ -16,7 +17,7 @@ from registry.records import VersionDraft
 from registry.versions import add_version, get_version, same_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -75,6 +76,10 @@ class Published:
     same_bytes_as: tuple[int, ...]
 
 
+def _always() -> bool:
+    return True
+
+
 class Publisher:
     """Publishes versions.
 
@@ -87,7 +92,9 @@ class Publisher:
     feature_sets
         Knows the feature sets that versions bind to.
     scratch
-        A folder for what is being received; on a disk that holds an artifact, emptied at the start by its owner.
+        A folder of its own for what is being received, on a disk with room for it. What a crash left there is removed.
+    artifact_bytes_max
+        The longest file that is taken.
     """
 
     __slots__ = ("_artifact_bytes_max", "_artifacts", "_clock", "_database", "_feature_sets", "_scratch", "_trial")
@@ -111,9 +118,21 @@ class Publisher:
         self._scratch = scratch
         self._artifact_bytes_max = artifact_bytes_max
         scratch.mkdir(parents=True, exist_ok=True)
+        clear_spools(scratch)
 
-    def publish(self, publication: Publication, chunks: Iterable[bytes], *, actor: str) -> Published:
+    def publish(
+        self, publication: Publication, chunks: Iterable[bytes], *, actor: str, wanted: Callable[[], bool] = _always
+    ) -> Published:
         """Receive the bytes, check them, keep them and return the new version, or raise and keep nothing.
+
+        Parameters
+        ----------
+        publication, chunks
+            What is published, and the bytes of its file.
+        actor
+            Who publishes.
+        wanted
+            Whether the caller still waits; asked before the version is added, so that nobody finds one that he gave up.
 
         Raises
         ------
@@ -125,6 +144,8 @@ class Publisher:
             The graph has not exactly one input that the feature set could fill.
         MissingError
             There is no such feature set, or a parent is no version of the model.
+        DeadlineSpentError
+            The caller no longer waits.
         """
         check_model_id(publication.model)
         if publication.alias:
@@ -133,10 +154,12 @@ class Publisher:
             with self._database.read() as tx:  # a set that is missing is said before the upload
                 self._feature_sets(publication.facts.feature_set, tx)
         probe = b"" if publication.probe is None else publication.probe.checked().encode()
-        draft = self._receive(publication, chunks, probe)
+        draft = self._receive(publication, chunks, probe, wanted)
         return self._add(publication, draft, actor=actor)
 
-    def _receive(self, publication: Publication, chunks: Iterable[bytes], probe: bytes) -> VersionDraft:
+    def _receive(
+        self, publication: Publication, chunks: Iterable[bytes], probe: bytes, wanted: Callable[[], bool]
+    ) -> VersionDraft:
         """Return the draft of a version whose bytes were tried and are kept."""
         sha256, probe_sha256 = publication.artifact_sha256, hashlib.sha256(probe).hexdigest() if probe else ""
         with contextlib.ExitStack() as stack:
@@ -149,6 +172,8 @@ class Publisher:
             signature = self._trial.signature(file, probe_file)
             with self._database.read() as tx:  # what cannot be bound is refused before anything is kept
                 self._bind(publication.facts.feature_set, signature, tx)
+            if not wanted():
+                raise DeadlineSpentError("the caller gave up before the publication was checked; nothing was kept")
             length = self._artifacts.put(chunks_of(file), expected_sha256=sha256, bytes_max=self._artifact_bytes_max)
             if probe:
                 self._artifacts.put([probe], expected_sha256=probe_sha256)

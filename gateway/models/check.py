@@ -8,6 +8,7 @@ JSON object: `{"signature": {...}}`, or `{"reason": ..., "message": ..., "facts"
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 from dataclasses import asdict
@@ -23,6 +24,7 @@ from storage.errors import DomainError
 MEMORY_BASE_BYTES = 4 * 1024**3
 MEMORY_PER_FILE_BYTE = 6
 FINDING_BYTES_MAX = 16 * 1024**2  # standard output may be a file
+NICENESS = 10
 _USAGE = 2
 
 
@@ -51,8 +53,12 @@ def _try(file: Path, probe: Path | None) -> None:
         replay(session, decode(probe.read_bytes()))
 
 
-def limit_resources(file: Path) -> None:
-    """Bound what this process may take: memory by the length of the file, no long file, no core left."""
+def be_modest(file: Path) -> None:
+    """Stand back behind whatever serves on this machine, and bound what this process may take.
+
+    Memory by the length of the file; no long file is written, and no core is left.
+    """
+    os.nice(NICENESS)
     memory_bytes = MEMORY_BASE_BYTES + MEMORY_PER_FILE_BYTE * file.stat().st_size
     for what, limit in (
         (resource.RLIMIT_AS, memory_bytes),
@@ -68,7 +74,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m gateway.models.check FILE [PROBE]\n")
         return _USAGE
     file, *probes = (Path(argument) for argument in arguments)
-    limit_resources(file)
+    be_modest(file)
     sys.stdout.write(json.dumps(check(file, probes[0] if probes else None)) + "\n")
     return 0
 

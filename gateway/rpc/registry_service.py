@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import TYPE_CHECKING
 
 from gateway.errors import RequestMalformedError
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from storage.database import Database
 
 CHUNK_BYTES_MAX = 1024**2
+UPLOAD_TIMEOUT_S = 900.0
 
 
 def _nobody_waits(_revision: int) -> None:
@@ -39,6 +42,9 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
     changed
         Called with the revision after every committed change, so that whoever applies changes need not wait for its
         next look. It must return at once.
+    upload_timeout_s
+        How long one publication may take: it holds one of the port's threads, which a client that stalls must not do
+        for ever.
     """
 
     def __init__(
@@ -48,11 +54,13 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
         clock: Clock,
         publisher: Publisher,
         changed: Callable[[int], None] = _nobody_waits,
+        upload_timeout_s: float = UPLOAD_TIMEOUT_S,
     ) -> None:
         self._database = database
         self._clock = clock
         self._publisher = publisher
         self._changed = changed
+        self._upload_timeout_s = upload_timeout_s
 
     def CreateModel(self, request: pb.CreateModelRequest, context: grpc.ServicerContext) -> pb.CreateModelResponse:
         """Create a model."""
@@ -93,9 +101,13 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
             first = next(request_iterator, None)
             if first is None or first.WhichOneof("part") != "head":
                 raise RequestMalformedError("a publication begins with its head")
-            published = self._publisher.publish(
-                codec.publication(first.head), _chunks(request_iterator), actor=status.actor(context)
-            )
+            with _cancelled_after(context, self._upload_timeout_s):
+                published = self._publisher.publish(
+                    codec.publication(first.head),
+                    _chunks(request_iterator),
+                    actor=status.actor(context),
+                    wanted=context.is_active,
+                )
             self._changed(published.revision)
             return pb.PublishVersionResponse(
                 version=codec.version_message(published.version),
@@ -196,6 +208,18 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
                 moves=[codec.move_message(move) for move in found[:size]],
                 next_page_token=paging.token_for(found[size - 1].revision) if len(found) > size else "",
             )
+
+
+@contextlib.contextmanager
+def _cancelled_after(context: grpc.ServicerContext, timeout_s: float) -> Iterator[None]:
+    """Cancel the call when the body takes longer, which ends whatever waits for its next message."""
+    timer = threading.Timer(timeout_s, context.cancel)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _chunks(requests: Iterator[pb.PublishVersionRequest]) -> Iterator[bytes]:

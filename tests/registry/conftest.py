@@ -98,7 +98,7 @@ def artifacts(tmp_path):
 class Served:
     """The registry behind a real port, with a stub to it."""
 
-    def __init__(self, folder, database, artifacts):
+    def __init__(self, folder, database, artifacts, **limits):
         self.scratch = folder / "scratch"
         self.artifacts = folder / "artifacts"
         self.revisions = []
@@ -112,7 +112,7 @@ class Served:
             artifact_bytes_max=64 * 1024**2,
         )
         service = RegistryService(
-            database=database, clock=SystemClock(), publisher=publisher, changed=self.revisions.append
+            database=database, clock=SystemClock(), publisher=publisher, changed=self.revisions.append, **limits
         )
         self.server = grpc.server(futures.ThreadPoolExecutor(10))
         pb_grpc.add_RegistryServiceServicer_to_server(service, self.server)
@@ -146,11 +146,23 @@ def feature_set(set_id, _tx):
 
 
 @pytest.fixture
-def served(tmp_path, database, artifacts):
-    running = Served(tmp_path, database, artifacts)
-    yield running
-    running.channel.close()
-    running.server.stop(grace=None).wait()
+def serve(tmp_path, database, artifacts):
+    """Return what serves the registry under the given limits."""
+    running = []
+
+    def serving(**limits):
+        running.append(Served(tmp_path, database, artifacts, **limits))
+        return running[-1]
+
+    yield serving
+    for each in running:
+        each.channel.close()
+        each.server.stop(grace=None).wait()
+
+
+@pytest.fixture
+def served(serve):
+    return serve()
 
 
 @pytest.fixture

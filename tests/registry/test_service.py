@@ -1,9 +1,13 @@
 import hashlib
 import threading
+import time
 
 import grpc
 import pytest
 
+from gateway.control.publish import Publisher
+from gateway.control.trial import Trial
+from storage.clock import SystemClock
 from turnout.errors import from_rpc
 from turnout.registry.v1 import registry_service_pb2 as pb
 from turnout.tensor.v1 import tensor_pb2
@@ -149,8 +153,7 @@ def test_a_client_that_hangs_up_leaves_nothing(served, linear):
 
     with pytest.raises(grpc.RpcError):
         served.stub.PublishVersion(hanging_up(), timeout=5)
-    served.server.stop(grace=5).wait()
-    assert served.kept() == []
+    wait_until(lambda: served.kept() == [])
 
 
 @pytest.mark.parametrize("name", ["card-history", "featureSets/card-history"])
@@ -205,6 +208,14 @@ def test_of_two_promotions_with_the_same_generation_one_wins(served, make_graph)
     assert moves[1].evidence_json == '{"p": 1}'
     stages = {version.version: version.stage for version in list_all(served)}
     assert stages == {1: pb.STAGE_PRODUCTION, 2: pb.STAGE_STAGING, 3: pb.STAGE_DEVELOPMENT}
+
+
+def wait_until(holds):
+    """Wait until it holds: a handler outlives the call that its client ended."""
+    until = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def list_all(served):
@@ -264,3 +275,40 @@ def test_names_are_refused_or_not_found(served):
         "FAILED_PRECONDITION",
         "NO_EARLIER_CHAMPION",
     )
+
+
+def test_a_publication_that_its_caller_gave_up_adds_no_version(served, linear):
+    parts = [
+        pb.PublishVersionRequest(
+            head=pb.PublishHead(parent="models/fraud", artifact_sha256=hashlib.sha256(linear).hexdigest())
+        ),
+        pb.PublishVersionRequest(chunk=linear),
+    ]
+    assert refused(served.stub.PublishVersion, iter(parts), timeout=0.05)[0] == "DEADLINE_EXCEEDED"
+    wait_until(lambda: served.kept() == [])
+    assert served.revisions == []
+
+
+def test_a_client_that_stalls_is_cut_off(serve):
+    served = serve(upload_timeout_s=0.05)
+    over = threading.Event()
+
+    def stalling():
+        yield pb.PublishVersionRequest(head=pb.PublishHead(parent="models/fraud", artifact_sha256="0" * 64))
+        over.wait(30)
+
+    assert refused(served.stub.PublishVersion, stalling(), timeout=30)[0] == "CANCELLED"
+    over.set()
+
+
+def test_what_a_crash_left_in_the_scratch_folder_is_removed(served, database, artifacts):
+    (served.scratch / "put-abc").write_bytes(b"half a file")
+    Publisher(
+        database=database,
+        artifacts=artifacts,
+        clock=SystemClock(),
+        trial=Trial(),
+        feature_sets=lambda *_: None,
+        scratch=served.scratch,
+    )
+    assert served.kept() == []
