@@ -2,8 +2,9 @@
 
 `python -m trainer.demo.replay` reads commands and writes reports, a JSON object a line each. A command
 `{"until_us": T}` lets it replay up to T; `{"finish": true}` ends it: the flights that are still in the air land, and
-the samples are written. A report is `{"now_us", "requests", "failed", "acknowledged", "refused", "failures", "state"}`
-with the state `running`, `waiting` (for a command) or `finished`.
+the samples are written. A report is
+`{"state", "now_us", "until_us", "requests", "failed", "acknowledged", "refused", "failures"}` with the state `running`,
+`waiting` (for a command, with all before `until_us` replayed) or `finished`.
 
 At the beginning of each replayed interval the gateway's clock moves there and the online features are refreshed as of
 then; its departures follow at an even pace; then the outcomes of all that has landed are recorded.
@@ -110,12 +111,13 @@ class Replay:
         self._advance(max(self._clock_us, self._landings.last_us))
         self._landings.record(self._clock_us)
 
-    def report(self, state: str) -> None:
+    def report(self, state: str, *, until_us: int = 0) -> None:
         """Write a report."""
         seen = self._senders.seen
         report = {
             "state": state,
             "now_us": self._clock_us,
+            "until_us": until_us,
             "requests": len(seen.rows),
             "failed": seen.failed,
             "acknowledged": self._landings.acknowledged,
@@ -134,13 +136,13 @@ def run(replay: Replay, leash: Leash, intervals: Iterator[tuple[int, list[Depart
     for begin_us, departures in intervals:
         leash.take(wait=False)
         while begin_us >= leash.until_us and not leash.finishing:
-            replay.report("waiting")
+            replay.report("waiting", until_us=leash.until_us)
             leash.take(wait=True)
         if leash.finishing:
             break
         replay.interval(begin_us, departures)
     while not leash.finishing:
-        replay.report("waiting")
+        replay.report("waiting", until_us=leash.until_us)
         leash.take(wait=True)
     replay.land()
 

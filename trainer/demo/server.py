@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,9 +95,12 @@ class Server:
 
 
 def _turnout() -> list[str]:
-    """Return the command of the environment that runs this."""
-    script = Path(sys.executable).with_name("turnout")
-    return [str(script)] if script.exists() else [sys.executable, "-m", "turnout.cli.main"]
+    """Return the command of the environment that runs this, or raise ServerFailedError when it has none."""
+    beside = Path(sys.executable).with_name("turnout")
+    script = str(beside) if beside.exists() else shutil.which("turnout")
+    if script is None:
+        raise ServerFailedError("the command `turnout` is not installed beside this Python", python=sys.executable)
+    return [script]
 
 
 def _address(port: object) -> str:
