@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 
 from gateway.transport.port import Wiring
@@ -25,11 +26,12 @@ def main() -> int:
     wiring = Wiring(
         address=f"127.0.0.1:{port}", methods=["/turnout.test.Echo/Say"], answer=answer, add_services=lambda _: None
     )
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     transport = open_transport(kind, wiring)
     sys.stdout.write(f"{transport.start()}\n")
     sys.stdout.flush()
-    signal.sigwait({signal.SIGTERM})
+    stop.wait()
     return 0 if transport.drain(GRACE_S) else 3
 
 
