@@ -134,15 +134,12 @@ def _resolve(wish: SetWish, views: dict[str, View]) -> FeatureSet:
 def _write_view(tx: Connection, view: View, now_us: int) -> None:
     _put(tx, tables.views, {"name": view.name}, {"digest": view.digest, "description": view.description})
     versions = tables.view_versions
-    numbers = dict(
-        tx.execute(
-            select(versions.c.layout, func.max(versions.c.schema_id))
-            .where(versions.c.name == view.name)
-            .group_by(versions.c.layout)
-        )
-        .tuples()
-        .all()
+    numbered = (
+        select(versions.c.layout, func.max(versions.c.schema_id).label("number"))
+        .where(versions.c.name == view.name)
+        .group_by(versions.c.layout)
     )
+    numbers: dict[str, int] = {row.layout: row.number for row in tx.execute(numbered)}
     schema_id = numbers.get(view.layout) or max(numbers.values(), default=0) + 1
     if schema_id > SCHEMA_ID_MAX:
         raise SchemaNumbersSpentError(

@@ -10,12 +10,12 @@ import pyarrow as pa
 from features.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 CHUNK_BYTES_MAX = 1024 * 1024
 
 
-def chunks_of(reader: pa.RecordBatchReader, *, chunk_bytes_max: int = CHUNK_BYTES_MAX) -> Iterator[tuple[bytes, str]]:
+def chunks_of(reader: pa.RecordBatchReader, *, chunk_bytes_max: int = CHUNK_BYTES_MAX) -> Generator[tuple[bytes, str]]:
     """Yield the stream's bytes, each part with an empty text, at last no bytes with the table's fingerprint.
 
     Holds one batch at a time, and no part is longer than `chunk_bytes_max`.
@@ -31,7 +31,7 @@ def chunks_of(reader: pa.RecordBatchReader, *, chunk_bytes_max: int = CHUNK_BYTE
     yield b"", fingerprint.digest()
 
 
-def _taken(sink: io.BytesIO, chunk_bytes_max: int) -> Iterator[tuple[bytes, str]]:
+def _taken(sink: io.BytesIO, chunk_bytes_max: int) -> Generator[tuple[bytes, str]]:
     """Yield what was written, and empty the sink."""
     written = sink.getvalue()
     sink.seek(0)

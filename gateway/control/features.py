@@ -1,0 +1,194 @@
+"""Features on the control plane: definitions applied, values materialized and read, training tables made.
+
+No transaction is open and no lock is held while data is read or written: what a query needs to know is taken from the
+database first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from features import records
+from features.apply import Applied, apply
+from features.arrow_stream import chunks_of
+from features.fetch import FeatureMatrix, Lookup, fetch
+from features.grammar import read_definitions
+from features.materialize import Materialized, materialize, materialized_until
+from features.offline import OfflineLimits, check_view, open_offline
+from features.plan import FeaturePlan, compile_plan
+from features.training import training_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from features.definitions import BoundView, FeatureSet
+    from features.grammar import Definitions
+    from features.store import OnlineStore
+    from storage.clock import Clock
+    from storage.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewState:
+    """A view's current definition, and up to when its values are in the online store, None when never."""
+
+    bound: BoundView
+    materialized_until_us: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What the online store gives to one call: the plan, and a matrix of one row."""
+
+    plan: FeaturePlan
+    matrix: FeatureMatrix
+
+
+def _nothing_bound(_tx: Connection) -> Iterable[tuple[str, str]]:
+    return ()
+
+
+class FeatureControl:
+    """Does what the feature service is asked for.
+
+    Parameters
+    ----------
+    database, clock
+        Where definitions are kept, and the time.
+    store
+        The online store, opened for writing.
+    limits
+        What a query over the offline store may use.
+    bound_sets
+        The set and digest pairs that live versions are bound to: their views are materialized as well when they are
+        no longer the current definitions.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        store: OnlineStore,
+        limits: OfflineLimits | None = None,
+        bound_sets: Callable[[Connection], Iterable[tuple[str, str]]] = _nothing_bound,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._store = store
+        self._limits = limits or OfflineLimits()
+        self._bound_sets = bound_sets
+
+    def apply(self, files: Mapping[str, str], *, base_dir: str, dry_run: bool, actor: str) -> Applied:
+        """Make the definitions what the files say, after trying every view's SQL against its sources.
+
+        Raises
+        ------
+        DefinitionInvalidError, FeatureSqlInvalidError, SourceUnreadableError
+            Nothing was changed.
+        """
+        definitions = read_definitions(files, base_dir)
+        self._try(definitions)
+        transaction = self._database.read() if dry_run else self._database.write()
+        with transaction as tx:
+            return apply(tx, definitions, actor=actor, now_us=self._clock.now_us(), dry_run=dry_run)
+
+    def views(self, *, after: str, limit_max: int) -> list[ViewState]:
+        """Return the views past `after`, by name."""
+        with self._database.read() as tx:
+            bound = records.list_views(tx, after=after, limit_max=limit_max)
+        untils = materialized_until(self._store, bound)
+        return [
+            ViewState(bound=one, materialized_until_us=until_us) for one, until_us in zip(bound, untils, strict=True)
+        ]
+
+    def sets(self, *, after: str, limit_max: int) -> list[FeatureSet]:
+        """Return the sets past `after`, by name."""
+        with self._database.read() as tx:
+            return records.list_sets(tx, after=after, limit_max=limit_max)
+
+    def materialize(self, names: Sequence[str], *, until_us: int | None) -> list[Materialized]:
+        """Write the newest values of the views as of a time, of all views when none is named; return one result each.
+
+        Raises
+        ------
+        ViewMissingError
+            Nothing was written.
+        StoreUnavailableError, OfflineQueryError
+            The views before the failing one are written.
+        """
+        with self._database.read() as tx:
+            sources = records.list_sources(tx)
+            current = [records.get_view(tx, name) for name in names] if names else records.list_views(tx)
+            layouts = {(one.view.name, one.schema_id): one for one in current}
+            wanted = {one.view.name for one in current}
+            for set_name, digest in self._bound_sets(tx):
+                for one in records.views_of_set(tx, records.get_set(tx, set_name, digest)):
+                    if one.view.name in wanted:
+                        layouts.setdefault((one.view.name, one.schema_id), one)
+        now_us = self._clock.now_us()
+        written: dict[str, Materialized] = {}
+        for one in layouts.values():
+            done = materialize(
+                self._store,
+                one,
+                sources=sources,
+                until_us=now_us if until_us is None else until_us,
+                now_us=now_us,
+                limits=self._limits,
+            )
+            before = written.get(done.view)
+            if before is not None:  # the view's current definition came first
+                done = Materialized(
+                    view=done.view,
+                    entities_written=before.entities_written + done.entities_written,
+                    until_us=min(before.until_us, done.until_us),
+                )
+            written[done.view] = done
+        return list(written.values())
+
+    def read(self, set_name: str, entities: Mapping[str, str]) -> Reading:
+        """Return what a prediction would get now, or raise SetMissingError."""
+        with self._database.read() as tx:
+            plan = compile_plan(records.plan_document_for(tx, set_name))
+        [matrix] = fetch(self._store, [Lookup(plan, [entities])], self._clock.now_us())
+        return Reading(plan=plan, matrix=matrix)
+
+    def training_chunks(
+        self, set_name: str, *, label_sql: str, start_us: int | None, end_us: int | None
+    ) -> Generator[tuple[bytes, str]]:
+        """Yield the training table as parts of an Arrow IPC stream, at last no bytes and the table's fingerprint.
+
+        Raises
+        ------
+        SetMissingError, FeatureSqlInvalidError, SourceUnreadableError, OfflineQueryError
+            When the first part is asked for, or later.
+        """
+        with self._database.read() as tx:
+            feature_set = records.get_set(tx, set_name)
+            views = [bound.view for bound in records.views_of_set(tx, feature_set)]
+            sources = records.list_sources(tx)
+        table = training_table(
+            feature_set,
+            views,
+            sources=sources,
+            label_sql=label_sql,
+            start_us=start_us,
+            end_us=end_us,
+            limits=self._limits,
+        )
+        with table as reader, contextlib.closing(chunks_of(reader)) as chunks:
+            yield from chunks
+
+    def _try(self, definitions: Definitions) -> None:
+        """Raise unless every source can be read and every view's SQL gives what the view declares."""
+        with self._database.read() as tx:
+            known = {source.name: source for source in records.list_sources(tx)}
+        known |= {source.name: source for source in definitions.sources}
+        with open_offline(list(known.values()), self._limits) as offline:
+            for view in definitions.views:
+                check_view(offline, view)

@@ -1,0 +1,190 @@
+"""Features over gRPC, on the control port."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from gateway.errors import RequestMalformedError
+from gateway.rpc import paging, status
+from turnout import resources
+from turnout.features.v1 import feature_service_pb2 as pb
+from turnout.features.v1 import feature_service_pb2_grpc as pb_grpc
+from turnout.serving.v1 import prediction_service_pb2 as serving_pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import grpc
+
+    from features.apply import PlannedChange
+    from features.definitions import FeatureSet
+    from gateway.control.features import FeatureControl, Reading, ViewState
+
+_US_PER_MS = 1000
+_COLLECTIONS = {"source": "featureSources", "view": "featureViews", "set": "featureSets"}
+_STATUS_PREFIX = "VIEW_STATUS_"
+
+
+def _nobody_waits(_revision: int) -> None:
+    """Tell nobody: those who follow the database will see the revision when they look."""
+
+
+class FeatureService(pb_grpc.FeatureServiceServicer):
+    """Answers the features' calls.
+
+    Parameters
+    ----------
+    control
+        What does the work.
+    changed
+        Called with the revision after every committed change; it must return at once.
+    """
+
+    def __init__(self, control: FeatureControl, *, changed: Callable[[int], None] = _nobody_waits) -> None:
+        self._control = control
+        self._changed = changed
+
+    def ApplyFeatures(
+        self, request: pb.ApplyFeaturesRequest, context: grpc.ServicerContext
+    ) -> pb.ApplyFeaturesResponse:
+        """Make the definitions what the files say."""
+        with status.mapped(context):
+            files = {file.path: file.text for file in request.files}
+            if len(files) < len(request.files):
+                raise RequestMalformedError("a path is given to two files")
+            applied = self._control.apply(
+                files, base_dir=request.base_dir, dry_run=request.dry_run, actor=status.actor(context)
+            )
+            if applied.revision:
+                self._changed(applied.revision)
+            return pb.ApplyFeaturesResponse(
+                changes=[_change_message(change) for change in applied.changes], revision=applied.revision
+            )
+
+    def ListFeatureViews(
+        self, request: pb.ListFeatureViewsRequest, context: grpc.ServicerContext
+    ) -> pb.ListFeatureViewsResponse:
+        """List the views by name."""
+        with status.mapped(context):
+            size = paging.page_size(request.page_size)
+            found = self._control.views(after=paging.text_after(request.page_token), limit_max=size + 1)
+            return pb.ListFeatureViewsResponse(
+                feature_views=[_view_message(state) for state in found[:size]],
+                next_page_token=paging.token_for(found[size - 1].bound.view.name) if len(found) > size else "",
+            )
+
+    def ListFeatureSets(
+        self, request: pb.ListFeatureSetsRequest, context: grpc.ServicerContext
+    ) -> pb.ListFeatureSetsResponse:
+        """List the sets by name."""
+        with status.mapped(context):
+            size = paging.page_size(request.page_size)
+            found = self._control.sets(after=paging.text_after(request.page_token), limit_max=size + 1)
+            return pb.ListFeatureSetsResponse(
+                feature_sets=[_set_message(feature_set) for feature_set in found[:size]],
+                next_page_token=paging.token_for(found[size - 1].name) if len(found) > size else "",
+            )
+
+    def Materialize(self, request: pb.MaterializeRequest, context: grpc.ServicerContext) -> pb.MaterializeResponse:
+        """Write the newest values as of a time to the online store."""
+        with status.mapped(context):
+            written = self._control.materialize(
+                [_id(resources.view_id, name) for name in request.feature_views],
+                until_us=request.until_us if request.HasField("until_us") else None,
+            )
+            return pb.MaterializeResponse(
+                views=[
+                    pb.MaterializedView(
+                        name=resources.view_name(one.view),
+                        entities_written=one.entities_written,
+                        until_us=one.until_us,
+                    )
+                    for one in written
+                ]
+            )
+
+    def ReadFeatures(self, request: pb.ReadFeaturesRequest, context: grpc.ServicerContext) -> pb.ReadFeaturesResponse:
+        """Return what the online store would give to a prediction."""
+        with status.mapped(context):
+            reading = self._control.read(_id(resources.set_id, request.feature_set), dict(request.entities))
+            return pb.ReadFeaturesResponse(values=_value_messages(reading))
+
+    def GetTrainingData(
+        self, request: pb.GetTrainingDataRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.GetTrainingDataResponse]:
+        """Return a point-in-time training table as an Arrow stream, its fingerprint last."""
+        with (
+            status.mapped(context),
+            contextlib.closing(
+                self._control.training_chunks(
+                    _id(resources.set_id, request.feature_set),
+                    label_sql=request.label_sql,
+                    start_us=request.start_us if request.HasField("start_us") else None,
+                    end_us=request.end_us if request.HasField("end_us") else None,
+                )
+            ) as chunks,
+        ):
+            for chunk, fingerprint in chunks:
+                yield pb.GetTrainingDataResponse(chunk=chunk, fingerprint=fingerprint)
+
+
+def _id(parse: Callable[[str], str], name: str) -> str:
+    """Return the id in a resource name, or raise RequestMalformedError."""
+    try:
+        return parse(name)
+    except resources.ResourceNameError as error:
+        raise RequestMalformedError(str(error), name=name[:128]) from error
+
+
+def _change_message(change: PlannedChange) -> pb.PlannedChange:
+    return pb.PlannedChange(
+        name=f"{_COLLECTIONS[change.kind]}/{change.name}", action=change.action, digest=change.digest
+    )
+
+
+def _view_message(state: ViewState) -> pb.FeatureView:
+    view = state.bound.view
+    return pb.FeatureView(
+        name=resources.view_name(view.name),
+        join_keys=view.join_keys,
+        features=[
+            pb.Feature(
+                name=feature.name,
+                default_value=float("nan") if feature.default is None else feature.default,
+                description=feature.description,
+            )
+            for feature in view.features
+        ],
+        ttl_us=view.ttl_us,
+        digest=view.digest,
+        description=view.description,
+        materialized_until_us=state.materialized_until_us or 0,
+    )
+
+
+def _set_message(feature_set: FeatureSet) -> pb.FeatureSet:
+    return pb.FeatureSet(
+        name=resources.set_name(feature_set.name),
+        features=feature_set.features,
+        digest=feature_set.digest,
+        description=feature_set.description,
+    )
+
+
+def _value_messages(reading: Reading) -> list[pb.FeatureValue]:
+    """Return one message a feature; a request feature is MISSING, since nothing is stored for it."""
+    plan = reading.plan
+    place_of = {view.name: place for place, view in enumerate(plan.views)}
+    messages = []
+    for column, name in enumerate(plan.feature_names):
+        message = pb.FeatureValue(feature=name, value=float(reading.matrix.values[0, column]), status="MISSING")
+        place = place_of.get(name.partition(".")[0])
+        if place is not None:
+            number = serving_pb.ViewStatus.Name(int(reading.matrix.status[0, place]))  # type: ignore[arg-type]
+            message.status = number.removeprefix(_STATUS_PREFIX)
+            age_us = int(reading.matrix.age_us[0, place])
+            if age_us >= 0:
+                message.age_ms = age_us // _US_PER_MS
+        messages.append(message)
+    return messages
