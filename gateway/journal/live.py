@@ -45,6 +45,19 @@ class Spill:
         pq.write_table(table, self.path, compression="zstd")
 
 
+@dataclass(frozen=True, slots=True)
+class TailView:
+    """What was known of one segment at one instant; its attributes are those of `Tail`.
+
+    A spill's file stays for as long as anybody holds a view of it.
+    """
+
+    name: str
+    end: int
+    tables: dict[str, pa.Table]
+    spills: tuple[Spill, ...]
+
+
 @dataclass(slots=True)
 class Tail:
     """What is known of one segment.
@@ -90,6 +103,11 @@ class Tail:
                 _push(self.tables[kind], table_of(kind, self.name, rows))
         self.end = frames.end
 
+    def view(self) -> TailView:
+        """Return what is known now; it does not change when the tail grows."""
+        tables = {kind: pa.concat_tables(pieces) for kind, pieces in self.tables.items() if pieces}
+        return TailView(self.name, self.end, tables, tuple(self.spills))
+
     def spill(self) -> None:
         """Put the columns into temporary files."""
         for kind, pieces in self.tables.items():
@@ -114,8 +132,8 @@ class LiveTails:
         self._held_bytes_max = held_bytes_max
         self._tails: dict[str, Tail] = {}
 
-    def refresh(self, names: set[str]) -> list[Tail]:
-        """Read what is new in exactly these segments and return their tails by name, or raise SegmentGoneError.
+    def refresh(self, names: set[str]) -> list[TailView]:
+        """Read what is new in exactly these segments and return them, or raise SegmentGoneError.
 
         Other segments are forgotten.
         """
@@ -124,7 +142,7 @@ class LiveTails:
         for name in sorted(names):
             self._read(name)
             self._shrink()
-        return [self._tails[name] for name in sorted(names)]
+        return [self._tails[name].view() for name in sorted(names)]
 
     def _read(self, name: str) -> None:
         tail = self._tails.get(name) or Tail(name)

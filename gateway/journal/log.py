@@ -29,7 +29,7 @@ from gateway.journal import relations
 from gateway.journal.columns import SCHEMAS
 from gateway.journal.commits import Commit, Commits, EventFolders
 from gateway.journal.errors import SnapshotUnsettledError
-from gateway.journal.live import LiveTails, SegmentGoneError, Tail
+from gateway.journal.live import LiveTails, SegmentGoneError, TailView
 from gateway.journal.segment import list_segments
 
 if TYPE_CHECKING:
@@ -48,19 +48,12 @@ class Files:
     ----------
     commits
         The committed segments, by name.
-    tables, spilled
-        The records of all other segments, by kind: as columns, and as Parquet files.
-    ends
-        How far each of those segments was read, by name, in bytes.
     tails
-        What keeps the spilled files alive.
+        All other segments.
     """
 
     commits: dict[str, Commit]
-    tables: dict[str, pa.Table]
-    spilled: dict[str, list[Path]]
-    ends: dict[str, int]
-    tails: tuple[object, ...]
+    tails: tuple[TailView, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +136,7 @@ class EventLog:
                     tails = self._tails.refresh(names - commits.keys())
                 except SegmentGoneError:
                     continue
-                return _files(commits, tails)
+                return Files(commits, tuple(tails))
         raise SnapshotUnsettledError(f"the segments moved under the reader {_TRIES_MAX} times", tries=_TRIES_MAX)
 
     def _segment_names(self) -> set[str]:
@@ -153,30 +146,15 @@ class EventLog:
 
     def _define(self, connection: duckdb.DuckDBPyConnection, files: Files) -> None:
         """Define the relations over the files."""
-        for kind, table in files.tables.items():
-            connection.register(f"live_{kind}", table)
-            paths = [str(path) for path in files.spilled[kind]]
-            paths += [
-                str(self.folders.events / part.path)
+        for kind, schema in SCHEMAS.items():
+            live = [tail.tables[kind] for tail in files.tails if kind in tail.tables]
+            connection.register(f"live_{kind}", pa.concat_tables([schema.empty_table(), *live]))
+            spilled = [spill.path for tail in files.tails for spill in tail.spills if spill.kind == kind]
+            parts = [
+                self.folders.events / part.path
                 for commit in files.commits.values()
                 for part in commit.parts
                 if part.kind == kind
             ]
-            connection.execute(relations.everything(kind, SCHEMAS[kind].names, paths))
+            connection.execute(relations.everything(kind, schema.names, spilled + parts))
         relations.define(connection, self._attribution_window_us)
-
-
-def _files(commits: dict[str, Commit], tails: list[Tail]) -> Files:
-    """Return an immutable picture: tails go on growing, tables do not."""
-    return Files(
-        commits=commits,
-        tables={
-            kind: pa.concat_tables([table for tail in tails for table in tail.tables[kind]] or [schema.empty_table()])
-            for kind, schema in SCHEMAS.items()
-        },
-        spilled={
-            kind: [spill.path for tail in tails for spill in tail.spills if spill.kind == kind] for kind in SCHEMAS
-        },
-        ends={tail.name: tail.end for tail in tails},
-        tails=tuple(spill for tail in tails for spill in tail.spills),
-    )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import duckdb
 
@@ -72,12 +73,12 @@ SELECT
 """
 
 
-def everything(kind: str, columns: Sequence[str], paths: Sequence[str]) -> str:
+def everything(kind: str, columns: Sequence[str], paths: Sequence[Path]) -> str:
     """Return the statement that defines ``all_<kind>``: every record, repeated ones too."""
     names = ", ".join(columns)
     query = f"SELECT {names} FROM live_{kind}"
     if paths:
-        files = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+        files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
         query += f" UNION ALL SELECT {names} FROM read_parquet([{files}], hive_partitioning = false)"
     return f"CREATE TEMP VIEW all_{kind} AS {query}"
 
