@@ -11,7 +11,10 @@ SELECT DISTINCT
     planes.seats
 FROM flights
 LEFT JOIN planes ON planes.tailnum = flights.tailnum
-WHERE landed_time IS NOT NULL AND flights.tailnum <> 'unknown'
+WHERE
+    landed_time > $since - INTERVAL 28 DAY
+    AND landed_time <= $until
+    AND flights.tailnum <> 'unknown'
 WINDOW
     now AS (PARTITION BY flights.tailnum ORDER BY landed_time RANGE BETWEEN CURRENT ROW AND CURRENT ROW),
     month AS (PARTITION BY flights.tailnum ORDER BY landed_time RANGE BETWEEN INTERVAL 28 DAY PRECEDING AND CURRENT ROW)

@@ -8,7 +8,7 @@ SELECT DISTINCT
     avg((dep_delay > 15)::DOUBLE) OVER three_hours AS late_rate_3h,
     count(*) OVER hour AS departed_1h
 FROM flights
-WHERE departed_time IS NOT NULL
+WHERE departed_time > $since - INTERVAL 3 HOUR AND departed_time <= $until
 WINDOW
     hour AS (PARTITION BY origin ORDER BY departed_time RANGE BETWEEN INTERVAL 1 HOUR PRECEDING AND CURRENT ROW),
     three_hours AS (PARTITION BY origin ORDER BY departed_time RANGE BETWEEN INTERVAL 3 HOUR PRECEDING AND CURRENT ROW)

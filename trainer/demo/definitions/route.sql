@@ -8,7 +8,7 @@ SELECT DISTINCT
     avg(arr_delay) OVER week AS mean_delay_7d,
     count(*) OVER month AS landed_28d
 FROM flights
-WHERE landed_time IS NOT NULL
+WHERE landed_time > $since - INTERVAL 28 DAY AND landed_time <= $until
 WINDOW
     day AS (PARTITION BY route ORDER BY landed_time RANGE BETWEEN INTERVAL 1 DAY PRECEDING AND CURRENT ROW),
     week AS (PARTITION BY route ORDER BY landed_time RANGE BETWEEN INTERVAL 7 DAY PRECEDING AND CURRENT ROW),

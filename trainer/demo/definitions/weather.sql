@@ -5,3 +5,4 @@ SELECT
     observed_time AS created_time,
     temperature, humidity, wind_speed, rain, pressure, visibility
 FROM weather
+WHERE observed_time > $since AND observed_time <= $until
