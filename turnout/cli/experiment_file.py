@@ -1,0 +1,97 @@
+"""Experiments as they are written in TOML.
+
+The keys are the fields of the contract's Experiment, Variant and Metric, but for two: ``experiment`` is the id, and
+``model`` the model's id. ``kind``, ``direction`` and ``role`` are the short names in lower case. ``coverage`` is 1
+unless given. What is not known is refused; what it means is the gateway's to judge.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from turnout import resources
+from turnout.cli.document import enum_name
+from turnout.cli.literals import LiteralError
+from turnout.experiments.v1 import experiment_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_KINDS: dict[str, tuple[type, ...]] = {"text": (str,), "number": (int, float), "whole number": (int,), "truth": (bool,)}
+
+_EXPERIMENT = {
+    "description": "text",
+    "owner": "text",
+    "coverage": "number",
+    "seed": "text",
+    "alpha": "number",
+    "minimum_units": "whole number",
+}
+_VARIANT = {"variant": "text", "version": "whole number", "alias": "text", "share": "number", "control": "truth"}
+_METRIC = {"metric": "text", "outcome": "text", "output": "text", "output_index": "whole number"}
+_ENUMS: dict[str, Any] = {
+    "kind": pb.MetricKind.DESCRIPTOR,
+    "direction": pb.Direction.DESCRIPTOR,
+    "role": pb.MetricRole.DESCRIPTOR,
+}
+
+
+def read_experiment(path: Path) -> pb.CreateExperimentRequest:
+    """Return the request that creates the experiment of a TOML file, or raise LiteralError."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise LiteralError(f"{path} is not TOML: {error}") from error
+    return build_experiment(document)
+
+
+def build_experiment(document: dict[str, Any]) -> pb.CreateExperimentRequest:
+    """Return the request that creates an experiment, or raise LiteralError."""
+    rest = dict(document)
+    identity, model = (_text(rest, key) for key in ("experiment", "model"))
+    variants = [_fields(one, _VARIANT, "variants") for one in _tables(rest, "variants")]
+    metrics = [_metric(one) for one in _tables(rest, "metrics")]
+    experiment = pb.Experiment(
+        model=resources.model_name(model),
+        variants=[pb.Variant(**one) for one in variants],
+        metrics=metrics,
+        **{"coverage": 1.0, **_fields(rest, _EXPERIMENT, "the experiment")},
+    )
+    return pb.CreateExperimentRequest(experiment_id=identity, experiment=experiment)
+
+
+def _metric(table: dict[str, Any]) -> pb.Metric:
+    rest = dict(table)
+    numbers = {key: _enum(_text(rest, key), key) for key in _ENUMS}
+    return pb.Metric(**_fields(rest, _METRIC, "metrics"), **numbers)
+
+
+def _enum(text: str, key: str) -> Any:
+    names = {enum_name(_ENUMS[key], one.number).lower(): one.number for one in _ENUMS[key].values if one.number}
+    if text not in names:
+        raise LiteralError(f"{key} = {text!r} is not known: expected one of {', '.join(names)}")
+    return names[text]
+
+
+def _fields(table: dict[str, Any], known: dict[str, str], where: str) -> dict[str, Any]:
+    for key, value in table.items():
+        if key not in known:
+            raise LiteralError(f"{where} has the unknown key {key!r}: expected {', '.join(known)}")
+        if not isinstance(value, _KINDS[known[key]]) or (isinstance(value, bool) and known[key] != "truth"):
+            raise LiteralError(f"{key} in {where} takes a {known[key]}, not {value!r}")
+    return table
+
+
+def _tables(rest: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    tables = rest.pop(key, [])
+    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
+        raise LiteralError(f"{key} takes tables: [[{key}]]")
+    return tables
+
+
+def _text(rest: dict[str, Any], key: str) -> str:
+    value = rest.pop(key, None)
+    if not isinstance(value, str):
+        raise LiteralError(f"{key} takes a text and must be given")
+    return value

@@ -1,0 +1,168 @@
+"""`turnout experiments`: split traffic between versions, and say which one is better."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from turnout import resources
+from turnout.cli import analysis, literals, options, show
+from turnout.cli.document import document_of, enum_name
+from turnout.cli.experiment_file import read_experiment
+from turnout.cli.paging import all_pages
+from turnout.experiments.v1 import experiment_service_pb2 as pb
+
+app = typer.Typer(help="Split traffic between versions, and say which one is better.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The experiment's name.")]
+
+
+@app.command()
+def create(
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", exists=True, dir_okay=False, help="The definition.")],
+    *,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Create an experiment as a draft, which assigns nobody."""
+    request = read_experiment(file)
+    with options.control(server) as connection:
+        made = connection.experiments.CreateExperiment(request).experiment
+    show.emit(document_of(made), lambda: analysis.experiment_parts(made), as_json=as_json)
+
+
+@app.command("list")
+def list_(*, server: options.Server = options.SERVER, as_json: options.Json = False) -> None:
+    """List the experiments."""
+    with options.control(server) as connection:
+        found = all_pages(connection.experiments.ListExperiments, pb.ListExperimentsRequest(), "experiments")
+    rows = [
+        (
+            resources.experiment_id(one.name),
+            resources.model_id(one.model),
+            enum_name(pb.ExperimentState.DESCRIPTOR, one.state),
+            ", ".join(f"{arm.variant} {arm.share:.4g}" for arm in one.variants),
+            literals.format_time(one.start_time_us),
+            one.winner,
+        )
+        for one in found
+    ]
+    show.emit(
+        {"experiments": [document_of(one) for one in found]},
+        lambda: [show.table("Experiments", ("experiment", "model", "state", "shares", "started", "winner"), rows)],
+        as_json=as_json,
+    )
+
+
+@app.command("show")
+def show_(name: Name, *, server: options.Server = options.SERVER, as_json: options.Json = False) -> None:
+    """Show an experiment."""
+    with options.control(server) as connection:
+        found = connection.experiments.GetExperiment(
+            pb.GetExperimentRequest(name=resources.experiment_name(name))
+        ).experiment
+    show.emit(document_of(found), lambda: analysis.experiment_parts(found), as_json=as_json)
+
+
+@app.command()
+def start(
+    name: Name,
+    *,
+    wait: options.Wait = False,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Begin to assign units."""
+    with options.control(server) as connection:
+        answer = connection.experiments.StartExperiment(pb.StartExperimentRequest(name=resources.experiment_name(name)))
+        options.settle(connection, answer.revision, wait=wait)
+    show.emit(document_of(answer), lambda: analysis.experiment_parts(answer.experiment), as_json=as_json)
+
+
+@app.command()
+def split(
+    name: Name,
+    shares: Annotated[list[str], typer.Argument(metavar="VARIANT=SHARE...", help="Every variant; they sum to 1.")],
+    *,
+    etag: Annotated[str, typer.Option("--etag", help="The etag that you have seen; refused when it changed.")] = "",
+    wait: options.Wait = False,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Change the shares; moves as few units as can be."""
+    request = pb.SetTrafficSplitRequest(
+        name=resources.experiment_name(name), shares=literals.parse_numbers(shares, "VARIANT=SHARE"), etag=etag
+    )
+    with options.control(server) as connection:
+        answer = connection.experiments.SetTrafficSplit(request)
+        options.settle(connection, answer.revision, wait=wait)
+    show.emit(
+        document_of(answer),
+        lambda: (*analysis.experiment_parts(answer.experiment), f"units moved: {answer.moved_share:.2%}"),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def analyze(name: Name, *, server: options.Server = options.SERVER, as_json: options.Json = False) -> None:
+    """Compare the variants on the outcomes so far."""
+    with options.control(server) as connection:
+        answer = connection.experiments.AnalyzeExperiment(
+            pb.AnalyzeExperimentRequest(name=resources.experiment_name(name))
+        )
+    show.emit(document_of(answer), lambda: analysis.analysis_parts(answer), as_json=as_json)
+
+
+@app.command()
+def recommend(name: Name, *, server: options.Server = options.SERVER, as_json: options.Json = False) -> None:
+    """Say what to do on the outcomes so far, and why."""
+    with options.control(server) as connection:
+        answer = connection.experiments.GetRecommendation(
+            pb.GetRecommendationRequest(name=resources.experiment_name(name))
+        )
+    advice = enum_name(pb.Recommendation.DESCRIPTOR, answer.recommendation)
+    head = f"{advice} {answer.variant}".strip()
+    show.emit(
+        document_of(answer),
+        lambda: (head, *(f"- {reason}" for reason in answer.reasons), *analysis.analysis_parts(answer.analysis)),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def explain(
+    name: Name,
+    unit: Annotated[str, typer.Argument(metavar="UNIT", help="The unit's id.")],
+    *,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Say which variant a unit gets, and why."""
+    request = pb.GetAssignmentRequest(name=resources.experiment_name(name), unit_id=unit)
+    with options.control(server) as connection:
+        answer = connection.experiments.GetAssignment(request)
+    document = document_of(answer)
+    show.emit(document, lambda: [show.facts(f"Unit {unit}", document.items())], as_json=as_json)
+
+
+@app.command()
+def conclude(
+    name: Name,
+    *,
+    winner: Annotated[str, typer.Option("--winner", metavar="VARIANT", help="The variant that won.")] = "",
+    promote: Annotated[bool, typer.Option("--promote", help="Make the winner's version the champion.")] = False,
+    reason: options.Reason = "",
+    wait: options.Wait = False,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """End the experiment; units get the champion again."""
+    if promote and not winner:
+        raise typer.BadParameter("--promote needs --winner: say which variant won")
+    request = pb.ConcludeExperimentRequest(
+        name=resources.experiment_name(name), winner=winner, promote=promote, reason=reason
+    )
+    with options.control(server) as connection:
+        answer = connection.experiments.ConcludeExperiment(request)
+        options.settle(connection, answer.revision, wait=wait)
+    show.emit(document_of(answer), lambda: analysis.experiment_parts(answer.experiment), as_json=as_json)

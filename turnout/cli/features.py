@@ -1,0 +1,115 @@
+"""`turnout features`: definitions, and values in the online store."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from turnout import resources
+from turnout.cli import literals, options, show
+from turnout.cli.document import document_of
+from turnout.cli.paging import all_pages
+from turnout.features.v1 import feature_service_pb2 as pb
+
+app = typer.Typer(help="Define features, and move their values to the online store.", no_args_is_help=True)
+
+
+@app.command()
+def apply(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", exists=True, file_okay=False, help="Holds *.toml and the *.sql they name.")
+    ],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    base_dir: Annotated[
+        Path | None,
+        typer.Option("--base-dir", help="Where relative source paths start on the gateway's machine; default: DIR."),
+    ] = None,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Make the definitions what the files of a directory say."""
+    with options.control(server) as connection:
+        answer = connection.apply_features(directory, base_dir=base_dir, dry_run=dry_run)
+    title = "Would be done" if dry_run else f"Done, revision {answer.revision}"
+    rows = [(one.name, one.action, one.digest[:12]) for one in answer.changes]
+    show.emit(
+        document_of(answer), lambda: [show.table(title, ("definition", "action", "digest"), rows)], as_json=as_json
+    )
+
+
+@app.command("list")
+def list_(*, server: options.Server = options.SERVER, as_json: options.Json = False) -> None:
+    """List the feature views and the feature sets."""
+    with options.control(server) as connection:
+        views = all_pages(connection.features.ListFeatureViews, pb.ListFeatureViewsRequest(), "feature_views")
+        sets = all_pages(connection.features.ListFeatureSets, pb.ListFeatureSetsRequest(), "feature_sets")
+    view_rows = [
+        (
+            resources.view_id(one.name),
+            ", ".join(one.join_keys),
+            ", ".join(feature.name for feature in one.features),
+            f"{one.ttl_us / 3_600_000_000:g} h" if one.ttl_us else "forever",
+            literals.format_time(one.materialized_until_us),
+        )
+        for one in views
+    ]
+    set_rows = [(resources.set_id(one.name), ", ".join(one.features), one.digest[:12]) for one in sets]
+    show.emit(
+        {"feature_views": [document_of(one) for one in views], "feature_sets": [document_of(one) for one in sets]},
+        lambda: (
+            show.table("Feature views", ("view", "join keys", "features", "lives", "materialized until"), view_rows),
+            show.table("Feature sets", ("set", "features", "digest"), set_rows),
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def materialize(
+    views: Annotated[list[str] | None, typer.Argument(metavar="[VIEW]...", help="Default: all views.")] = None,
+    *,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="As of when: ISO 8601 or microseconds; default now.")
+    ] = None,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Write the newest values to the online store."""
+    request = pb.MaterializeRequest(feature_views=[resources.view_name(view) for view in views or ()])
+    if until is not None:
+        request.until_us = literals.parse_time(until)
+    with options.control(server) as connection:
+        answer = connection.features.Materialize(request, timeout=3600)
+    rows = [
+        (resources.view_id(one.name), one.entities_written, literals.format_time(one.until_us)) for one in answer.views
+    ]
+    show.emit(
+        document_of(answer),
+        lambda: [show.table("Materialized", ("view", "entities written", "until"), rows)],
+        as_json=as_json,
+    )
+
+
+@app.command()
+def read(
+    feature_set: Annotated[str, typer.Argument(metavar="SET", help="The feature set's name.")],
+    *,
+    entity: options.Entities = None,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Show what the online store would give to a prediction."""
+    request = pb.ReadFeaturesRequest(
+        feature_set=resources.set_name(feature_set), entities=literals.parse_pairs(entity or (), "--entity")
+    )
+    with options.control(server) as connection:
+        answer = connection.features.ReadFeatures(request)
+    rows = [
+        (one.feature, one.value, one.status, one.age_ms if one.HasField("age_ms") else None) for one in answer.values
+    ]
+    show.emit(
+        document_of(answer),
+        lambda: [show.table(feature_set, ("feature", "value", "status", "age ms"), rows)],
+        as_json=as_json,
+    )

@@ -1,0 +1,59 @@
+"""The command line `turnout`: its nouns, and how it ends."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from turnout.cli import events, experiments, failures, features, models, outcomes, predict, serve, status
+from turnout.cli.literals import LiteralError
+from turnout.errors import TurnoutError
+from turnout.resources import ResourceNameError
+
+app = typer.Typer(
+    name="turnout",
+    help="Serve models, experiment with their versions, and say which one is better.",
+    epilog="Exit codes: 0 done, 1 refused by the gateway, 2 wrong usage, 3 not reachable.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _addresses(
+    server: Annotated[str | None, typer.Option("--server", metavar="HOST:PORT", help="As on each command.")] = None,
+    data_server: Annotated[
+        str | None, typer.Option("--data-server", metavar="HOST:PORT", help="As on each command.")
+    ] = None,
+) -> None:
+    """Take the addresses before the command too, as if the environment gave them; the command's own options win."""
+    if server is not None:
+        os.environ["TURNOUT_SERVER"] = server
+    if data_server is not None:
+        os.environ["TURNOUT_DATA_SERVER"] = data_server
+
+
+app.command(
+    "serve",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": True},
+)(serve.serve)
+app.add_typer(models.app, name="models")
+app.add_typer(features.app, name="features")
+app.add_typer(experiments.app, name="experiments")
+app.command("predict")(predict.predict)
+app.add_typer(outcomes.app, name="outcomes")
+app.add_typer(events.app, name="events")
+app.command("status")(status.status)
+
+
+def main() -> None:
+    """Run one command and exit: 0 done, 1 refused by the gateway, 2 wrong usage, 3 not reachable."""
+    try:
+        app(prog_name="turnout")
+    except TurnoutError as error:
+        print(failures.explain(error), file=sys.stderr)  # noqa: T201  (this is the output)
+        sys.exit(failures.exit_code(error))
+    except (LiteralError, ResourceNameError) as error:
+        print(f"wrong usage: {error}", file=sys.stderr)  # noqa: T201  (this is the output)
+        sys.exit(failures.USAGE)

@@ -1,0 +1,234 @@
+"""`turnout models`: publish versions, and say which one is the champion."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from turnout import resources, tensors
+from turnout.cli import literals, options, probe, show
+from turnout.cli.document import document_of, enum_name
+from turnout.cli.paging import all_pages
+from turnout.registry.v1 import registry_service_pb2 as pb
+
+app = typer.Typer(help="Publish versions of models, and say which one is the champion.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
+Generation = Annotated[
+    int | None,
+    typer.Option("--generation", min=0, help="The generation of champion that you have seen; refused when it moved."),
+]
+Pairs = list[str] | None
+
+
+@app.command()
+def publish(
+    name: Name,
+    file: Annotated[Path, typer.Argument(metavar="FILE.onnx", exists=True, dir_okay=False, help="The ONNX file.")],
+    *,
+    alias: Annotated[str, typer.Option("--alias", help="Set this alias to the new version, e.g. champion.")] = "",
+    probe_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--probe",
+            metavar="ROWS.parquet",
+            exists=True,
+            dir_okay=False,
+            help="Rows whose outputs are known: a column for each input (for a single matrix input: one for each of "
+            "its columns, in order), and a column expected.OUTPUT for each output. Replayed now and at every load.",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option("--tolerance", min=0, help="The largest difference that the probe passes.")
+    ] = None,
+    feature_set: Annotated[str, typer.Option("--feature-set", metavar="SET", help="Fills an input.")] = "",
+    description: Annotated[str, typer.Option("--description", help="What it is and why it was made.")] = "",
+    algorithm: Annotated[str, typer.Option("--algorithm", help="For example HistGradientBoostingClassifier.")] = "",
+    framework: Annotated[str, typer.Option("--framework", help="With its version, e.g. 'scikit-learn 1.9.1'.")] = "",
+    metric: Annotated[Pairs, typer.Option("--metric", metavar="K=NUMBER", help="Of training; repeatable.")] = None,
+    parameter: Annotated[Pairs, typer.Option("--parameter", metavar="K=V", help="Of training; repeatable.")] = None,
+    tag: Annotated[Pairs, typer.Option("--tag", metavar="K=V", help="A free label; repeatable.")] = None,
+    wait: options.Wait = False,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Publish an ONNX file as the model's next version; the model is created when there is none."""
+    if tolerance is not None and probe_file is None:
+        raise typer.BadParameter("--tolerance goes with --probe")
+    facts = pb.VersionFacts(
+        description=description,
+        algorithm=algorithm,
+        framework=framework,
+        metrics=literals.parse_numbers(metric or (), "--metric"),
+        parameters=literals.parse_pairs(parameter or (), "--parameter"),
+        tags=literals.parse_pairs(tag or (), "--tag"),
+        feature_set=feature_set,
+    )
+    rows = None if probe_file is None else probe.read_probe(probe_file, file, tolerance=tolerance)
+    with options.control(server) as connection:
+        answer = connection.publish_version(name, file, facts=facts, probe=rows, alias=alias)
+        options.settle(connection, answer.revision, wait=wait)
+    show.emit(document_of(answer), lambda: [show.facts("Published", _version_facts(answer.version))], as_json=as_json)
+
+
+@app.command("list")
+def list_(*, server: options.Server = options.SERVER, as_json: options.Json = False) -> None:
+    """List the models."""
+    with options.control(server) as connection:
+        models = all_pages(connection.registry.ListModels, pb.ListModelsRequest(), "models")
+    rows = [
+        (resources.model_id(one.name), one.latest_version or None, _aliases(one), one.owner, one.description)
+        for one in models
+    ]
+    show.emit(
+        {"models": [document_of(one) for one in models]},
+        lambda: [show.table("Models", ("model", "latest", "aliases", "owner", "description"), rows)],
+        as_json=as_json,
+    )
+
+
+@app.command("show")
+def show_(
+    name: Name,
+    *,
+    version: Annotated[int | None, typer.Option("--version", min=1, help="Show this version alone, in full.")] = None,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Show a model with its versions, newest first, or one version."""
+    with options.control(server) as connection:
+        if version is not None:
+            one = connection.registry.GetVersion(
+                pb.GetVersionRequest(name=resources.version_name(name, version))
+            ).version
+            show.emit(document_of(one), lambda: [show.facts(one.name, _version_facts(one))], as_json=as_json)
+            return
+        model = connection.registry.GetModel(pb.GetModelRequest(name=resources.model_name(name))).model
+        versions = all_pages(connection.registry.ListVersions, pb.ListVersionsRequest(parent=model.name), "versions")
+    pairs = [("aliases", _aliases(model)), ("owner", model.owner), ("description", model.description)]
+    columns = ("version", "stage", "published", "by", "algorithm", "metrics", "sha256")
+    rows = [
+        (
+            one.version,
+            enum_name(pb.Stage.DESCRIPTOR, one.stage),
+            literals.format_time(one.create_time_us),
+            one.create_actor,
+            one.facts.algorithm,
+            dict(one.facts.metrics),
+            one.artifact_sha256[:12],
+        )
+        for one in versions
+    ]
+    show.emit(
+        {"model": document_of(model), "versions": [document_of(one) for one in versions]},
+        lambda: (show.facts(name, pairs), show.table("Versions", columns, rows)),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def promote(
+    name: Name,
+    version: Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The version's number.")],
+    *,
+    generation: Generation = None,
+    reason: options.Reason = "",
+    evidence: Annotated[str, typer.Option("--evidence", metavar="JSON", help="What supports it.")] = "",
+    wait: options.Wait = False,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Make a version the champion."""
+    with options.control(server) as connection:
+        answer = connection.promote(name, version, generation=generation, reason=reason, evidence_json=evidence)
+        options.settle(connection, answer.revision, wait=wait)
+    show.emit(document_of(answer), lambda: [_moved(name, answer.alias)], as_json=as_json)
+
+
+@app.command()
+def rollback(
+    name: Name,
+    *,
+    version: Annotated[
+        int, typer.Option("--version", min=0, help="Go back to this one; default: the champion before.")
+    ] = 0,
+    generation: Generation = None,
+    reason: options.Reason = "",
+    wait: options.Wait = False,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Make an earlier champion the champion again."""
+    request = pb.RollbackModelRequest(name=resources.model_name(name), version=version, reason=reason)
+    if generation is not None:
+        request.generation = generation
+    with options.control(server) as connection:
+        answer = connection.registry.RollbackModel(request)
+        options.settle(connection, answer.revision, wait=wait)
+    show.emit(document_of(answer), lambda: [_moved(name, answer.alias)], as_json=as_json)
+
+
+@app.command()
+def history(
+    name: Name,
+    *,
+    alias: Annotated[str, typer.Option("--alias", help="Only this alias.")] = "",
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """List who moved the model's aliases, when and why, newest first."""
+    request = pb.ListAliasHistoryRequest(parent=resources.model_name(name), alias=alias)
+    with options.control(server) as connection:
+        moves = all_pages(connection.registry.ListAliasHistory, request, "moves")
+    rows = [
+        (
+            literals.format_time(one.time_us),
+            one.alias,
+            one.generation,
+            one.from_version or None,
+            one.to_version,
+            one.actor,
+            one.reason,
+        )
+        for one in moves
+    ]
+    columns = ("time", "alias", "generation", "from", "to", "by", "reason")
+    show.emit(
+        {"moves": [document_of(one) for one in moves]},
+        lambda: [show.table(f"Moves of {name}'s aliases", columns, rows)],
+        as_json=as_json,
+    )
+
+
+def _aliases(model: pb.Model) -> str:
+    return ", ".join(f"{one.alias} = {one.version} (generation {one.generation})" for one in model.aliases)
+
+
+def _moved(model: str, alias: pb.Alias) -> str:
+    return f"{alias.alias} of {model} is version {alias.version} (generation {alias.generation})"
+
+
+def _version_facts(version: pb.Version) -> list[tuple[str, Any]]:
+    facts = version.facts
+    return [
+        ("name", version.name),
+        ("stage", enum_name(pb.Stage.DESCRIPTOR, version.stage)),
+        ("published", literals.format_time(version.create_time_us)),
+        ("by", version.create_actor),
+        ("sha256", version.artifact_sha256),
+        ("bytes", version.artifact_bytes),
+        ("inputs", _signature(version.inputs)),
+        ("outputs", _signature(version.outputs)),
+        ("probe rows", version.probe_rows),
+        ("feature set", facts.feature_set),
+        ("algorithm", facts.algorithm),
+        ("framework", facts.framework),
+        ("metrics", dict(facts.metrics)),
+        ("parameters", dict(facts.parameters)),
+        ("tags", dict(facts.tags)),
+        ("description", facts.description),
+    ]
+
+
+def _signature(specs: Any) -> str:
+    return ", ".join(f"{one.name}: {tensors.dtype_name(one.data_type)}{list(one.shape)}" for one in specs)

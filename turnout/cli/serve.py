@@ -1,0 +1,79 @@
+"""`turnout serve`: become a gateway."""
+
+import importlib.util
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Clock(StrEnum):
+    """Which time ages, expires and schedules."""
+
+    SYSTEM = "system"
+    REPLAY = "replay"
+
+
+class TransportKind(StrEnum):
+    """What takes calls off the network."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    GRPCIO = "grpcio"
+
+
+def serve(
+    context: typer.Context,
+    *,
+    state: Annotated[Path, typer.Option("--state", metavar="DIR", help="Where everything is kept; made when absent.")],
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Data-plane processes; default: one.", show_default=False)
+    ] = None,
+    host: Annotated[str | None, typer.Option("--host", help="Address to bind; default 127.0.0.1.")] = None,
+    data_port: Annotated[
+        int | None,
+        typer.Option("--data-port", min=0, max=65535, help="gRPC, predictions; default 8001; 0: a free one."),
+    ] = None,
+    http_port: Annotated[
+        int | None, typer.Option("--http-port", min=0, max=65535, help="HTTP; default 8002; 0: a free one.")
+    ] = None,
+    control_port: Annotated[
+        int | None, typer.Option("--control-port", min=0, max=65535, help="gRPC, control; default 8003; 0: a free one.")
+    ] = None,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--ready-file", metavar="FILE", help="Written when all workers answer: {data, http, control, pids}."
+        ),
+    ] = None,
+    clock: Annotated[
+        Clock | None, typer.Option("--clock", help="Time that ages and expires; default system.", show_default=False)
+    ] = None,
+    transport: Annotated[
+        TransportKind | None, typer.Option("--transport", help="Default auto: native where it can.", show_default=False)
+    ] = None,
+) -> None:
+    """Serve until SIGTERM. This process becomes the gateway; any further option is the gateway's own.
+
+    Needs the extra `turnout[server]`.
+    """
+    if importlib.util.find_spec("gateway") is None:
+        raise typer.BadParameter("the gateway is not installed here: install turnout[server]")
+    given = {
+        "--state": state,
+        "--workers": workers,
+        "--host": host,
+        "--data-port": data_port,
+        "--http-port": http_port,
+        "--control-port": control_port,
+        "--ready-file": ready_file,
+        "--clock": clock,
+        "--transport": transport,
+    }
+    flags = [part for flag, value in given.items() if value is not None for part in (flag, str(value))]
+    command = [sys.executable, "-m", "gateway", *flags, *context.args]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)  # noqa: S606  (no shell: this very interpreter, with checked flags)
