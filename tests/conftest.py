@@ -69,8 +69,19 @@ def start_gateway(state, *flags, workers=1, timeout_s=READY_TIMEOUT_S):
     log = (state / "gateway.log").open("ab")
     ports = ("--data-port", "0", "--http-port", "0", "--control-port", "0")
     process = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "--state", str(state), "--workers", str(workers), "--ready-file", str(ready)]
-        + [*ports, *flags],
+        [
+            sys.executable,
+            "-m",
+            "gateway",
+            "--state",
+            str(state),
+            "--workers",
+            str(workers),
+            "--ready-file",
+            str(ready),
+            *ports,
+            *flags,
+        ],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
