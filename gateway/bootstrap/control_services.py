@@ -6,11 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from features.records import get_set
+from gateway.control.desired import bound_sets
+from gateway.control.events import Events
+from gateway.control.features import FeatureControl
 from gateway.control.publish import FeatureSetShape, Publisher
 from gateway.control.trial import Trial
 from gateway.rpc.admin_service import AdminService
+from gateway.rpc.event_service import EventService
+from gateway.rpc.feature_service import FeatureService
 from gateway.rpc.registry_service import RegistryService
 from turnout.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
+from turnout.events.v1 import event_service_pb2, event_service_pb2_grpc
+from turnout.features.v1 import feature_service_pb2, feature_service_pb2_grpc
 from turnout.registry.v1 import registry_service_pb2, registry_service_pb2_grpc
 
 if TYPE_CHECKING:
@@ -55,7 +62,14 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str,
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
         AdminService(database=parts.database, clock=parts.clock, fleet=parts.fleet), server
     )
-    files = (admin_service_pb2, registry_service_pb2)
+    feature_service_pb2_grpc.add_FeatureServiceServicer_to_server(
+        FeatureService(
+            FeatureControl(database=parts.database, store=parts.store, clock=parts.clock, bound_sets=bound_sets)
+        ),
+        server,
+    )
+    event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(Events(parts.events)), server)
+    files = (admin_service_pb2, registry_service_pb2, feature_service_pb2, event_service_pb2)
     return tuple(service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values())
 
 

@@ -17,6 +17,7 @@ from registry.desired import DesiredModel, desired_versions
 from storage.revision import current_revision
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -32,8 +33,7 @@ KEPT_TABLES_MAX = 8
 def desired_document(tx: Connection, artifacts: ArtifactStore) -> dict[str, Any]:
     """Return the desired set as the database says it is, at one revision."""
     running = {experiment.model: experiment for experiment in list_running(tx)}
-    pinned = {model: {variant.version for variant in experiment.variants} for model, experiment in running.items()}
-    models = desired_versions(tx, pinned=pinned)
+    models = _desired_models(tx, running)
     return {
         "revision": current_revision(tx),
         "models": {desired.model: _model(desired, running.get(desired.model)) for desired in models},
@@ -42,6 +42,22 @@ def desired_document(tx: Connection, artifacts: ArtifactStore) -> dict[str, Any]
             for desired in models
         },
     }
+
+
+def bound_sets(tx: Connection) -> set[tuple[str, str]]:
+    """Return the feature sets, with their digests, that versions of the desired set are bound to."""
+    running = {experiment.model: experiment for experiment in list_running(tx)}
+    return {
+        (version.feature_set, version.feature_set_digest)
+        for desired in _desired_models(tx, running)
+        for version in desired.versions
+        if version.feature_set
+    }
+
+
+def _desired_models(tx: Connection, running: Mapping[str, Experiment]) -> list[DesiredModel]:
+    pinned = {model: {variant.version for variant in experiment.variants} for model, experiment in running.items()}
+    return desired_versions(tx, pinned=pinned)
 
 
 def _model(desired: DesiredModel, experiment: Experiment | None) -> dict[str, Any]:
