@@ -66,15 +66,15 @@ def decode(call: Call, now_us: int) -> Request:
         deadline=time.monotonic() + DEADLINE_DEFAULT_S if deadline is None else deadline,
         version=version,
         alias=message.alias,
-        entities=dict(message.entities),
+        entities=dict(message.entities.items()),
         unit_id=message.unit_id,
         event_time_us=message.event_time_us if message.HasField("event_time_us") else None,
-        attributes=dict(message.attributes) if message.attributes else None,
+        attributes=dict(message.attributes.items()) if message.attributes else None,
         tensors=[
             GivenTensor(tensor.name, NAME_OF.get(tensor.data_type, ""), tuple(tensor.shape), tensor.data)
             for tensor in message.inputs
         ],
-        features=dict(message.features) if message.features else None,
+        features=dict(message.features.items()) if message.features else None,
     )
 
 
@@ -94,11 +94,16 @@ def encode(request: Request) -> bytes:
     identity = request.request_id.encode()
     parts = [_REQUEST_ID_TAG, _varint(len(identity)), identity, target.head]
     for output in request.outputs:
-        parts.append(_tensor_prefix(output))
-        parts.append(output.data)
-    if request.view_status and target.slot.plan is not None:
-        for view, status, age_ms in zip(target.slot.plan.views, request.view_status, request.view_age_ms, strict=True):
-            parts.append(_reading(view.name, status, age_ms))
+        parts += (_tensor_prefix(output), output.data)
+    plan = target.slot.plan
+    if request.view_status and plan is not None:
+        for view, status, age_ms in zip(plan.views, request.view_status, request.view_age_ms, strict=True):
+            prefix = _reading_prefix(view.name, status)
+            if age_ms < 0:
+                parts += (_READINGS_TAG, _varint(len(prefix)), prefix)
+            else:
+                age = _varint(age_ms)
+                parts += (_READINGS_TAG, _varint(len(prefix) + 1 + len(age)), prefix, _AGE_TAG, age)
     return b"".join(parts)
 
 
@@ -122,22 +127,22 @@ def _tensor_prefix(output: Output) -> bytes:
     return prefix
 
 
-_view_names: dict[str, bytes] = {}
+_reading_prefixes: dict[tuple[str, int], bytes] = {}
 
 
-def _reading(view: str, status: int, age_ms: int) -> bytes:
-    name = _view_names.get(view)
-    if name is None:
-        if len(_view_names) >= PREFIXES_MAX:
-            _view_names.clear()
-        name = _view_names[view] = pb.ViewReading(view=view).SerializeToString()
-    inner = name + _STATUS_TAG + bytes((status,))
-    if age_ms >= 0:
-        inner += _AGE_TAG + _varint(age_ms)
-    return _READINGS_TAG + _varint(len(inner)) + inner
+def _reading_prefix(view: str, status: int) -> bytes:
+    """Return everything of a view's reading but its age."""
+    prefix = _reading_prefixes.get((view, status))
+    if prefix is None:
+        if len(_reading_prefixes) >= PREFIXES_MAX:
+            _reading_prefixes.clear()
+        prefix = pb.ViewReading(view=view).SerializeToString() + _STATUS_TAG + bytes((status,))
+        _reading_prefixes[view, status] = prefix
+    return prefix
 
 
 _SMALL_MAX = 0x80
+_MEDIUM_MAX = 0x4000
 _SMALL = [bytes((value,)) for value in range(_SMALL_MAX)]
 
 
@@ -145,6 +150,8 @@ def _varint(value: int) -> bytes:
     """Return a number of at least 0 as a base-128 varint."""
     if value < _SMALL_MAX:
         return _SMALL[value]
+    if value < _MEDIUM_MAX:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     parts = bytearray()
     while value >= _SMALL_MAX:
         parts.append(value & 0x7F | 0x80)

@@ -15,8 +15,8 @@ from features.fetch import fetch
 from gateway.errors import DeadlineSpentError, JournalUnavailableError, ModelNotServedError, StillLoadingError
 from gateway.serving.entries import entry
 from gateway.serving.inputs import feed_tensors
-from gateway.serving.stored import check_given, fill, lookup
 from gateway.serving.running import run_version
+from gateway.serving.stored import check_given, fill, lookup
 from storage.errors import DomainError
 
 if TYPE_CHECKING:

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from gateway.serving.request import Request
 
 _US_PER_MS = 1000
+_NOTHING_GIVEN: dict[str, float] = {}
 
 
 def check_given(request: Request, plan: FeaturePlan) -> None:
     """Raise InputMismatchError when the caller names a feature that the set has not, or leaves out what it needs."""
-    given = request.features or {}
+    given = request.features or _NOTHING_GIVEN
     for name in given:
         if name not in plan.column_of:
             raise InputMismatchError(
@@ -42,11 +43,12 @@ def lookup(slot: Slot, group: Sequence[Request]) -> Lookup:
     plan = slot.plan
     if plan is None:
         raise ValueError("a version without a feature set looks nothing up")
+    given = [request.features or _NOTHING_GIVEN for request in group]
     return Lookup(
         plan,
         [request.entities for request in group],
         [request.event_time_us or 0 for request in group],
-        [request.features or {} for request in group],
+        given if any(given) else None,
     )
 
 
@@ -55,11 +57,11 @@ def fill(slot: Slot, group: Sequence[Request], matrix: FeatureMatrix) -> None:
     values = matrix.values
     typed = values if slot.feature_dtype == np.float64 else values.astype(slot.feature_dtype)
     statuses = matrix.status.tobytes()
-    ages_ms = np.where(matrix.age_us < 0, -1, matrix.age_us // _US_PER_MS).tolist()
+    ages_us = matrix.age_us.tolist()
     views = matrix.status.shape[1]
     name = slot.feature_input
     for row, request in enumerate(group):
         request.feature_row = values[row]
         request.feeds[name] = typed[row : row + 1]
         request.view_status = statuses[row * views : (row + 1) * views]
-        request.view_age_ms = ages_ms[row]
+        request.view_age_ms = [-1 if age_us < 0 else age_us // _US_PER_MS for age_us in ages_us[row]]
