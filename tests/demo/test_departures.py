@@ -8,7 +8,7 @@ from trainer.demo.replay import INTERVAL_US
 from trainer.demo.scale import SCALES, us_of
 
 DAY_US = 86_400_000_000
-JUNE_US = us_of(datetime(2013, 6, 1, 4, tzinfo=UTC))
+JUNE_US = us_of(datetime(2013, 6, 1, 6, tzinfo=UTC))
 
 
 def test_departures_come_in_time_order_with_all_that_is_known_then(sources):
