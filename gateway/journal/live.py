@@ -72,17 +72,15 @@ class Tail:
         Its records by kind, in order, in pieces.
     spills
         Earlier records that were put aside.
+    held_bytes
+        The memory that the columns take.
     """
 
     name: str
     end: int = HEADER_BYTES
     tables: dict[str, list[pa.Table]] = field(default_factory=lambda: {kind: [] for kind in SCHEMAS})
     spills: list[Spill] = field(default_factory=list)
-
-    @property
-    def held_bytes(self) -> int:
-        """The memory that its columns take."""
-        return sum(table.nbytes for pieces in self.tables.values() for table in pieces)
+    held_bytes: int = 0
 
     def add(self, frames: Frames) -> None:
         """Take the records of some frames; one of a kind that is not known is left out."""
@@ -100,7 +98,9 @@ class Tail:
                     continue
                 placed.setdefault(KINDS[type(record)], []).append((position, record))
             for kind, rows in placed.items():
-                _push(self.tables[kind], table_of(kind, self.name, rows))
+                table = table_of(kind, self.name, rows)
+                _push(self.tables[kind], table)
+                self.held_bytes += table.nbytes
         self.end = frames.end
 
     def view(self) -> TailView:
@@ -114,6 +114,7 @@ class Tail:
             if pieces:
                 self.spills.append(Spill(kind, pa.concat_tables(pieces)))
                 pieces.clear()
+        self.held_bytes = 0
 
 
 class LiveTails:
@@ -140,11 +141,12 @@ class LiveTails:
         for name in self._tails.keys() - names:
             del self._tails[name]
         for name in sorted(names):
-            self._read(name)
-            self._shrink()
+            if self._read(name):
+                self._shrink()
         return [self._tails[name].view() for name in sorted(names)]
 
-    def _read(self, name: str) -> None:
+    def _read(self, name: str) -> bool:
+        """Read what is new in the segment and return whether there was anything."""
         tail = self._tails.get(name) or Tail(name)
         descriptor = self._open(name)
         try:
@@ -153,7 +155,7 @@ class LiveTails:
                 tail = Tail(name)
             self._tails[name] = tail
             if size == tail.end:
-                return
+                return False
             if tail.end == HEADER_BYTES:
                 check_header(os.pread(descriptor, HEADER_BYTES, 0))
             for frames in read_chunks(descriptor, tail.end):
@@ -162,6 +164,7 @@ class LiveTails:
             _log.warning("segment %s cannot be read: %s", name, error)
         finally:
             os.close(descriptor)
+        return True
 
     def _open(self, name: str) -> int:
         for suffix in (OPEN, SEALED):
@@ -172,11 +175,12 @@ class LiveTails:
         raise SegmentGoneError(name)
 
     def _shrink(self) -> None:
-        held = {name: tail.held_bytes for name, tail in self._tails.items()}
-        while sum(held.values()) > self._held_bytes_max:
-            name = max(held, key=held.__getitem__)
-            self._tails[name].spill()
-            held[name] = 0
+        """Put the largest tails aside until the others fit."""
+        held_bytes = sum(tail.held_bytes for tail in self._tails.values())
+        while held_bytes > self._held_bytes_max:
+            largest = max(self._tails.values(), key=lambda tail: tail.held_bytes)
+            held_bytes -= largest.held_bytes
+            largest.spill()
 
 
 def _push(pieces: list[pa.Table], table: pa.Table) -> None:

@@ -83,7 +83,7 @@ class EventTail:
             events += self._of_tail(tail, 0, limit)
         for commit in sorted(files.commits.values(), key=lambda commit: -commit.last_time_us):
             events = sorted(events, key=_order)[-limit:]
-            if len(events) == limit and events[0].time_us > commit.last_time_us:
+            if len(events) == limit and events[0].time_us >= commit.last_time_us:
                 break
             events += self._of_commit(commit, 0, limit)
         return self._once(sorted(events, key=_order)[-limit:])

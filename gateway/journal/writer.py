@@ -94,7 +94,7 @@ class JournalWriter:
         name: str,
         clock: Clock,
         segment_bytes_max: int = 64 * 1024 * 1024,
-        segment_age_max_s: float = 60.0,
+        segment_age_max_s: float = 300.0,
         sync_interval_ms: float = 50.0,
         retry_interval_ms: float = 100.0,
     ) -> None:
@@ -181,6 +181,8 @@ class JournalWriter:
             if self._closed:
                 return
             self._write_gap()
+            if self._lost:
+                _log.error("%d lost predictions stand in no gap record: %s", self._lost.total(), dict(self._lost))
             self._closed = True
             self._retire_active()
         self._stop.set()

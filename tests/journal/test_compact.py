@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import os
+import random
 
 import pyarrow.parquet as pq
 import pytest
@@ -121,6 +124,36 @@ def test_a_folder_in_the_way_of_a_part_is_reported_and_loses_nothing(folders):
     (folders.events / "predictions").unlink()
     assert compact(folders).failed == {}
     assert _seen(folders) == (["1"], [])
+
+
+def test_a_full_disk_stops_compaction_without_losing_or_littering(small_disk):
+    folders = EventFolders(small_disk)
+    noise = random.Random(5)  # noqa: S311  (seeded on purpose)
+    payloads = [
+        encode(
+            Prediction(
+                request_id=str(number),
+                time_us=0,
+                event_time_us=0,
+                model="delay",
+                version=1,
+                features=noise.randbytes(800),
+            )
+        )
+        for number in range(300)
+    ]
+    _write(folders, *payloads)
+    ballast = small_disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    os.truncate(ballast, ballast.stat().st_size - 60_000)
+    assert len(compact(folders).failed) == 1
+    assert len(_seen(folders)[0]) == 300
+    assert not list(folders.events.rglob("*.tmp"))
+    ballast.unlink()
+    assert compact(folders).failed == {}
+    assert len(_seen(folders)[0]) == 300
 
 
 def test_the_segment_of_a_dead_writer_is_compacted_and_that_of_a_live_one_is_not(folders):
