@@ -63,3 +63,15 @@ class ModelBusyError(PreconditionError):
     """Another experiment is running on the model."""
 
     reason = "MODEL_BUSY"
+
+
+class UnitMissingError(InvalidError):
+    """A unit without an id is in no experiment."""
+
+    reason = "UNIT_MISSING"
+
+
+class AliasUnresolvedError(MissingError):
+    """A variant names an alias that its model does not have."""
+
+    reason = "ALIAS_NOT_FOUND"

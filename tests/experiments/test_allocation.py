@@ -6,7 +6,7 @@ import random
 from itertools import pairwise
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from experiments.allocation import NOBODY, allocate, moved_share, resplit
@@ -30,6 +30,7 @@ def growthbook_ranges(shares, coverage):
     return ranges
 
 
+@settings(max_examples=30, deadline=None)
 @given(shares=st.integers(2, 16).flatmap(splits), coverage=st.sampled_from([1.0, 0.9, 0.5, 1 / 3]))
 def test_slots_are_growthbooks_ranges(shares, coverage):
     try:
@@ -52,6 +53,7 @@ def test_growing_coverage_from_one_to_a_hundred_percent_moves_nobody():
     assert NOBODY not in before
 
 
+@settings(max_examples=30, deadline=None)
 @given(data=st.data(), arms=st.integers(2, 16))
 def test_a_resplit_moves_exactly_the_total_variation_distance(data, arms):
     old, new = data.draw(splits(arms)), data.draw(splits(arms))

@@ -4,7 +4,7 @@ import math
 import statistics
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.analysis.moments import Moments
@@ -21,6 +21,7 @@ def close(one: Moments, two: Moments) -> bool:
     )
 
 
+@settings(deadline=None)
 @given(values=VALUES)
 def test_moments_are_those_of_the_standard_library(values):
     moments = Moments.of(values)
@@ -30,11 +31,13 @@ def test_moments_are_those_of_the_standard_library(values):
         assert moments.variance == pytest.approx(statistics.variance(values), rel=1e-9, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(one=VALUES, two=VALUES)
 def test_merging_equals_the_batch(one, two):
     assert close(Moments.of(one).merge(Moments.of(two)), Moments.of(one + two))
 
 
+@settings(deadline=None)
 @given(parts=st.lists(VALUES, max_size=6))
 def test_any_number_of_parts_equals_the_batch(parts):
     merged = Moments()
@@ -43,6 +46,7 @@ def test_any_number_of_parts_equals_the_batch(parts):
     assert close(merged, Moments.of([value for part in parts for value in part]))
 
 
+@settings(deadline=None)
 @given(one=VALUES, two=VALUES, three=VALUES)
 def test_merging_does_not_care_for_order_or_grouping(one, two, three):
     a, b, c = Moments.of(one), Moments.of(two), Moments.of(three)
@@ -50,6 +54,7 @@ def test_merging_does_not_care_for_order_or_grouping(one, two, three):
     assert close(a.merge(b), b.merge(a))
 
 
+@settings(deadline=None)
 @given(values=VALUES)
 def test_no_values_are_the_neutral_element(values):
     moments = Moments.of(values)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -12,6 +12,7 @@ from experiments.analysis.findings import NotEnoughData, SampleRatioCheck
 from experiments.analysis.sample_ratio import check_ratio
 
 
+@settings(deadline=None)
 @given(counts=st.lists(st.integers(50, 5000), min_size=2, max_size=6), data=st.data())
 def test_one_epoch_equals_scipys_chi_square_test(counts, data):
     raw = data.draw(st.lists(st.floats(0.2, 1), min_size=len(counts), max_size=len(counts)))

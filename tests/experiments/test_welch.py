@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -24,6 +24,7 @@ def draw(generator, n, mean=0.0, scale=1.0):
     return Moments.of(generator.normal(mean, scale, n).tolist())
 
 
+@settings(deadline=None)
 @given(control=ARM, treatment=ARM, alpha=st.sampled_from([0.01, 0.05, 0.1]))
 def test_one_epoch_equals_scipys_welch_test(control, treatment, alpha):
     ours = compare([Stratum(control, treatment)], alpha=alpha)

@@ -771,18 +771,21 @@ class VariantCount(_message.Message):
     MATURED_UNITS_FIELD_NUMBER: _builtins.int
     FAILED_PREDICTIONS_FIELD_NUMBER: _builtins.int
     FALLBACK_PREDICTIONS_FIELD_NUMBER: _builtins.int
+    LOST_PREDICTIONS_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
     """The variant's name."""
     units: _builtins.int
-    """The units that were assigned and served."""
+    """The units that were assigned, whatever became of their predictions."""
     predictions: _builtins.int
     """Their predictions."""
     matured_units: _builtins.int
-    """The units with at least one outcome."""
+    """The units with at least one outcome that is compared."""
     failed_predictions: _builtins.int
     """Failed predictions."""
     fallback_predictions: _builtins.int
     """Predictions that fell back to the control's version; not in the analysis."""
+    lost_predictions: _builtins.int
+    """Predictions that were answered and could not be journalled, from the gap records."""
     def __init__(
         self,
         *,
@@ -792,10 +795,11 @@ class VariantCount(_message.Message):
         matured_units: _builtins.int = ...,
         failed_predictions: _builtins.int = ...,
         fallback_predictions: _builtins.int = ...,
+        lost_predictions: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_predictions", b"failed_predictions", "fallback_predictions", b"fallback_predictions", "matured_units", b"matured_units", "predictions", b"predictions", "units", b"units", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_predictions", b"failed_predictions", "fallback_predictions", b"fallback_predictions", "lost_predictions", b"lost_predictions", "matured_units", b"matured_units", "predictions", b"predictions", "units", b"units", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -940,22 +944,26 @@ class SampleRatioCheck(_message.Message):
     CHI_SQUARE_FIELD_NUMBER: _builtins.int
     P_VALUE_FIELD_NUMBER: _builtins.int
     MISMATCH_FIELD_NUMBER: _builtins.int
+    DEGREES_OF_FREEDOM_FIELD_NUMBER: _builtins.int
     chi_square: _builtins.float
     """The statistic."""
     p_value: _builtins.float
     """The p-value."""
     mismatch: _builtins.bool
     """Whether the split is off: p below 0.001."""
+    degrees_of_freedom: _builtins.int
+    """The degrees of freedom: in each epoch one less than the variants that have a share."""
     def __init__(
         self,
         *,
         chi_square: _builtins.float = ...,
         p_value: _builtins.float = ...,
         mismatch: _builtins.bool = ...,
+        degrees_of_freedom: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chi_square", b"chi_square", "mismatch", b"mismatch", "p_value", b"p_value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chi_square", b"chi_square", "degrees_of_freedom", b"degrees_of_freedom", "mismatch", b"mismatch", "p_value", b"p_value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1068,7 +1076,7 @@ class GetAssignmentResponse(_message.Message):
     epoch: _builtins.int
     """The epoch of the split."""
     propensity: _builtins.float
-    """The probability with which a unit gets this variant."""
+    """The probability with which a unit of the experiment gets this variant."""
     explanation: _builtins.str
     """Why, as a sentence."""
     def __init__(

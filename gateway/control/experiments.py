@@ -1,0 +1,228 @@
+"""Experiments as the control plane keeps and judges them: where models, experiments and events meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from experiments import records
+from experiments.analysis.decision import Decision, recommend
+from experiments.analysis.evidence import check_split, compare_variants
+from experiments.definition import MetricKind
+from experiments.errors import AliasUnresolvedError, ExperimentInvalidError
+from experiments.explanation import Explanation, explain
+from gateway.control.analysis import reduce_events
+from registry import aliases, models, versions
+from registry.records import CHAMPION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sqlalchemy import Connection
+
+    from experiments.analysis.evidence import VariantCount
+    from experiments.analysis.findings import Comparison, NotEnoughData, SampleRatioCheck
+    from experiments.definition import Experiment, Metric, Variant
+    from experiments.records import Changed
+    from gateway.journal.log import EventLog
+    from registry.records import Model, Version
+    from storage.clock import Clock
+    from storage.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What the outcomes so far say of an experiment.
+
+    Parameters
+    ----------
+    time_us
+        The gateway's time when the events were looked at.
+    """
+
+    experiment: Experiment
+    counts: tuple[VariantCount, ...]
+    comparisons: tuple[Comparison, ...]
+    sample_ratio: SampleRatioCheck | NotEnoughData
+    outcomes_analyzed: int
+    time_us: int
+
+
+class ExperimentControl:
+    """Keeps and judges experiments: one transaction for each change, one snapshot of the events for each analysis.
+
+    Parameters
+    ----------
+    database, clock
+        Where experiments and models are kept, and the time that changes are dated by.
+    events
+        What was predicted and what came of it.
+    """
+
+    def __init__(self, *, database: Database, clock: Clock, events: EventLog) -> None:
+        self._database = database
+        self._clock = clock
+        self._events = events
+
+    def create(self, experiment: Experiment, *, actor: str) -> Changed:
+        """Keep a new draft, its aliases resolved to versions for good.
+
+        Raises
+        ------
+        ModelMissingError, AliasUnresolvedError, VersionMissingError
+            There is no such model, alias or version.
+        ExperimentInvalidError
+            A metric's output is not one of every variant's version, or another rule of the definition is broken.
+        """
+        with self._database.write() as tx:
+            model = models.get_model(tx, experiment.model)
+            variants = tuple(_resolved(model, each) for each in experiment.variants)
+            found = [versions.get_version(tx, model.id, each.version) for each in variants]
+            _check_outputs(experiment.metrics, found)
+            return records.create(tx, replace(experiment, variants=variants), actor=actor, now_us=self._clock.now_us())
+
+    def get(self, experiment_id: str) -> Experiment:
+        """Return the experiment, or raise ExperimentMissingError."""
+        with self._database.read() as tx:
+            return records.get(tx, experiment_id)
+
+    def list_page(self, *, after: str, limit_max: int) -> list[Experiment]:
+        """Return at most `limit_max` experiments by id, those whose id comes after `after`."""
+        with self._database.read() as tx:
+            return records.list_page(tx, after=after, limit_max=limit_max)
+
+    def start(self, experiment_id: str, *, actor: str) -> Changed:
+        """Begin to assign units; raises as `experiments.records.start` does."""
+        with self._database.write() as tx:
+            return records.start(tx, experiment_id, actor=actor, now_us=self._clock.now_us())
+
+    def set_split(self, experiment_id: str, shares: Mapping[str, float], *, etag: str, actor: str) -> Changed:
+        """Change the shares; raises as `experiments.records.set_split` does."""
+        with self._database.write() as tx:
+            return records.set_split(tx, experiment_id, shares, etag=etag, actor=actor, now_us=self._clock.now_us())
+
+    def conclude(self, experiment_id: str, *, winner: str, promote: bool, reason: str, actor: str) -> Changed:
+        """End the experiment and, when asked to, make the winner's version the champion in the same transaction.
+
+        Raises
+        ------
+        ExperimentMissingError, ExperimentStateError, VariantUnknownError
+            As `experiments.records.conclude`.
+        ExperimentInvalidError
+            There is no winner to promote.
+        """
+        if promote and not winner:
+            raise ExperimentInvalidError("there is no winner to promote: name one, or conclude without promoting")
+        with self._database.write() as tx:
+            now_us = self._clock.now_us()
+            changed = records.conclude(tx, experiment_id, winner=winner, reason=reason, actor=actor, now_us=now_us)
+            if not promote:
+                return changed
+            experiment = changed.experiment
+            version = experiment.variant(winner).version
+            if _champion(tx, experiment.model) == version:
+                return changed
+            move = aliases.promote(
+                tx,
+                experiment.model,
+                version,
+                reason=reason or f"won the experiment {experiment_id}",
+                evidence={"experiment": experiment_id, "variant": winner},
+                actor=actor,
+                now_us=now_us,
+            )
+            return replace(changed, revision=move.revision)
+
+    def analyze(self, experiment_id: str) -> Analysis:
+        """Return what the outcomes so far say, or raise ExperimentMissingError."""
+        with self._database.read() as tx:
+            experiment = records.get(tx, experiment_id)
+            epochs = records.epochs(tx, experiment_id)
+        time_us = self._clock.now_us()
+        with self._events.snapshot() as connection:
+            evidence = reduce_events(connection, experiment)
+        return Analysis(
+            experiment=experiment,
+            counts=evidence.counts,
+            comparisons=compare_variants(experiment, evidence),
+            sample_ratio=check_split(experiment, evidence, epochs),
+            outcomes_analyzed=evidence.outcomes_analyzed,
+            time_us=time_us,
+        )
+
+    def recommend(self, experiment_id: str) -> tuple[Decision, Analysis]:
+        """Return what to do on the outcomes so far and the analysis it rests on, or raise ExperimentMissingError."""
+        analysis = self.analyze(experiment_id)
+        decision = recommend(
+            analysis.experiment,
+            comparisons=analysis.comparisons,
+            sample_ratio=analysis.sample_ratio,
+            counts=analysis.counts,
+        )
+        return decision, analysis
+
+    def explain(self, experiment_id: str, unit: str) -> tuple[Experiment, Explanation]:
+        """Return which variant a unit gets and why, or raise ExperimentMissingError or UnitMissingError."""
+        experiment = self.get(experiment_id)
+        return experiment, explain(experiment, unit)
+
+
+def _resolved(model: Model, variant: Variant) -> Variant:
+    """Return the variant with its version, or raise when it names none, or both a number and an alias."""
+    if not variant.alias:
+        return variant
+    if variant.version:
+        raise ExperimentInvalidError(f"the variant {variant.variant!r} gives a version and an alias: give one of them")
+    for each in model.aliases:
+        if each.alias == variant.alias:
+            return replace(variant, version=each.version)
+    raise AliasUnresolvedError(
+        f"the model {model.id!r} has no alias {variant.alias[:80]!r}", model=model.id, alias=variant.alias[:80]
+    )
+
+
+def _champion(tx: Connection, model_id: str) -> int:
+    """Return the version that is the champion; 0 when none is."""
+    found = [each.version for each in models.get_model(tx, model_id).aliases if each.alias == CHAMPION]
+    return found[0] if found else 0
+
+
+def _check_outputs(metrics: Iterable[Metric], found: Iterable[Version]) -> None:
+    """Raise ExperimentInvalidError when a version can never give what a metric is computed from."""
+    arms = list(found)
+    for metric in metrics:
+        if metric.kind is MetricKind.MEAN:
+            continue
+        for version in arms:
+            _check_output(metric, version)
+
+
+def _check_output(metric: Metric, version: Version) -> None:
+    outputs = {each.name: each for each in version.signature.outputs}
+    spec = outputs.get(metric.output)
+    if spec is None:
+        raise ExperimentInvalidError(
+            f"the metric {metric.metric!r} needs the output {metric.output[:80]!r}; version {version.number} gives "
+            f"{', '.join(outputs)}",
+            metric=metric.metric,
+            version=version.number,
+        )
+    if spec.dtype == "string":
+        raise ExperimentInvalidError(
+            f"the metric {metric.metric!r} needs numbers; the output {metric.output!r} of version {version.number} is "
+            "text",
+            metric=metric.metric,
+            version=version.number,
+        )
+    # The first extent counts rows; the others say how many elements one row has, unless one is left open.
+    row = spec.shape[1:]
+    elements = 1
+    for extent in row:
+        elements *= extent
+    if all(extent >= 0 for extent in row) and metric.output_index >= elements:
+        raise ExperimentInvalidError(
+            f"the metric {metric.metric!r} needs element {metric.output_index} of {metric.output!r}; a row of version "
+            f"{version.number} has {elements}",
+            metric=metric.metric,
+            version=version.number,
+        )

@@ -1,0 +1,121 @@
+"""Experiments over gRPC, on the control port."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.rpc import experiment_codec as codec
+from gateway.rpc import paging, status
+from turnout.experiments.v1 import experiment_service_pb2 as pb
+from turnout.experiments.v1 import experiment_service_pb2_grpc as pb_grpc
+
+if TYPE_CHECKING:
+    import grpc
+
+    from gateway.control.experiments import ExperimentControl
+
+
+class ExperimentService(pb_grpc.ExperimentServiceServicer):
+    """Answers the calls about experiments: a message in, one act of the control plane, a message out.
+
+    Parameters
+    ----------
+    control
+        What keeps and judges experiments.
+    """
+
+    def __init__(self, control: ExperimentControl) -> None:
+        self._control = control
+
+    def CreateExperiment(
+        self, request: pb.CreateExperimentRequest, context: grpc.ServicerContext
+    ) -> pb.CreateExperimentResponse:
+        """Create a draft."""
+        with status.mapped(context):
+            changed = self._control.create(codec.definition(request), actor=status.actor(context))
+            return pb.CreateExperimentResponse(experiment=codec.experiment_message(changed.experiment))
+
+    def GetExperiment(
+        self, request: pb.GetExperimentRequest, context: grpc.ServicerContext
+    ) -> pb.GetExperimentResponse:
+        """Return one experiment."""
+        with status.mapped(context):
+            found = self._control.get(codec.experiment_id(request.name))
+            return pb.GetExperimentResponse(experiment=codec.experiment_message(found))
+
+    def ListExperiments(
+        self, request: pb.ListExperimentsRequest, context: grpc.ServicerContext
+    ) -> pb.ListExperimentsResponse:
+        """List experiments by name."""
+        with status.mapped(context):
+            size = paging.page_size(request.page_size)
+            found = self._control.list_page(after=paging.text_after(request.page_token), limit_max=size + 1)
+            return pb.ListExperimentsResponse(
+                experiments=[codec.experiment_message(each) for each in found[:size]],
+                next_page_token=paging.token_for(found[size - 1].id) if len(found) > size else "",
+            )
+
+    def StartExperiment(
+        self, request: pb.StartExperimentRequest, context: grpc.ServicerContext
+    ) -> pb.StartExperimentResponse:
+        """Begin to assign units."""
+        with status.mapped(context):
+            changed = self._control.start(codec.experiment_id(request.name), actor=status.actor(context))
+            return pb.StartExperimentResponse(
+                experiment=codec.experiment_message(changed.experiment), revision=changed.revision
+            )
+
+    def SetTrafficSplit(
+        self, request: pb.SetTrafficSplitRequest, context: grpc.ServicerContext
+    ) -> pb.SetTrafficSplitResponse:
+        """Change the shares."""
+        with status.mapped(context):
+            changed = self._control.set_split(
+                codec.experiment_id(request.name),
+                dict(request.shares),
+                etag=request.etag,
+                actor=status.actor(context),
+            )
+            return pb.SetTrafficSplitResponse(
+                experiment=codec.experiment_message(changed.experiment),
+                revision=changed.revision,
+                moved_share=changed.moved_share,
+            )
+
+    def ConcludeExperiment(
+        self, request: pb.ConcludeExperimentRequest, context: grpc.ServicerContext
+    ) -> pb.ConcludeExperimentResponse:
+        """End the experiment, and promote its winner when asked to."""
+        with status.mapped(context):
+            changed = self._control.conclude(
+                codec.experiment_id(request.name),
+                winner=request.winner,
+                promote=request.promote,
+                reason=request.reason,
+                actor=status.actor(context),
+            )
+            return pb.ConcludeExperimentResponse(
+                experiment=codec.experiment_message(changed.experiment), revision=changed.revision
+            )
+
+    def AnalyzeExperiment(
+        self, request: pb.AnalyzeExperimentRequest, context: grpc.ServicerContext
+    ) -> pb.AnalyzeExperimentResponse:
+        """Compare the variants on the outcomes so far."""
+        with status.mapped(context):
+            return codec.analysis_message(self._control.analyze(codec.experiment_id(request.name)))
+
+    def GetRecommendation(
+        self, request: pb.GetRecommendationRequest, context: grpc.ServicerContext
+    ) -> pb.GetRecommendationResponse:
+        """Say what to do, and why."""
+        with status.mapped(context):
+            return codec.recommendation_message(*self._control.recommend(codec.experiment_id(request.name)))
+
+    def GetAssignment(
+        self, request: pb.GetAssignmentRequest, context: grpc.ServicerContext
+    ) -> pb.GetAssignmentResponse:
+        """Say which variant a unit gets, and why."""
+        with status.mapped(context):
+            found = self._control.explain(codec.experiment_id(request.name), request.unit_id)
+            return codec.assignment_message(*found)

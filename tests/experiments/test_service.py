@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+from concurrent import futures
+
+import grpc
+import numpy as np
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from experiments.assignment import bucket_of
+from gateway.control.experiments import ExperimentControl
+from gateway.journal.log import EventLog
+from gateway.journal.record import Gap, Outcome, Output, Prediction, encode
+from gateway.journal.writer import JournalWriter
+from gateway.rpc.experiment_service import ExperimentService
+from registry import aliases, models, versions
+from registry.records import Signature, TensorSpec, VersionDraft, VersionFacts
+from storage.clock import SystemClock
+from storage.revision import current_revision, list_changes
+from turnout.experiments.v1 import experiment_service_pb2 as pb
+from turnout.experiments.v1 import experiment_service_pb2_grpc as pb_grpc
+
+NAME = "experiments/v1-against-v2"
+
+
+@pytest.fixture
+def flight_delay(database):
+    """A model with three versions: the first is the champion, the third gives one number instead of two."""
+    with database.write() as tx:
+        models.create_model(tx, "flight-delay", actor="ada", now_us=1)
+        for number, shape in enumerate([(-1, 2), (-1, 2), (-1, 1)]):
+            signature = Signature(
+                (TensorSpec("x", "float32", (-1, 3)),),
+                (TensorSpec("probabilities", "float32", shape), TensorSpec("label", "string", (-1,))),
+            )
+            draft = VersionDraft("flight-delay", f"{number:064x}", 10, signature, VersionFacts())
+            versions.add_version(tx, draft, actor="ada", now_us=2)
+        aliases.promote(tx, "flight-delay", 1, actor="ada", now_us=3)
+        aliases.set_alias(tx, "flight-delay", 2, alias="challenger", actor="ada", now_us=4)
+
+
+@pytest.fixture
+def stub(tmp_path, database, flight_delay):  # noqa: ARG001  (the model must be there first)
+    control = ExperimentControl(database=database, clock=SystemClock(), events=EventLog(tmp_path))
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    pb_grpc.add_ExperimentServiceServicer_to_server(ExperimentService(control), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield pb_grpc.ExperimentServiceStub(channel)
+    server.stop(grace=None).wait()
+
+
+def brier(**changes):
+    values = {
+        "metric": "brier",
+        "kind": pb.METRIC_KIND_SQUARED_ERROR,
+        "outcome": "late",
+        "output": "probabilities",
+        "output_index": 1,
+        "direction": pb.DIRECTION_DECREASE,
+        "role": pb.METRIC_ROLE_SUCCESS,
+    }
+    return pb.Metric(**values | changes)
+
+
+def request(experiment_id="v1-against-v2", **changes):
+    values = {
+        "model": "models/flight-delay",
+        "variants": [
+            pb.Variant(variant="control", alias="champion", share=0.5, control=True),
+            pb.Variant(variant="treatment", version=2, share=0.5),
+        ],
+        "coverage": 1.0,
+        "metrics": [brier()],
+        "minimum_units": 50,
+    }
+    return pb.CreateExperimentRequest(experiment_id=experiment_id, experiment=pb.Experiment(**values | changes))
+
+
+@pytest.fixture
+def running(stub):
+    stub.CreateExperiment(request())
+    return stub.StartExperiment(pb.StartExperimentRequest(name=NAME)).experiment
+
+
+def refused(call, message):
+    """Return the status and the reason that a call is refused with."""
+    with pytest.raises(grpc.RpcError) as raised:
+        call(message)
+    trailer = dict(raised.value.trailing_metadata())["grpc-status-details-bin"]
+    status = status_pb2.Status.FromString(trailer)
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert info.domain == "turnout"
+    return raised.value.code(), info.reason
+
+
+def write_events(folder, assign, *, units, lost=0, seed=3):
+    """Journal predictions and outcomes of units: the treatment is surer of what comes."""
+    generator = np.random.default_rng(seed)
+    records = [Gap(time_us=9, lost={"v1-against-v2/treatment": lost})] if lost else []
+    for number in range(units):
+        variant = assign(f"u{number}")
+        late = float(generator.random() < 0.3)
+        sure = (0.9 if variant == "treatment" else 0.6) + float(generator.normal(0, 0.03))
+        probability = np.float32([1 - sure, sure] if late else [sure, 1 - sure])
+        records.append(
+            Prediction(
+                request_id=f"r{number}",
+                time_us=number,
+                event_time_us=number,
+                model="flight-delay",
+                version=2 if variant == "treatment" else 1,
+                experiment="v1-against-v2",
+                variant=variant,
+                epoch=1,
+                propensity=0.5,
+                unit_id=f"u{number}",
+                outputs=[Output("probabilities", "float32", (1, 2), probability.tobytes())],
+            )
+        )
+        records.append(
+            Outcome(
+                unit_id=f"u{number}",
+                model="flight-delay",
+                name="late",
+                value=late,
+                event_time_us=number + 5,
+                outcome_id="landed",
+                time_us=number + 5,
+            )
+        )
+    writer = JournalWriter(folder / "journal", name="test", sync_interval_ms=1000, clock=SystemClock())
+    writer.append([encode(record) for record in records])
+    writer.close()
+
+
+def hashed(unit):
+    return "control" if bucket_of("v1-against-v2", unit) < 5000 else "treatment"
+
+
+def test_an_alias_is_resolved_at_creation_and_frozen(database, stub):
+    created = stub.CreateExperiment(request()).experiment
+    assert created.name == NAME
+    assert created.state == pb.EXPERIMENT_STATE_DRAFT
+    assert [(each.version, each.alias) for each in created.variants] == [(1, "champion"), (2, "")]
+    assert (created.alpha, created.minimum_units, created.seed) == (0.05, 50, "v1-against-v2")
+    with database.write() as tx:
+        aliases.promote(tx, "flight-delay", 2, actor="bob", now_us=9)
+    found = stub.GetExperiment(pb.GetExperimentRequest(name=NAME)).experiment
+    assert found == created
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "reason"),
+    [
+        ({"model": "models/nothing"}, grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND"),
+        ({"model": "flight-delay"}, grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_MALFORMED"),
+        ({"coverage": 0.0}, grpc.StatusCode.INVALID_ARGUMENT, "SHARES_INVALID"),
+        ({"metrics": []}, grpc.StatusCode.INVALID_ARGUMENT, "EXPERIMENT_INVALID"),
+        ({"metrics": [brier(kind=0)]}, grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_MALFORMED"),
+        ({"metrics": [brier(direction=0)]}, grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_MALFORMED"),
+        ({"metrics": [brier(output="nothing")]}, grpc.StatusCode.INVALID_ARGUMENT, "EXPERIMENT_INVALID"),
+        ({"metrics": [brier(output="label")]}, grpc.StatusCode.INVALID_ARGUMENT, "EXPERIMENT_INVALID"),
+        ({"metrics": [brier(output_index=2)]}, grpc.StatusCode.INVALID_ARGUMENT, "EXPERIMENT_INVALID"),
+    ],
+)
+def test_a_definition_is_checked_against_the_model(stub, change, code, reason):
+    assert refused(stub.CreateExperiment, request(**change)) == (code, reason)
+    assert not stub.ListExperiments(pb.ListExperimentsRequest()).experiments
+
+
+@pytest.mark.parametrize(
+    ("treatment", "code", "reason"),
+    [
+        ({"version": 9}, grpc.StatusCode.NOT_FOUND, "VERSION_NOT_FOUND"),
+        ({"alias": "nobody"}, grpc.StatusCode.NOT_FOUND, "ALIAS_NOT_FOUND"),
+        ({"alias": "challenger", "version": 2}, grpc.StatusCode.INVALID_ARGUMENT, "EXPERIMENT_INVALID"),
+        ({}, grpc.StatusCode.NOT_FOUND, "VERSION_NOT_FOUND"),
+        ({"version": 3}, grpc.StatusCode.INVALID_ARGUMENT, "EXPERIMENT_INVALID"),
+        ({"version": 2, "share": 0.4}, grpc.StatusCode.INVALID_ARGUMENT, "SHARES_INVALID"),
+    ],
+)
+def test_each_arm_is_checked_against_the_model(stub, treatment, code, reason):
+    arms = [
+        pb.Variant(variant="control", version=1, share=0.5, control=True),
+        pb.Variant(**{"variant": "treatment", "share": 0.5} | treatment),
+    ]
+    assert refused(stub.CreateExperiment, request(variants=arms)) == (code, reason)
+
+
+def test_experiments_are_listed_by_page(stub):
+    for name in ("b", "a", "c"):
+        stub.CreateExperiment(request(name))
+    first = stub.ListExperiments(pb.ListExperimentsRequest(page_size=2))
+    rest = stub.ListExperiments(pb.ListExperimentsRequest(page_size=2, page_token=first.next_page_token))
+    assert [each.name for each in first.experiments] == ["experiments/a", "experiments/b"]
+    assert [each.name for each in rest.experiments] == ["experiments/c"]
+    assert rest.next_page_token == ""
+
+
+def test_a_start_says_at_which_revision_it_holds(database, stub, running):
+    assert (running.state, running.epoch) == (pb.EXPERIMENT_STATE_RUNNING, 1)
+    with database.read() as tx:
+        assert list_changes(tx, before_revision=None, limit_max=1)[0].kind == "experiment.started"
+    stub.CreateExperiment(request("second"))
+    start = pb.StartExperimentRequest(name="experiments/second")
+    assert refused(stub.StartExperiment, start) == (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_BUSY")
+
+
+def test_a_split_is_guarded_by_its_etag(stub, running):
+    split = pb.SetTrafficSplitRequest(name=NAME, shares={"control": 0.2, "treatment": 0.8}, etag=running.etag)
+    changed = stub.SetTrafficSplit(split)
+    assert changed.moved_share == pytest.approx(0.3)
+    assert changed.experiment.epoch == 2
+    assert changed.revision == int(changed.experiment.etag)
+    assert refused(stub.SetTrafficSplit, split) == (grpc.StatusCode.ABORTED, "EXPERIMENT_CHANGED")
+
+
+def test_what_is_missing_or_misnamed_is_refused(stub):
+    missing = pb.GetExperimentRequest(name="experiments/nothing")
+    assert refused(stub.GetExperiment, missing) == (grpc.StatusCode.NOT_FOUND, "EXPERIMENT_NOT_FOUND")
+    misnamed = pb.GetExperimentRequest(name="nothing")
+    assert refused(stub.GetExperiment, misnamed) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_MALFORMED")
+
+
+@pytest.mark.usefixtures("running")
+def test_an_analysis_without_events_says_so(stub):
+    analysis = stub.AnalyzeExperiment(pb.AnalyzeExperimentRequest(name=NAME))
+    assert [each.variant for each in analysis.counts] == ["control", "treatment"]
+    assert "control has 0 units" in analysis.comparisons[0].not_enough_data
+    assert analysis.sample_ratio.WhichOneof("result") == "not_enough_data"
+    advice = stub.GetRecommendation(pb.GetRecommendationRequest(name=NAME))
+    assert advice.recommendation == pb.RECOMMENDATION_CONTINUE
+    assert advice.reasons
+
+
+@pytest.mark.usefixtures("running")
+def test_a_better_treatment_is_found_and_shipped(tmp_path, database, stub):
+    write_events(tmp_path, hashed, units=600, lost=2)
+    advice = stub.GetRecommendation(pb.GetRecommendationRequest(name=NAME))
+    assert (advice.recommendation, advice.variant) == (pb.RECOMMENDATION_SHIP, "treatment")
+    analysis = advice.analysis
+    assert sum(each.units for each in analysis.counts) == 600
+    assert sum(each.matured_units for each in analysis.counts) == 600
+    assert analysis.counts[1].lost_predictions == 2
+    assert analysis.outcomes_analyzed == 600
+    assert analysis.time_us > 0
+    estimate = analysis.comparisons[0].estimate
+    assert estimate.method == "welch"
+    assert estimate.upper < 0
+    assert estimate.control_mean == pytest.approx(0.16, abs=0.02)
+    assert estimate.treatment_mean == pytest.approx(0.01, abs=0.01)
+    assert not analysis.sample_ratio.check.mismatch
+    assert analysis.sample_ratio.check.degrees_of_freedom == 1
+    assert "significantly better" in advice.reasons[0]
+    assert "2 could not be journalled" in advice.reasons[-1]
+
+    done = stub.ConcludeExperiment(
+        pb.ConcludeExperimentRequest(name=NAME, winner="treatment", promote=True, reason="better Brier score"),
+        metadata=[("turnout-actor", "ada")],
+    )
+    assert (done.experiment.state, done.experiment.winner) == (pb.EXPERIMENT_STATE_CONCLUDED, "treatment")
+    with database.read() as tx:
+        assert done.revision == current_revision(tx)
+        (move,) = aliases.alias_history(tx, "flight-delay", alias="champion", limit_max=1)
+        assert models.get_model(tx, "flight-delay").aliases[1].version == 2
+    assert (move.actor, move.reason) == ("ada", "better Brier score")
+    assert move.evidence == {"experiment": "v1-against-v2", "variant": "treatment"}
+
+
+@pytest.mark.usefixtures("running")
+def test_units_that_came_otherwise_than_the_split_says_are_investigated(tmp_path, stub):
+    write_events(tmp_path, lambda unit: "control" if int(unit[1:]) % 3 else "treatment", units=600)
+    advice = stub.GetRecommendation(pb.GetRecommendationRequest(name=NAME))
+    assert advice.recommendation == pb.RECOMMENDATION_INVESTIGATE
+    assert advice.analysis.sample_ratio.check.mismatch
+
+
+@pytest.mark.usefixtures("running")
+def test_concluding_for_the_champion_moves_no_alias(database, stub):
+    stub.ConcludeExperiment(pb.ConcludeExperimentRequest(name=NAME, winner="control", promote=True))
+    with database.read() as tx:
+        assert len(aliases.alias_history(tx, "flight-delay", alias="champion", limit_max=10)) == 1
+
+
+def test_there_is_nothing_to_promote_without_a_winner(stub, running):
+    conclude = pb.ConcludeExperimentRequest(name=NAME, promote=True)
+    assert refused(stub.ConcludeExperiment, conclude) == (grpc.StatusCode.INVALID_ARGUMENT, "EXPERIMENT_INVALID")
+    assert stub.GetExperiment(pb.GetExperimentRequest(name=NAME)).experiment == running
+
+
+def test_an_assignment_is_explained_through_the_experiments_life(stub):
+    stub.CreateExperiment(request(coverage=0.6))
+    ask = pb.GetAssignmentRequest(name=NAME, unit_id="N14228")
+    assert bucket_of("v1-against-v2", "N14228") == 4959
+    draft = stub.GetAssignment(ask)
+    assert (draft.variant, draft.bucket) == ("", 4959)
+    assert "assigns nobody yet" in draft.explanation
+    stub.StartExperiment(pb.StartExperimentRequest(name=NAME))
+    outside = stub.GetAssignment(ask)
+    assert (outside.variant, outside.version) == ("", 0)
+    assert "to no variant: the experiment covers 0.6 of all units" in outside.explanation
+    inside = next(f"u{n}" for n in range(100) if 5000 <= bucket_of("v1-against-v2", f"u{n}") < 8000)
+    got = stub.GetAssignment(pb.GetAssignmentRequest(name=NAME, unit_id=inside))
+    assert (got.variant, got.version, got.epoch, got.propensity) == ("treatment", 2, 1, 0.5)
+    assert f"{inside!r} falls into bucket {got.bucket}" in got.explanation
+    assert "gives that slot to treatment" in got.explanation
+    stub.ConcludeExperiment(pb.ConcludeExperimentRequest(name=NAME))
+    after = stub.GetAssignment(pb.GetAssignmentRequest(name=NAME, unit_id=inside))
+    assert after.variant == ""
+    assert "is concluded, so that the champion answers" in after.explanation
+    nobody = pb.GetAssignmentRequest(name=NAME)
+    assert refused(stub.GetAssignment, nobody) == (grpc.StatusCode.INVALID_ARGUMENT, "UNIT_MISSING")
