@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_breast_cancer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+from trainer import table
+from trainer.errors import ParityRefusedError, TrainingTableError
+from trainer.fit import fit
+from trainer.publish import prove, publish
+from trainer.table import TrainingTable
+from turnout.client import Client
+from turnout.control import Control
+from turnout.errors import InvalidError
+from turnout.registry.v1 import registry_service_pb2 as pb
+
+DEFINITIONS = """
+[[source]]
+name = "flights"
+kind = "csv"
+path = "flights.csv"
+
+[[view]]
+name = "carrier"
+join_keys = ["carrier"]
+sql = "carrier.sql"
+[[view.features]]
+name = "delay"
+default = -1.0
+
+[[set]]
+name = "delays"
+features = ["request.hour", "carrier.delay"]
+"""
+CARRIER = "SELECT carrier, landed_time AS event_time, delay FROM flights"
+LABELS = "SELECT carrier, hour, scheduled_time AS event_time, late AS label FROM flights"
+
+
+@pytest.fixture(scope="module")
+def control(gateway):
+    with Control(gateway.control_address, actor="tests") as connected:
+        yield connected
+
+
+def cancer_table():
+    rows, labels = load_breast_cancer(return_X_y=True)
+    return TrainingTable(
+        feature_set="",
+        feature_names=tuple(str(column) for column in range(rows.shape[1])),
+        rows=rows,
+        labels=labels.astype(np.float64),
+        event_time_us=np.arange(len(rows)),
+        fingerprint="rows-of-wisconsin",
+    )
+
+
+def test_a_published_version_keeps_its_lineage_and_answers_as_its_estimator(gateway, control):
+    rows = cancer_table()
+    fitted = fit(make_pipeline(StandardScaler(), LogisticRegression()), rows)
+    published = publish(control, "cancer", prove(fitted, rows), description="a first one")
+    control.wait_for_revision(control.promote("cancer", published.version).revision)
+    version = control.registry.GetVersion(
+        pb.GetVersionRequest(name=f"models/cancer/versions/{published.version}")
+    ).version
+    facts = version.facts
+    assert (facts.algorithm, facts.data_fingerprint) == ("LogisticRegression", "rows-of-wisconsin")
+    assert facts.code_fingerprint.startswith("git:") or facts.code_fingerprint.startswith("files:")
+    assert facts.metrics["roc_auc"] > 0.9
+    assert json.loads(facts.parity_json)["verdict"] == "AGREES"
+    assert version.probe_rows == 32
+    with Client(gateway.data_address) as client:
+        answer = client.predict("cancer", inputs={"features": rows.rows[:5].astype(np.float32)})
+    assert np.allclose(answer.outputs["probabilities"], fitted.estimator.predict_proba(rows.rows[:5]), atol=1e-4)
+
+
+def test_an_estimator_whose_export_flips_labels_is_never_a_candidate():
+    rows = cancer_table()
+    fitted = fit(CalibratedClassifierCV(make_pipeline(StandardScaler(), LogisticRegression())), rows)
+    with pytest.raises(ParityRefusedError):
+        prove(fitted, rows)
+
+
+def test_a_gateway_takes_a_wide_input(gateway, control):
+    generator = np.random.default_rng(5)
+    seconds = 1.37e9 + generator.uniform(0, 86_400, (2_000, 1))
+    labels = (np.sin(seconds[:, 0] / 6_000) > 0).astype(np.float64)
+    rows = TrainingTable("", ("seconds",), seconds, labels, np.arange(len(seconds)), "seconds")
+    fitted = fit(make_pipeline(StandardScaler(), DecisionTreeClassifier(random_state=1)), rows)
+    published = publish(control, "clockwork", prove(fitted, rows), description="epoch seconds")
+    control.wait_for_revision(control.promote("clockwork", published.version).revision)
+    with Client(gateway.data_address) as client:
+        answer = client.predict("clockwork", version=published.version, inputs={"features": seconds[:50]})
+    assert answer.outputs["label"].tolist() == fitted.estimator.predict(seconds[:50]).tolist()
+
+
+def test_a_training_table_holds_what_was_known_then(control, tmp_path):
+    (tmp_path / "flights.csv").write_text(
+        "carrier,scheduled_time,landed_time,hour,delay,late\n"
+        "UA,2013-01-01 10:00:00,2013-01-01 12:00:00,5,30,1\n"
+        "UA,2013-01-01 11:00:00,2013-01-01 13:00:00,6,10,0\n"
+        "UA,2013-01-01 12:30:00,2013-01-01 14:00:00,7,0,0\n"
+    )
+    (tmp_path / "delays.toml").write_text(DEFINITIONS)
+    (tmp_path / "carrier.sql").write_text(CARRIER)
+    control.apply_features(tmp_path)
+    found = table.fetch(control, "delays", label_sql=LABELS)
+    order = np.argsort(found.event_time_us)
+    assert found.feature_names == ("request.hour", "carrier.delay")
+    assert found.rows[order].tolist() == [[5.0, -1.0], [6.0, -1.0], [7.0, 30.0]]
+    assert found.labels[order].tolist() == [1.0, 0.0, 0.0]
+    assert found.fingerprint
+    again = table.fetch(control, "delays", label_sql=LABELS + " ORDER BY hour DESC")
+    assert again.fingerprint == found.fingerprint
+
+
+def test_an_unknown_feature_set_and_bad_sql_are_refused(control):
+    with pytest.raises(TrainingTableError, match="no feature set"):
+        table.fetch(control, "nothing", label_sql=LABELS)
+    with pytest.raises(InvalidError):
+        table.fetch(control, "delays", label_sql="SELECT 1")
