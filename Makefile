@@ -36,6 +36,7 @@ $(VENV)/.created:
 	  echo 'This Python has no venv. On Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
 	@echo 'creating $(VENV)'
 	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25'  # Debian's is years older
 	@touch $@
 
 $(VENV)/.installed-demo: $(VENV)/.created pyproject.toml constraints.txt
