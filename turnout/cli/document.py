@@ -3,12 +3,13 @@
 The rules, which scripts may rely on: fields keep the contract's names and order; every field is there; integers are
 integers; enumerations are their short names in upper case (``PRODUCTION``), ``UNSPECIFIED`` when not given; an
 ``optional`` field that is absent is null; of a ``oneof`` only the member that is set appears; a field that ends in
-``_json`` appears without that ending, as the JSON value that it holds; tensors are nested lists; a number that JSON
-does not have (NaN, infinity) is null.
+``_json`` appears without that ending, as the JSON value that it holds; tensors are nested lists; bytes are base64; a
+number that JSON does not have (NaN, infinity) is null.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
@@ -21,9 +22,11 @@ from turnout.tensor.v1 import tensor_pb2
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+    from numpy.typing import NDArray
 
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _JSON = "_json"
+_DOUBLE_BYTES = 8
 
 
 def document_of(message: Message) -> Any:
@@ -60,6 +63,14 @@ def enum_name(enum: Any, number: int) -> str:
     return name.removeprefix(_HUMP.sub("_", enum.name).upper() + "_")
 
 
+def elements(array: NDArray[Any]) -> Any:
+    """Return an array as nested lists; a float32 as the shortest decimal that is that float32, null for NaN."""
+    if array.dtype.kind == "f" and array.dtype.itemsize < _DOUBLE_BYTES:
+        # By way of text: 0.1 as float32 is printed 0.1, not 0.10000000149011612.
+        array = array.astype("U32").astype("float64")
+    return plain(array.tolist())
+
+
 def plain(value: Any) -> Any:
     """Return nested lists of numbers and text with null for every number that JSON does not have."""
     if isinstance(value, list):
@@ -74,6 +85,8 @@ def _value(field: Any, value: Any) -> Any:
         return document_of(value)
     if field.type == FieldDescriptor.TYPE_ENUM:
         return enum_name(field.enum_type, value)
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return base64.b64encode(value).decode()
     return plain(value)
 
 
@@ -86,5 +99,5 @@ def _tensor(tensor: tensor_pb2.Tensor) -> dict[str, Any]:
         "name": tensor.name,
         "data_type": enum_name(tensor_pb2.DataType.DESCRIPTOR, tensor.data_type),
         "shape": list(tensor.shape),
-        "data": plain(tensors.to_array(tensor).tolist()),
+        "data": elements(tensors.to_array(tensor)),
     }

@@ -22,6 +22,7 @@ _ADVICE = {
     "FAILED_PRECONDITION": "bring it into the state that the message names, then try again",
     "RESOURCE_EXHAUSTED": "a limit is reached: try again later, or send less at once",
     "DEADLINE_EXCEEDED": "no answer in time: see turnout status; whether a change was made is not known, so look",
+    "UNIMPLEMENTED": "the gateway at this address does not offer this: is it the port that the option names?",
     "UNAVAILABLE": "try again in a moment; turnout status says what the gateway is doing",
 }
 

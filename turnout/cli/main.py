@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from turnout.cli import events, experiments, failures, features, models, outcomes, predict, serve, status
+from turnout.cli import demo, events, experiments, failures, features, models, outcomes, predict, serve, status
 from turnout.cli.literals import LiteralError
 from turnout.errors import TurnoutError
 from turnout.resources import ResourceNameError
@@ -45,6 +45,7 @@ app.command("predict")(predict.predict)
 app.add_typer(outcomes.app, name="outcomes")
 app.add_typer(events.app, name="events")
 app.command("status")(status.status)
+app.command("demo")(demo.demo)
 
 
 def main() -> None:

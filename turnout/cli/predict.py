@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from turnout.cli import literals, options, show
-from turnout.cli.document import plain
+from turnout.cli.document import elements
 from turnout.prediction import Prediction
 
 
@@ -85,7 +85,7 @@ def _document(answer: Prediction) -> dict[str, Any]:
             name: {
                 "dtype": "string" if array.dtype.kind == "O" else array.dtype.name,
                 "shape": list(array.shape),
-                "data": plain(array.tolist()),
+                "data": elements(array),
             }
             for name, array in answer.outputs.items()
         },
