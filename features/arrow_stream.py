@@ -12,10 +12,12 @@ from features.fingerprint import Fingerprint
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from features.offline import Batches
+
 CHUNK_BYTES_MAX = 1024 * 1024
 
 
-def chunks_of(reader: pa.RecordBatchReader, *, chunk_bytes_max: int = CHUNK_BYTES_MAX) -> Generator[tuple[bytes, str]]:
+def chunks_of(reader: Batches, *, chunk_bytes_max: int = CHUNK_BYTES_MAX) -> Generator[tuple[bytes, str]]:
     """Yield the stream's bytes, each part with an empty text, at last no bytes with the table's fingerprint.
 
     Holds one batch at a time, and no part is longer than `chunk_bytes_max`.

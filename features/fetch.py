@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from features.codec import FLAG_NULLS, HEADER, entity_key, entity_text, joined
+from features.codec import ENTITY_CHARS_MAX, FLAG_NULLS, HEADER, entity_key, joined
 from features.errors import StoreUnavailableError
 from features.plan import given_columns
 
@@ -119,10 +119,14 @@ def _add_keys(keys: list[bytes | None], view: ViewPlan, entities: Sequence[Mappi
     names = view.join_keys
     if len(names) == 1:
         name = names[0]
-        keys += [
-            (prefix + entity_text(value)).encode() if (value := entity.get(name)) is not None else None
-            for entity in entities
-        ]
+        for entity in entities:
+            value = entity.get(name)
+            if value is None:
+                keys.append(None)
+            elif len(value) <= ENTITY_CHARS_MAX:
+                keys.append(f"{prefix}{value}}}".encode())  # what entity_key gives, without its calls
+            else:
+                keys.append(entity_key(prefix, value))
         return
     for entity in entities:
         try:
@@ -153,6 +157,7 @@ def _decode_rows(lookup: Lookup, blobs: list[bytes | None], now_us: int) -> Feat
     for row in range(rows):
         time_us = now_us if lookup.times_us is None else lookup.times_us[row]
         at = row * count
+        target = values[row]
         for place, view in enumerate(plan.views):
             blob = blobs[place * rows + row]
             status[at + place] = MISSING
@@ -169,8 +174,10 @@ def _decode_rows(lookup: Lookup, blobs: list[bytes | None], now_us: int) -> Feat
                 status[at + place] = STALE
                 continue
             status[at + place] = PRESENT
-            stored = np.frombuffer(blob, _FLOAT64, view.features, view.values_at)[view.picks]
-            values[row, view.columns] = stored if head == view.head_plain else _without_nulls(blob, stored, view)
+            stored = np.frombuffer(blob, _FLOAT64, view.features, view.values_at)
+            if not view.whole:
+                stored = stored[view.picks]
+            target[view.columns] = stored if head == view.head_plain else _without_nulls(blob, stored, view)
     shape = (rows, count)
     return FeatureMatrix(
         values, np.frombuffer(status, np.uint8).reshape(shape), np.frombuffer(age_us, np.int64).reshape(shape)

@@ -80,7 +80,8 @@ def _cells(column: pa.Array) -> NDArray[np.uint64]:
 
 def _hashed(column: pa.Array) -> NDArray[np.uint64]:
     """Return a number for each cell of any other type: the hash of its text, made once for each distinct one."""
-    encoded = pa.array([None if cell is None else str(cell) for cell in column.to_pylist()]).dictionary_encode()
+    texts = [None if cell is None else str(cell) for cell in column.to_pylist()]
+    encoded = pa.array(texts, pa.string()).dictionary_encode()
     if not len(encoded.dictionary):
         return np.zeros(len(column), np.uint64)
     hashes = np.array(

@@ -44,7 +44,6 @@ class LmdbStore:
             elif writable:
                 path.mkdir(parents=True, exist_ok=True)
             self._environment = _open(folder, readonly=not writable, map_bytes_max=map_bytes_max)
-            self._environment.reader_check()  # frees the slots of readers that were killed
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the blob of each key, None where there is none, from one snapshot."""
@@ -62,6 +61,7 @@ class LmdbStore:
         """Write what is not older than what is stored, in chunks of one transaction each; return how many changed."""
         changed = 0
         remaining = iter(pairs)
+        self._environment.reader_check()  # a reader that was killed in a transaction would keep old pages for ever
         while chunk := list(islice(remaining, CHUNK_PAIRS_MAX)):
             with _reported(self._environment.path()), self._environment.begin(write=True) as writing:
                 changed += _put_chunk(writing, chunk)

@@ -19,10 +19,8 @@ from features.offline import open_offline, view_rows
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import pyarrow as pa
-
     from features.definitions import BoundView, Source, View
-    from features.offline import OfflineLimits
+    from features.offline import Batches, OfflineLimits
     from features.store import OnlineStore
 
 
@@ -88,7 +86,7 @@ def _newest(view: View, rows: str) -> str:
     return f"SELECT * FROM ({rows}) QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {', '.join(order)}) = 1"
 
 
-def _pairs(reader: pa.RecordBatchReader, bound: BoundView) -> Iterator[tuple[bytes, bytes]]:
+def _pairs(reader: Batches, bound: BoundView) -> Iterator[tuple[bytes, bytes]]:
     """Yield key and value of each row, one batch in memory at a time."""
     prefix = key_prefix(bound.view.name, bound.schema_id)
     width = len(bound.view.features)

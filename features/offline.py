@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow as pa
 
 from features.errors import FeatureSqlInvalidError, OfflineQueryError, SourceUnreadableError
+from features.watchdog import watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-
-    import pyarrow as pa
 
     from features.definitions import Source, View
 
@@ -33,6 +32,7 @@ _LAST = datetime(9998, 12, 31)  # noqa: DTZ001
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001
 PARAMETERS = frozenset({"since", "until"})
 _TIME_TYPES = frozenset({"TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S"})
+_LIMITS = (duckdb.OutOfMemoryException, duckdb.InterruptException)
 _NUMBER_TYPES = frozenset(
     {
         *("DOUBLE", "FLOAT", "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
@@ -66,6 +66,30 @@ class OfflineLimits:
     scratch: Path | None = None
 
 
+class Batches:
+    """The batches of a query's result, made as they are read; what goes wrong meanwhile is an error of ours."""
+
+    __slots__ = ("_reader", "schema")
+
+    def __init__(self, reader: pa.RecordBatchReader) -> None:
+        self._reader = reader
+        self.schema: pa.Schema = reader.schema
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Yield the batches, each once."""
+        while True:
+            with _reported():
+                try:
+                    batch = self._reader.read_next_batch()
+                except StopIteration:
+                    return
+            yield batch
+
+    def read_all(self) -> pa.Table:
+        """Return all of them as one table."""
+        return pa.Table.from_batches(self, self.schema)
+
+
 class OfflineStore:
     """One database in memory over the declared sources; made by `open_offline`."""
 
@@ -89,10 +113,10 @@ class OfflineStore:
         row: tuple[Any, ...] = self._run(sql, {}).fetchone()
         return row
 
-    def stream(self, sql: str, parameters: Mapping[str, object]) -> pa.RecordBatchReader:
+    def stream(self, sql: str, parameters: Mapping[str, object]) -> Batches:
         """Return the batches of a query of ours, made as they are read."""
         with _reported():
-            return self._connection.sql(sql, params=dict(parameters)).to_arrow_reader(BATCH_ROWS)
+            return Batches(self._connection.sql(sql, params=dict(parameters)).to_arrow_reader(BATCH_ROWS))
 
     def _run(self, sql: str, parameters: Mapping[str, object]) -> Any:
         with _reported():
@@ -107,23 +131,20 @@ def open_offline(sources: Sequence[Source], limits: OfflineLimits) -> Iterator[O
     ------
     SourceUnreadableError
         A source's file is not there or not of its kind.
-    FeatureSqlInvalidError, OfflineQueryError
-        From the body: DuckDB refused a statement, or ran into a limit.
     """
     with tempfile.TemporaryDirectory(prefix="turnout-offline-", dir=limits.scratch) as scratch:
         connection = duckdb.connect(":memory:", config=_configuration(limits, scratch))
-        timer = threading.Timer(limits.run_ms_max / 1000, connection.interrupt)
-        timer.daemon = True
-        try:
+        watch = watched(
+            connection.interrupt,
+            run_ms_max=limits.run_ms_max,
+            folder=scratch,
+            folder_bytes_max=limits.scratch_bytes_max,
+        )
+        with contextlib.closing(connection), watch:
             _fence(connection, sources)
             for source in sources:
                 _declare(connection, source)
-            timer.start()
-            with _reported():
-                yield OfflineStore(connection)
-        finally:
-            timer.cancel()
-            connection.close()
+            yield OfflineStore(connection)
 
 
 def check_select(sql: str, bounds: Mapping[str, datetime]) -> dict[str, datetime]:
@@ -265,12 +286,8 @@ def _reported() -> Iterator[None]:
     """Raise what DuckDB raises as errors of ours."""
     try:
         yield
-    except (duckdb.OutOfMemoryException, duckdb.InterruptException) as error:
-        raise OfflineQueryError(f"the query over the offline store ran into its limits: {error}") from error
-    except duckdb.Error as error:
-        raise FeatureSqlInvalidError(f"the SQL cannot be run: {error}") from error
-
-
-def utc_text(time_us: int) -> str:
-    """Return a time as people write it."""
-    return datetime.fromtimestamp(time_us / 1e6, tz=UTC).isoformat()
+    except (duckdb.Error, OSError, pa.ArrowException) as error:  # the latter two from a stream, with DuckDB's text
+        text = str(error)
+        if isinstance(error, _LIMITS) or text.startswith(("Out of Memory", "INTERRUPT")):
+            raise OfflineQueryError(f"the query over the offline store ran into its limits: {text}") from error
+        raise FeatureSqlInvalidError(f"the SQL cannot be run: {text}") from error

@@ -43,8 +43,9 @@ class ViewPlan:
         How the first four bytes of a value without and with nulls read as a number.
     dtype, blank, values_at
         The structure of a value; one that is no value, for rows where nothing was found; where its floats begin.
-    picks, columns, columns_given
-        Which of the stored features the set takes; into which columns of the matrix; the same as a set.
+    whole, picks, columns, columns_given
+        Whether the set takes the stored features as they are; else which ones; into which columns of the matrix; the
+        same as a set.
     defaults
         The defaults of those columns.
     """
@@ -61,6 +62,7 @@ class ViewPlan:
     dtype: np.dtype[np.void]
     blank: bytes
     values_at: int
+    whole: bool
     picks: Selection
     columns: Selection
     columns_given: frozenset[int]
@@ -214,6 +216,7 @@ def _view_plan(view: Mapping[str, Any], names: tuple[str, ...]) -> ViewPlan:
         dtype=value_dtype(len(stored)),
         blank=bytes(size),
         values_at=HEADER.size + bitmap_bytes(len(stored)),
+        whole=picks == list(range(len(stored))),
         picks=_selection(picks),
         columns=_selection(columns),
         columns_given=frozenset(columns),

@@ -23,10 +23,8 @@ from features.plan import REQUEST
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import pyarrow as pa
-
     from features.definitions import FeatureSet, Source, View
-    from features.offline import OfflineLimits, OfflineStore
+    from features.offline import Batches, OfflineLimits, OfflineStore
 
 
 @contextlib.contextmanager
@@ -39,7 +37,7 @@ def training_table(
     start_us: int | None,
     end_us: int | None,
     limits: OfflineLimits,
-) -> Iterator[pa.RecordBatchReader]:
+) -> Iterator[Batches]:
     """Give the training table's batches, made as they are read: the label query's columns, then one a feature.
 
     Parameters

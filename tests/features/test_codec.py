@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from features.codec import (
@@ -22,6 +22,7 @@ from features.codec import (
 TIMES = st.integers(-(2**63), 2**63 - 1)
 
 
+@settings(deadline=None)
 @given(
     rows=st.integers(1, 3).flatmap(
         lambda count: st.integers(1, 20).flatmap(
@@ -63,6 +64,7 @@ def test_values_survive_the_codec(rows, schema_id):
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 
 
+@settings(deadline=None)
 @given(one=st.lists(TEXT, min_size=1, max_size=3), other=st.lists(TEXT, min_size=1, max_size=3))
 @example(one=["a", "bc"], other=["ab", "c"])
 @example(one=["1:a", ""], other=["1", "a"])
@@ -73,6 +75,7 @@ def test_different_entities_have_different_keys(one, other):
         assert (entity_key(prefix, joined(one)) == entity_key(prefix, joined(other))) == (one == other)
 
 
+@settings(deadline=None)
 @given(entity=st.text(st.characters(exclude_categories=["Cs"]), max_size=2000))
 def test_a_key_fits_every_store(entity):
     assert len(entity_key(key_prefix("v" * 63, 0xFFFF), entity)) <= 511
