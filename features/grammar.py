@@ -24,6 +24,8 @@
     [[set.request]]            # only for request features that a caller may leave out
     name = "hour"
     default = 12.0
+
+A view's SQL may use the parameters `$since` and `$until` to limit its scan: see `features.offline.bounds_of`.
 """
 
 from __future__ import annotations

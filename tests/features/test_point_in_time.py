@@ -106,7 +106,7 @@ def sources_of(folder, rows):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(rows=ROWS, labels=LABELS, ttl_s=st.sampled_from([0, 1, 3]), created=st.booleans(), bounded=st.booleans())
 @example(  # an older event that arrives late must not displace a newer one
     rows=[("a", "a", 5, 5, 2.0, None), ("a", "a", 1, 8, 1.0, None)],

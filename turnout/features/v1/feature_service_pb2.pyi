@@ -114,7 +114,7 @@ class PlannedChange(_message.Message):
     ACTION_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The definition's resource name, `featureViews/{view}` or `featureSets/{set}`."""
+    """The definition's resource name, `featureSources/{source}`, `featureViews/{view}` or `featureSets/{set}`."""
     action: _builtins.str
     """What is done: `create`, `update` or `unchanged`."""
     digest: _builtins.str
@@ -146,7 +146,7 @@ class Feature(_message.Message):
     name: _builtins.str
     """The name, unique in its view."""
     default_value: _builtins.float
-    """The value when nothing is known."""
+    """The value when nothing is known; NaN when none is declared."""
     description: _builtins.str
     """What it means."""
     def __init__(
@@ -529,7 +529,7 @@ class FeatureValue(_message.Message):
     value: _builtins.float
     """The value that a prediction would use."""
     status: _builtins.str
-    """How it came about: `PRESENT`, `MISSING`, `STALE` or `UNAVAILABLE`."""
+    """How it came about: `PRESENT`, `MISSING`, `STALE` or `UNAVAILABLE`. A request feature is `MISSING` here."""
     age_ms: _builtins.int
     """How old it is; absent when nothing was found."""
     def __init__(
