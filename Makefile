@@ -9,7 +9,9 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 ARGS ?=
 VENV := .venv
-PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# setuptools warns of every editable installation, however it is asked for.
+PIP_INSTALL = PYTHONWARNINGS='ignore:Editable installation' \
+  $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # `make check BIN=/some/venv/bin` uses an environment of your own, which has '.[dev]', and installs nothing.
 ifeq ($(origin BIN),command line)
