@@ -53,6 +53,7 @@ def result(**changes):
         "failures": [],
         "swaps": [SwapWindow("promote version 2", START_S + 10, START_S + 10.2)],
         "effects": effects(20),
+        "decided_us": START_US + 15 * 3_600_000_000,
         "experiment": {"name": "experiments/x", "effect": None},
         "decision": Decision("ship", "treatment", ("It is <better>.",)),
         "outcomes_acknowledged": 1_900,
@@ -118,6 +119,7 @@ def test_the_page_stands_alone_and_each_plot_is_well_formed():
     assert len(plots) == 3
     for plot in plots:
         assert ET.fromstring(plot).get("role") == "img"  # noqa: S314  # written by us a moment ago
+    assert ">decided</text>" in plots[0]
     assert "It is &lt;better&gt;." in text
     assert "prefers-color-scheme: dark" in text
 

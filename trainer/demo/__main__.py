@@ -19,12 +19,14 @@ from trainer.demo.screen import Screen
 from trainer.demo.story import tell
 from turnout.errors import TurnoutError
 
+_HTML = Path("demo-report/index.html")
+
 
 def main(arguments: list[str]) -> int:
     """Run the demo and return 0 when all that it promises came true, else 1."""
     parser = argparse.ArgumentParser(prog="turnout demo", description=__doc__)
     parser.add_argument("--json", type=Path, help="write what was found into this file")
-    parser.add_argument("--html", type=Path, default=Path("turnout-demo.html"), help="write the report into this file")
+    parser.add_argument("--html", type=Path, default=_HTML, help="write the report into this file")
     parser.add_argument("--scale", choices=list(SCALES), default="small", help="how much of 2013 is replayed")
     parser.add_argument("--state", type=Path, help="keep the state in this folder, which is empty")
     given = parser.parse_args(arguments)
@@ -43,6 +45,7 @@ def main(arguments: list[str]) -> int:
             console.print(f"[red]the demo failed:[/red] {error}", highlight=False)
             return 1
     print_report(console, result)
+    given.html.parent.mkdir(parents=True, exist_ok=True)
     given.html.write_text(page(result), encoding="utf-8")
     console.print(f"The report with its plots: {given.html.resolve()}", highlight=False, soft_wrap=True)
     if given.json is not None:

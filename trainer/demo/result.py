@@ -31,6 +31,8 @@ class Result:
         The changes of the champion under load.
     effects
         The effect as it stood in the course of the experiment.
+    decided_us
+        The replayed moment of the decision; 0 when there was none.
     experiment
         The last analysis, as JSON knows it.
     decision
@@ -51,6 +53,7 @@ class Result:
     failures: Sequence[str]
     swaps: Sequence[SwapWindow]
     effects: Sequence[EffectPoint]
+    decided_us: int
     experiment: dict[str, Any]
     decision: Decision
     outcomes_acknowledged: int

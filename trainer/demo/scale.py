@@ -30,6 +30,8 @@ class Scale:
         Requests a second; replayed time runs as fast as that lets it.
     train_every
         One flight in so many is learned from.
+    between_swaps_s
+        Seconds of traffic before each change of the champion.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Scale:
     after_days: int
     rate_per_s: float
     train_every: int
+    between_swaps_s: float = 4.0
 
     @property
     def experiment_us(self) -> int:

@@ -33,7 +33,6 @@ DEFINITIONS = Path(__file__).parent / "definitions"
 _WORKERS = 2
 _POLL_S = 0.1
 _ANALYSIS_GAP_S = 2.5
-_BETWEEN_SWAPS_S = 4.0
 _TRAINING_TIMEOUT_S = 900.0
 
 
@@ -92,6 +91,7 @@ class Story:
         self._swaps: list[SwapWindow] = []
         self._decision = trial.Decision("continue", "", ())
         self._replayed: dict[str, Any] = {"now_us": scale.start_us, "until_us": 0, "requests": 0, "state": "waiting"}
+        self._decided_us = 0
         self._analyzed_s = 0.0
 
     def begin(self) -> None:
@@ -147,6 +147,7 @@ class Story:
             failures=replayed["failures"],
             swaps=self._swaps,
             effects=self._effects,
+            decided_us=self._decided_us,
             experiment=trial.document(analysis, point, self._decision),
             decision=self._decision,
             outcomes_acknowledged=replayed["acknowledged"],
@@ -215,6 +216,7 @@ class Story:
         """Ask what to do, and do it while requests come."""
         self._analyze()
         self._decision = trial.decide(self._control)
+        self._decided_us = self._replayed["now_us"]
         for reason in self._decision.reasons:
             self._screen.done(f"[bold]{self._decision.recommendation}[/bold]: {reason}")
         replaying.tell(until_us=self._scale.end_us)
@@ -234,7 +236,7 @@ class Story:
 
     def _under_load(self, replaying: Child) -> None:
         """Let requests come for a while."""
-        until_s = time.monotonic() + _BETWEEN_SWAPS_S
+        until_s = time.monotonic() + self._scale.between_swaps_s
         while time.monotonic() < until_s:
             self._listen(replaying)
 

@@ -26,7 +26,8 @@ def demo(
         Path | None, typer.Option("--json", metavar="FILE", help="Write what was found into this file.")
     ] = None,
     html_file: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write the report here; default turnout-demo.html.")
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write the report here; default demo-report/index.html."),
     ] = None,
     scale: Annotated[Scale, typer.Option("--scale", help="How much of 2013 is replayed.")] = Scale.SMALL,
     state: Annotated[

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from trainer.demo.trial import EffectPoint
 
 
-def effect_plot(effects: Sequence[EffectPoint]) -> str:
+def effect_plot(effects: Sequence[EffectPoint], *, decided_us: int = 0) -> str:
     """Return the plot of the difference with its interval, over replayed time."""
     # The first intervals are wider than the whole later story; beyond twice the last ones' reach they are cut.
     reach = max(
@@ -37,4 +37,6 @@ def effect_plot(effects: Sequence[EffectPoint]) -> str:
     )
     plot.line([(point.now_us, kept(point.difference)) for point in effects], "second")
     plot.rule(0.0, "no difference")
+    if plot.x.low <= decided_us <= plot.x.high:
+        plot.mark(decided_us, "decided")
     return plot.to_svg("The effect on the Brier score with its 95 % interval, over replayed time")

@@ -73,7 +73,7 @@ back and promoted again under load.</p>
 <h2>Decision: {escape(decision)}</h2><p>{escape(reasons)}</p>
 {
         _figure(
-            effect_plot(result.effects),
+            effect_plot(result.effects, decided_us=result.decided_us),
             "Version 2's Brier score minus version 1's, as the outcomes came in; below zero, "
             "version 2 is better. The band is the 95 % interval of Welch's test at each moment; it is not corrected "
             "for having been looked at many times. The first intervals reach beyond the plot.",
