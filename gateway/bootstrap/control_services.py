@@ -9,19 +9,16 @@ from features.records import get_set
 from gateway.control.desired import bound_sets
 from gateway.control.events import Events
 from gateway.control.experiments import ExperimentControl
-from gateway.control.experiments import ExperimentControl
 from gateway.control.features import FeatureControl
 from gateway.control.publish import FeatureSetShape, Publisher
 from gateway.control.trial import Trial
 from gateway.rpc.admin_service import AdminService
 from gateway.rpc.event_service import EventService
 from gateway.rpc.experiment_service import ExperimentService
-from gateway.rpc.experiment_service import ExperimentService
 from gateway.rpc.feature_service import FeatureService
 from gateway.rpc.registry_service import RegistryService
 from turnout.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
 from turnout.events.v1 import event_service_pb2, event_service_pb2_grpc
-from turnout.experiments.v1 import experiment_service_pb2, experiment_service_pb2_grpc
 from turnout.experiments.v1 import experiment_service_pb2, experiment_service_pb2_grpc
 from turnout.features.v1 import feature_service_pb2, feature_service_pb2_grpc
 from turnout.registry.v1 import registry_service_pb2, registry_service_pb2_grpc
@@ -73,9 +70,6 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str,
             FeatureControl(database=parts.database, store=parts.store, clock=parts.clock, bound_sets=bound_sets)
         ),
         server,
-    )
-    experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(
-        ExperimentService(ExperimentControl(database=parts.database, clock=parts.clock, events=parts.events)), server
     )
     experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(
         ExperimentService(ExperimentControl(database=parts.database, clock=parts.clock, events=parts.events)), server
