@@ -70,24 +70,7 @@ def _model(desired: DesiredModel, experiment: Experiment | None) -> dict[str, An
         "champion": desired.champion or 0,
         "aliases": dict(desired.aliases),
         "resident": resident,
-        "experiment": _experiment(experiment) if experiment is not None else None,
-    }
-
-
-def _experiment(experiment: Experiment) -> dict[str, Any]:
-    return {
-        "experiment": experiment.id,
-        "epoch": experiment.epoch,
-        "variants": [
-            {
-                "variant": variant.variant,
-                "version": variant.version,
-                "control": variant.control,
-                "propensity": variant.share,
-            }
-            for variant in experiment.variants
-        ],
-        "assignment": assignment_document(experiment),
+        "assignment": assignment_document(experiment) if experiment is not None else None,
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from experiments.assignment import AssignmentTable, compile_assignment
+from experiments.assignment import Assigned, AssignmentTable, compile_assignment
 from gateway.errors import ModelNotServedError, VersionNotServedError
 from gateway.models.slots import Slot, VersionKey
 
@@ -156,28 +156,27 @@ def _route(
         kept = slots.get(previous.champion.slot.key)
         champion = _headed(Target(slot=kept), make_head) if kept is not None else None
     aliases = {alias: plain[number] for alias, number in entry["aliases"].items() if number in plain}
-    experiment = entry.get("experiment")
-    if experiment is None:
+    document = entry.get("assignment")
+    if document is None:
         return Route(champion=champion, versions=plain, aliases=aliases)
-    assignment = compile_assignment(experiment["assignment"])
-    arms = tuple(_arm(experiment, variant, plain, make_head) for variant in experiment["variants"])
+    assignment = compile_assignment(document)
+    arms = tuple(_arm(assigned, assignment.control, plain, make_head) for assigned in assignment.arms)
     return Route(champion=champion, versions=plain, aliases=aliases, assignment=assignment, arms=arms)
 
 
 def _arm(
-    experiment: Document, variant: Document, plain: Mapping[int, Target], make_head: Callable[[Target], bytes]
+    assigned: Assigned, control: Assigned, plain: Mapping[int, Target], make_head: Callable[[Target], bytes]
 ) -> Target | None:
-    control = next(each for each in experiment["variants"] if each["control"])
-    own = plain.get(variant["version"])
-    answering = own or plain.get(control["version"])
+    own = plain.get(assigned.version)
+    answering = own or plain.get(control.version)
     if answering is None:
         return None
     target = Target(
         slot=answering.slot,
-        experiment=experiment["experiment"],
-        variant=variant["variant"],
-        epoch=experiment["epoch"],
-        propensity=variant["propensity"],
+        experiment=assigned.experiment,
+        variant=assigned.variant,
+        epoch=assigned.epoch,
+        propensity=assigned.propensity,
         fallback=own is None,
     )
     return _headed(target, make_head)
