@@ -27,9 +27,3 @@ class CompactorBusyError(ConflictError):
     """Another process compacts this state folder."""
 
     reason = "COMPACTOR_BUSY"
-
-
-class SnapshotUnsettledError(ConflictError):
-    """The set of files moved under the reader more often than it tries."""
-
-    reason = "SNAPSHOT_UNSETTLED"

@@ -26,10 +26,6 @@ _log = logging.getLogger(__name__)
 _ROWS_PER_TABLE = 8192
 
 
-class SegmentGoneError(Exception):
-    """The segment was committed and deleted, or removed, since it was listed."""
-
-
 class Spill:
     """Rows of a segment in a temporary Parquet file, which goes when nobody refers to this object any more."""
 
@@ -134,45 +130,52 @@ class LiveTails:
         self._tails: dict[str, Tail] = {}
 
     def refresh(self, names: set[str]) -> list[TailView]:
-        """Read what is new in exactly these segments and return them, or raise SegmentGoneError.
+        """Read what is new in exactly these segments and return them by name, without those that are gone meanwhile.
 
         Other segments are forgotten.
         """
         for name in self._tails.keys() - names:
             del self._tails[name]
+        present = []
         for name in sorted(names):
-            if self._read(name):
-                self._shrink()
-        return [self._tails[name].view() for name in sorted(names)]
+            descriptor = self._open(name)
+            if descriptor is None:
+                self._tails.pop(name, None)
+                continue
+            try:
+                if self._read(name, descriptor):
+                    self._shrink()
+            finally:
+                os.close(descriptor)
+            present.append(name)
+        return [self._tails[name].view() for name in present]
 
-    def _read(self, name: str) -> bool:
+    def _open(self, name: str) -> int | None:
+        """Open the segment, whichever suffix it has, or return None when it is gone."""
+        for suffix in (OPEN, SEALED):
+            try:
+                return os.open(self._folder / (name + suffix), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+        return None
+
+    def _read(self, name: str, descriptor: int) -> bool:
         """Read what is new in the segment and return whether there was anything."""
         tail = self._tails.get(name) or Tail(name)
-        descriptor = self._open(name)
+        size = os.fstat(descriptor).st_size
+        if size < tail.end:  # its writer took back a wave that it never acknowledged
+            tail = Tail(name)
+        self._tails[name] = tail
+        if size == tail.end:
+            return False
         try:
-            size = os.fstat(descriptor).st_size
-            if size < tail.end:  # its writer took back a wave that it never acknowledged
-                tail = Tail(name)
-            self._tails[name] = tail
-            if size == tail.end:
-                return False
             if tail.end == HEADER_BYTES:
                 check_header(os.pread(descriptor, HEADER_BYTES, 0))
             for frames in read_chunks(descriptor, tail.end):
                 tail.add(frames)
         except SegmentDamagedError as error:
             _log.warning("segment %s cannot be read: %s", name, error)
-        finally:
-            os.close(descriptor)
         return True
-
-    def _open(self, name: str) -> int:
-        for suffix in (OPEN, SEALED):
-            try:
-                return os.open(self._folder / (name + suffix), os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
-        raise SegmentGoneError(name)
 
     def _shrink(self) -> None:
         """Put the largest tails aside until the others fit."""

@@ -6,8 +6,9 @@ A segment is read either from its file or from its parts, never from both and ne
 
 1. the segments that exist are listed, twice, since a listing may miss a name that is renamed under it;
 2. then the commit markers are read: a segment that was deleted before it was listed has one;
-3. a listed segment with a marker is read from its parts, any other from its file. When that file is gone, it was
-   committed in between, and everything is looked at again.
+3. a listed segment with a marker is read from its parts, any other from its file. When that file is gone, the segment
+   was committed in between, and its marker is found on a second look. One that was read from its file stays read so,
+   whatever the markers say by then. Nothing is tried again, so no pace of writing or compaction can starve a reader.
 
 What was acknowledged before `snapshot` is called is in the snapshot, whatever writers and the compactor do meanwhile.
 Of several records with one identity the first counts, by the time of recording, then by segment and position: an
@@ -28,15 +29,13 @@ import pyarrow as pa
 from gateway.journal import relations
 from gateway.journal.columns import SCHEMAS
 from gateway.journal.commits import Commit, Commits, EventFolders
-from gateway.journal.errors import SnapshotUnsettledError
-from gateway.journal.live import LiveTails, SegmentGoneError, TailView
+from gateway.journal.live import LiveTails, TailView
 from gateway.journal.segment import list_segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_TRIES_MAX = 50
 _DAY_US = 86_400_000_000
 
 
@@ -127,17 +126,15 @@ class EventLog:
         return Counts(*(int(value) for value in row))
 
     def files(self) -> Files:
-        """Return what the log consists of now, or raise SnapshotUnsettledError."""
+        """Return what the log consists of now."""
         with self._lock:
-            for _ in range(_TRIES_MAX):
-                names = self._segment_names()
-                commits = self._commits.refresh()
-                try:
-                    tails = self._tails.refresh(names - commits.keys())
-                except SegmentGoneError:
-                    continue
-                return Files(commits, tuple(tails))
-        raise SnapshotUnsettledError(f"the segments moved under the reader {_TRIES_MAX} times", tries=_TRIES_MAX)
+            names = self._segment_names()
+            uncommitted = names - self._commits.refresh().keys()
+            tails = self._tails.refresh(uncommitted)
+            read = {tail.name for tail in tails}
+            # A second look finds the markers of those that are gone; one without a marker was empty and was removed.
+            commits = self._commits.refresh()
+            return Files({name: commit for name, commit in commits.items() if name not in read}, tuple(tails))
 
     def _segment_names(self) -> set[str]:
         if not self.folders.journal.is_dir():
