@@ -98,7 +98,7 @@ class Senders:
         if self._next_s > now_s:
             time.sleep(self._next_s - now_s)
         # After a pause the pace begins anew: what was not sent then is not sent in a burst now.
-        self._next_s = max(self._next_s, now_s - self._gap_s * _SENDERS) + self._gap_s
+        self._next_s = max(self._next_s, now_s - self._gap_s) + self._gap_s
         request_id = new_request_id()
         self._waiting.put((departure, request_id))
         return request_id
