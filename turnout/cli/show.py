@@ -50,7 +50,7 @@ def facts(title: str, pairs: Iterable[tuple[str, object]]) -> RenderableType:
     made.add_column(style="bold")
     made.add_column(overflow="fold")
     for name, value in pairs:
-        if value not in ("", None, {}, []):
+        if value not in ("", "-", None, {}, []):
             made.add_row(name, _cell(value))
     return made
 

@@ -1,0 +1,124 @@
+"""An experiment on the command line, from its file to its decision, against a real gateway."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from turnout.client import Client, Outcome
+from turnout.control import Control
+
+DEFINITION = """
+experiment = "two-or-three"
+model = "factor"
+minimum_units = 20
+[[variants]]
+variant = "two"
+version = 1
+share = 0.5
+control = true
+[[variants]]
+variant = "three"
+version = 2
+share = 0.5
+[[metrics]]
+metric = "miss"
+kind = "absolute_error"
+outcome = "seen"
+output = "total"
+direction = "decrease"
+role = "success"
+"""
+
+UNITS = 160
+
+
+@pytest.fixture(scope="module")
+def factor(gateway, scaling_model, tmp_path_factory):
+    """Return the folder of a definition whose model's versions multiply by two, the champion, and by three."""
+    folder = tmp_path_factory.mktemp("factor")
+    (folder / "experiment.toml").write_text(DEFINITION)
+    with Control(gateway.control_address) as control:
+        for scale, alias in ((2, "champion"), (3, "")):
+            file = folder / f"{scale}.onnx"
+            file.write_bytes(scaling_model(scale))
+            control.publish_version("factor", file, alias=alias)
+    return folder
+
+
+def ask_and_tell(address, turn):
+    """Ask for each unit, then say that three was right, give or take; return the answers' variants by unit."""
+    noise = np.random.default_rng(turn)
+    with Client(address) as client:
+        answers = {
+            f"u{n}": client.predict("factor", unit_id=f"u{n}", inputs={"x": np.float32([[1, 1, 1]])})
+            for n in range(UNITS)
+        }
+        outcomes = [Outcome("seen", 9 + noise.normal() / 10, request_id=one.request_id) for one in answers.values()]
+        assert all(result.recorded for result in client.record_outcomes(outcomes))
+    return {unit: answer.variant for unit, answer in answers.items()}
+
+
+def test_an_experiment_goes_from_its_file_to_its_decision(at_gateway, gateway, factor):
+    made = at_gateway("experiments", "create", factor / "experiment.toml", "--json").document
+    assert (made["name"], made["state"], made["coverage"]) == ("experiments/two-or-three", "DRAFT", 1)
+    assert at_gateway("experiments", "create", factor / "experiment.toml").code == 1
+
+    started = at_gateway("experiments", "start", "two-or-three", "--wait", "--json").document
+    assert started["experiment"]["state"] == "RUNNING"
+    variants = ask_and_tell(gateway.data_address, 1)
+    told = at_gateway("experiments", "explain", "two-or-three", "u7", "--json").document
+    assert (told["variant"], told["propensity"]) == (variants["u7"], 0.5)
+
+    analysis = at_gateway("experiments", "analyze", "two-or-three", "--json").document
+    assert sum(one["units"] for one in analysis["counts"]) == UNITS
+    assert analysis["outcomes_analyzed"] == UNITS
+    (comparison,) = analysis["comparisons"]
+    assert comparison["estimate"]["upper"] < -2
+    assert "sample ratio: as the shares say" in at_gateway("experiments", "analyze", "two-or-three").out
+
+    advice = at_gateway("experiments", "recommend", "two-or-three", "--json").document
+    assert (advice["recommendation"], advice["variant"]) == ("SHIP", "three")
+    assert at_gateway("experiments", "recommend", "two-or-three").out.startswith("SHIP three\n- ")
+
+    moved = at_gateway("experiments", "split", "two-or-three", "two=0.25", "three=0.75", "--json").document
+    assert moved["moved_share"] == pytest.approx(0.25)
+    stale = at_gateway("experiments", "split", "two-or-three", "two=0.5", "three=0.5", "--etag", made["etag"])
+    assert stale.code == 1
+
+    ended = at_gateway("experiments", "conclude", "two-or-three", "--winner", "three", "--promote", "--wait", "--json")
+    assert (ended.document["experiment"]["state"], ended.document["experiment"]["winner"]) == ("CONCLUDED", "three")
+    answer = at_gateway("predict", "factor", "--input", "x=1,1,1", "--unit", "u1", "--json").document
+    assert (answer["version"], answer["experiment"]) == (2, "")
+    listed = at_gateway("experiments", "list", "--json").document["experiments"]
+    assert [one["state"] for one in listed] == ["CONCLUDED"]
+    assert "CONCLUDED" in at_gateway("experiments", "show", "two-or-three").out
+
+
+def test_events_are_counted_and_the_newest_are_shown(at_gateway, factor):
+    before = at_gateway("events", "count", "--model", "factor", "--json").document
+    assert factor.exists()
+    at_gateway("predict", "factor", "--input", "x=1,1,1", "--request-id", "newest")
+    after = at_gateway("events", "count", "--model", "factor", "--json").document
+    assert after["predictions"] == before["predictions"] + 1
+    (event,) = at_gateway("events", "tail", "-n", 1, "--json").document["events"]
+    assert (event["kind"], event["event"]["request_id"]) == ("PREDICTION", "newest")
+    assert "request_id=newest" in at_gateway("events", "tail", "-n", 1).out
+
+
+def test_events_can_be_followed_one_document_a_line(at_gateway, gateway, factor):
+    at_gateway("predict", "factor", "--input", "x=1,1,1", "--request-id", "first")
+    assert factor.exists()
+    script = "from turnout.cli.main import main; main()"
+    flags = ["events", "tail", "-n", "1", "--follow", "--json", "--server", gateway.control_address]
+    with subprocess.Popen([sys.executable, "-c", script, *flags], stdout=subprocess.PIPE, text=True) as following:
+        assert json.loads(following.stdout.readline())["event"]["request_id"] == "first"
+        at_gateway("predict", "factor", "--input", "x=1,1,1", "--request-id", "second")
+        assert json.loads(following.stdout.readline())["event"]["request_id"] == "second"
+        following.send_signal(signal.SIGINT)
+        assert following.wait(20) == 0

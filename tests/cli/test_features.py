@@ -1,0 +1,61 @@
+"""Features on the command line, from their files to an online value, against a real gateway."""
+
+from __future__ import annotations
+
+import pytest
+
+DEFINITION = """
+[[source]]
+name = "flights"
+kind = "csv"
+path = "flights.csv"
+[[view]]
+name = "carrier"
+join_keys = ["carrier"]
+sql = "carrier.sql"
+ttl = "2d"
+[[view.features]]
+name = "delay"
+default = -1.0
+[[set]]
+name = "delays"
+features = ["carrier.delay"]
+"""
+
+
+@pytest.fixture
+def definitions(tmp_path):
+    (tmp_path / "features.toml").write_text(DEFINITION)
+    (tmp_path / "carrier.sql").write_text("SELECT carrier, event_time::TIMESTAMP AS event_time, delay FROM flights")
+    (tmp_path / "flights.csv").write_text(
+        "carrier,event_time,delay\nUA,2013-01-01 00:00:00,5\nUA,2013-01-02 00:00:00,7\nAA,2013-01-09 00:00:00,9\n"
+    )
+    return tmp_path
+
+
+def test_features_go_from_their_files_to_an_online_value(at_gateway, definitions):
+    planned = at_gateway("features", "apply", definitions, "--dry-run", "--json").document
+    assert planned["revision"] == 0
+    assert at_gateway("features", "list", "--json").document == {"feature_views": [], "feature_sets": []}
+    done = at_gateway("features", "apply", definitions, "--json").document
+    assert {one["name"]: one["action"] for one in done["changes"]} == {
+        "featureSources/flights": "create",
+        "featureViews/carrier": "create",
+        "featureSets/delays": "create",
+    }
+    assert "unchanged" in at_gateway("features", "apply", definitions).out
+
+    written = at_gateway("features", "materialize", "carrier", "--until", "2013-01-03T00:00:00Z", "--json").document
+    assert [(one["name"], one["entities_written"]) for one in written["views"]] == [("featureViews/carrier", 1)]
+    (value,) = at_gateway("features", "read", "delays", "--entity", "carrier=AA", "--json").document["values"]
+    assert value == {"feature": "carrier.delay", "value": -1, "status": "MISSING", "age_ms": None}
+    (value,) = at_gateway("features", "read", "delays", "--entity", "carrier=UA", "--json").document["values"]
+    assert value["status"] == "STALE"  # by the gateway's clock, which is not in 2013
+    assert "carrier.delay" in at_gateway("features", "read", "delays", "--entity", "carrier=UA").out
+    assert "2013-01-03" in at_gateway("features", "list").out
+
+
+def test_a_set_that_is_not_there_is_refused(at_gateway):
+    done = at_gateway("features", "read", "nothing", "--entity", "carrier=UA")
+    assert done.code == 1
+    assert "turnout features list" in done.err
