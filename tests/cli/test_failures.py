@@ -126,6 +126,13 @@ def test_a_light_command_loads_nothing_heavy():
     assert not set(json.loads(done.stdout)) & heavy
 
 
+def test_the_base_install_says_what_the_command_line_needs():
+    script = "import sys; sys.modules['typer'] = None; import turnout.cli.main"  # None: as if it were not installed
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "turnout: the command line is not installed here: install turnout[cli]\n"
+
+
 def test_serve_becomes_a_gateway_with_the_same_flags(turnout, tmp_path):
     ready = tmp_path / "ready.json"
     ports = ("--data-port", "0", "--http-port", "0", "--control-port", "0")

@@ -4,7 +4,10 @@ import os
 import sys
 from typing import Annotated
 
-import typer
+try:
+    import typer
+except ModuleNotFoundError as error:  # the base install is the client alone
+    raise SystemExit("turnout: the command line is not installed here: install turnout[cli]") from error
 
 from turnout.cli import demo, events, experiments, failures, features, models, outcomes, predict, serve, status
 from turnout.cli.literals import LiteralError
