@@ -38,5 +38,5 @@ def effect_plot(effects: Sequence[EffectPoint], *, decided_us: int = 0) -> str:
     plot.line([(point.now_us, kept(point.difference)) for point in effects], "second")
     plot.rule(0.0, "no difference")
     if plot.x.low <= decided_us <= plot.x.high:
-        plot.mark(decided_us, "decided")
+        plot.mark(decided_us, "decided", row=2)
     return plot.to_svg("The effect on the Brier score with its 95 % interval, over replayed time")
