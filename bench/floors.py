@@ -20,14 +20,16 @@ import numpy as np
 import onnxruntime
 from pygrpc_native import EVENT_CALL, NativeGrpcFront
 
-from gateway.transport.native import NativeTransport
 from gateway.transport.port import Wiring
+from gateway.transport.select import open_transport
 from turnout.serving.v1 import prediction_service_pb2 as pb
 from turnout.serving.v1 import prediction_service_pb2_grpc as pb_grpc
 from turnout.tensor.v1 import tensor_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from gateway.transport.select import Kind
 
 PREDICT = "/turnout.serving.v1.PredictionService/Predict"
 SERVICE, METHOD = PREDICT[1:].split("/")
@@ -127,8 +129,8 @@ def serve_front(answer: Callable[[bytes], bytes]) -> None:
     front.close()
 
 
-def serve_transport(answer: Callable[[bytes], bytes]) -> None:
-    """Answer on Turnout's native transport: the front with its bounds, deadlines and fallback."""
+def serve_transport(kind: Kind, answer: Callable[[bytes], bytes]) -> None:
+    """Answer on one of Turnout's transports, with its bounds, deadlines and cancellation."""
 
     def answer_wave(wave: list) -> None:
         Counts.waves += 1
@@ -136,8 +138,8 @@ def serve_transport(answer: Callable[[bytes], bytes]) -> None:
         for call in wave:
             call.reply(answer(call.payload))
 
-    transport = NativeTransport(
-        Wiring(address="127.0.0.1:0", methods=[PREDICT], answer=answer_wave, add_services=lambda _: None)
+    transport = open_transport(
+        kind, Wiring(address="127.0.0.1:0", methods=[PREDICT], answer=answer_wave, add_services=lambda _: None)
     )
     announce(transport.start())
     STOP.wait()
@@ -162,7 +164,8 @@ FLOORS: dict[str, Callable[[str], None]] = {
         lambda server: pb_grpc.add_PredictionServiceServicer_to_server(Predictor(path), server)
     ),
     "front-predict": lambda path: serve_front(answer_bytes(path)),
-    "transport-predict": lambda path: serve_transport(answer_bytes(path)),
+    "transport-native-predict": lambda path: serve_transport("native", answer_bytes(path)),
+    "transport-grpcio-predict": lambda path: serve_transport("grpcio", answer_bytes(path)),
 }
 
 

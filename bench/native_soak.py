@@ -175,7 +175,9 @@ def soak(seconds: float, rate: float, samples_to: Path | None) -> dict[str, obje
     (folder / "body").write_bytes(b"\x00" + struct.pack(">I", len(body)) + body)
     program = str(Path(__file__).with_name("floors.py"))
     server = subprocess.Popen(
-        [sys.executable, program, "transport-predict", str(folder / "model.onnx")], stdout=subprocess.PIPE, text=True
+        [sys.executable, program, "transport-native-predict", str(folder / "model.onnx")],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     port = int(server.stdout.readline())
     stop, tally = threading.Event(), Tally()

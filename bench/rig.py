@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from load import PREDICT, pinned
 from model import FEATURES, MODEL, entity_request, make_rows, tensor_request
 
+from turnout import resources
 from turnout.control import Control
 from turnout.events.v1 import event_service_pb2
 from turnout.experiments.v1 import experiment_service_pb2 as experiments_pb
@@ -32,8 +33,9 @@ ENTITIES = 1000
 BODIES = 4
 READY_S_MAX = 60.0
 STOP_S_MAX = 30.0
-REPORT_INTERVAL_S = 1.2
-"""The workers report their counters every second."""
+REPORT_INTERVAL_S = 0.2
+REPORT_S_MAX = 20.0
+"""The workers report their counters every second, or later when the machine is busy."""
 _TICK_US = 1e6 / os.sysconf("SC_CLK_TCK")
 
 
@@ -82,6 +84,7 @@ class Gateway:
     core: int | None
     ports: dict[str, int] = field(default_factory=dict)
     worker: int = 0
+    answered: int = 0
     process: subprocess.Popen | None = None
 
     def start(self) -> None:
@@ -112,7 +115,8 @@ class Gateway:
         write_definitions(self.state / "definitions")
         with Control(f"127.0.0.1:{self.ports['control']}") as control:
             control.apply_features(self.state / "definitions")
-            control.features.Materialize(feature_service_pb2.MaterializeRequest(feature_views=list(VIEWS)))
+            views = [resources.view_name(view) for view in VIEWS]
+            control.features.Materialize(feature_service_pb2.MaterializeRequest(feature_views=views))
             with_features = registry_service_pb2.VersionFacts(feature_set=MODEL)
             control.publish_version(MODEL, model, alias="champion")
             control.publish_version(f"{MODEL}-features", model, facts=with_features, alias="champion")
@@ -145,9 +149,15 @@ class Gateway:
             for what, bodies in asked.items()
         ]
 
+    def settled(self, ok: float) -> dict[str, float]:
+        """Return the counters when they show that many answers that were OK, or the last ones after a long wait."""
+        until = time.monotonic() + REPORT_S_MAX
+        while (counters := self.counters())["ok"] < ok and time.monotonic() < until:
+            time.sleep(REPORT_INTERVAL_S)
+        return counters
+
     def counters(self) -> dict[str, float]:
-        """Return waves, calls in waves, and answers that were OK."""
-        time.sleep(REPORT_INTERVAL_S)
+        """Return waves, calls in waves, and answers that were OK, as the worker reported them last."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['http']}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
         counters = {"waves": 0.0, "calls": 0.0, "ok": 0.0}

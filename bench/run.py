@@ -30,7 +30,14 @@ if TYPE_CHECKING:
 
     from rig import Target
 
-FLOORS = ("grpcio-echo", "aio-echo", "grpcio-predict", "front-predict", "transport-predict")
+FLOORS = (
+    "grpcio-echo",
+    "aio-echo",
+    "grpcio-predict",
+    "front-predict",
+    "transport-native-predict",
+    "transport-grpcio-predict",
+)
 TRANSPORTS = ("grpcio", "native")
 CONCURRENCIES = (1, 32, 128)
 BASE = "grpcio-predict"
@@ -67,15 +74,16 @@ def wanted(name: str, only: list[str]) -> bool:
 def measure(target: Target, *, concurrency: int, seconds: float, core: int | None) -> Measured:
     """Return one run, with the server's CPU time and the mean wave, or raise WrongAnswerError."""
     gateway = target.gateway
-    before = gateway.counters() if gateway else {}
+    before = gateway.settled(gateway.answered) if gateway else {}
     cpu = target.cpu_us()
     measured = press(target.port, target.bodies, concurrency=concurrency, seconds=seconds, core=core)
     cpu = target.cpu_us() - cpu
     if gateway is None:
         return dataclasses.replace(measured, cpu_us_per_call=cpu / measured.all_calls)
-    after = gateway.counters()
-    if after["ok"] - before["ok"] != measured.all_calls:
-        raise WrongAnswerError(f"{target.name}: {measured.all_calls} calls, {after['ok'] - before['ok']} answered OK")
+    gateway.answered += measured.all_calls
+    after = gateway.settled(gateway.answered)
+    if after["ok"] != gateway.answered:
+        raise WrongAnswerError(f"{target.name}: {gateway.answered} calls so far, {after['ok']} of them answered OK")
     wave = (after["calls"] - before["calls"]) / max(1.0, after["waves"] - before["waves"])
     return dataclasses.replace(measured, cpu_us_per_call=cpu / measured.all_calls, mean_wave=wave)
 
@@ -130,13 +138,13 @@ def compare_answers(targets: list[Target]) -> list[str]:
     return same
 
 
-def check_journals(targets: list[Target], answered: dict[str, int]) -> dict[str, int]:
+def check_journals(targets: list[Target]) -> dict[str, int]:
     """Return how many predictions each journal holds, or raise WrongAnswerError when one is missing or too many."""
     held = {}
     for gateway in {id(target.gateway): target.gateway for target in targets if target.gateway}.values():
         held[gateway.transport] = gateway.journalled()
-        if held[gateway.transport] != answered[gateway.transport]:
-            raise WrongAnswerError(f"{answered[gateway.transport]} answered, {held[gateway.transport]} in the journal")
+        if held[gateway.transport] != gateway.answered:
+            raise WrongAnswerError(f"{gateway.answered} answered, {held[gateway.transport]} in the journal")
     return held
 
 
@@ -156,7 +164,6 @@ def main() -> None:
     print(f"{TREES} trees over {FEATURES} features; one worker; every answer checked")
     folder = Path(tempfile.mkdtemp(prefix="turnout-bench-"))
     runs: Runs = {}
-    answered = dict.fromkeys(TRANSPORTS, 0)
     try:
         with servers(folder, arguments.only, server_core) as targets:
             for round_ in range(arguments.rounds):
@@ -164,10 +171,8 @@ def main() -> None:
                     for target in targets:
                         one = measure(target, concurrency=concurrency, seconds=arguments.seconds, core=load_core)
                         runs.setdefault((target.name, concurrency), []).append(one)
-                        if target.gateway:
-                            answered[target.gateway.transport] += one.all_calls
                         print(f"  {round_ + 1} {target.name} c={concurrency} {one.rps:.0f} rps", file=sys.stderr)
-            held = check_journals(targets, answered)
+            held = check_journals(targets)
             same = compare_answers(targets)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The reference transport: grpcio's own server. A wave is one call, answered in the thread that grpcio gives it."""
+"""The reference transport: grpcio's own server. Calls wait in the threads that it gives them, and make waves there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 
+from gateway.transport.gather import Gathering
 from gateway.transport.port import DEADLINE_EXCEEDED, INTERNAL, RESOURCE_EXHAUSTED, Call, Limits, Metadata, Wiring
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def server_options(limits: Limits) -> list[tuple[str, int]]:
 class _GrpcioCall(Call):
     """A call in a handler thread, which waits until somebody answers; the first answer counts."""
 
-    __slots__ = ("_answered", "_context", "_done", "_failure", "_lock", "_response", "_response_bytes_max")
+    __slots__ = ("_context", "_done", "_failure", "_leads", "_lock", "_response", "_response_bytes_max", "_woken")
 
     def __init__(self, method: int, payload: bytes, context: grpc.ServicerContext, *, response_bytes_max: int) -> None:
         left_s = context.time_remaining()
@@ -65,8 +66,9 @@ class _GrpcioCall(Call):
         self._context = context
         self._lock = threading.Lock()
         self._done = False
-        self._answered = threading.Lock()  # held until the call is answered: a bare lock costs a tenth of an Event
-        self._answered.acquire()
+        self._leads = False
+        self._woken = threading.Lock()  # held while there is nothing to do: a bare lock costs a tenth of an Event
+        self._woken.acquire()
         self._response: bytes | None = None
         self._failure: tuple[int, str, Metadata] = (INTERNAL, "the call was not answered", ())
         self._response_bytes_max = response_bytes_max
@@ -81,7 +83,7 @@ class _GrpcioCall(Call):
                 return
             self._done = True
         self._response = payload
-        self._answered.release()
+        self._woken.release()
 
     def fail(self, code: int, message: str, trailing: Metadata = ()) -> None:
         with self._lock:
@@ -89,18 +91,28 @@ class _GrpcioCall(Call):
                 return
             self._done = True
         self._failure = (code, message, trailing)
-        self._answered.release()
+        self._woken.release()
 
-    def wait(self) -> None:
-        """Wait until the call is answered, or fail it when its deadline or the longest wait has passed."""
-        if self._answered.acquire(blocking=False):
-            return
-        if not self._context.add_callback(self._gone):
-            self._gone()
-        left_s = _ANSWER_WAIT_S_MAX if self.deadline is None else max(0.0, self.deadline - time.monotonic())
-        if not self._answered.acquire(timeout=min(left_s, threading.TIMEOUT_MAX)):
-            self.fail(DEADLINE_EXCEEDED, "the call was not answered in time")
-            self._answered.acquire()  # whoever answered first, what it said is there now
+    def lead(self) -> None:
+        """Wake the handler to lead the next wave; only for a call that waits for one."""
+        self._leads = True
+        self._woken.release()
+
+    def wait(self, gathering: Gathering[_GrpcioCall]) -> bool:
+        """Wait until the call is answered or leads the next wave; return whether it leads.
+
+        When the deadline or the longest wait has passed, the call is failed.
+        """
+        if not self._woken.acquire(blocking=False):
+            if not self._context.add_callback(self._gone):
+                self._gone()
+            left_s = _ANSWER_WAIT_S_MAX if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+            if not self._woken.acquire(timeout=min(left_s, threading.TIMEOUT_MAX)):
+                if gathering.give_up(self):
+                    self.fail(DEADLINE_EXCEEDED, "the call was not answered in time")
+                self._woken.acquire()  # by this failure, by an answer that was quicker, or to lead
+        leads, self._leads = self._leads, False
+        return leads
 
     def _gone(self) -> None:
         self.cancelled = True
@@ -170,27 +182,37 @@ class _Door(futures.ThreadPoolExecutor):
 
 
 class _WaveHandler:
-    """Answers one method: makes a wave of the one call and waits until it is answered."""
+    """Answers one method: joins the calls that wait, and leads the next wave when nobody else does."""
 
-    def __init__(self, method: int, wiring: Wiring, door: _Door) -> None:
+    def __init__(self, method: int, wiring: Wiring, *, door: _Door, gathering: Gathering[_GrpcioCall]) -> None:
         self._method = method
         self._wiring = wiring
         self._door = door
+        self._gathering = gathering
         self.experimental_thread_pool = door  # where grpcio runs this handler
 
     def __call__(self, payload: bytes, context: grpc.ServicerContext) -> bytes:
         wiring = self._wiring
+        gathering = self._gathering
         call = _GrpcioCall(self._method, payload, context, response_bytes_max=wiring.limits.response_bytes_max)
         if self._door.is_shedding:
             wiring.shed(call)
-        else:
-            try:
-                wiring.answer([call])
-            except Exception:  # noqa: BLE001 (whatever went wrong, the client must be told)
-                _log.exception("a wave was not answered")
-                call.fail(INTERNAL, "internal error")
-        call.wait()
+        elif gathering.join(call):
+            self._lead()
+        while call.wait(gathering):
+            self._lead()
         return call.finish()
+
+    def _lead(self) -> None:
+        wave: list[Call] = [*self._gathering.take()]
+        try:
+            self._wiring.answer(wave)
+        except Exception:  # noqa: BLE001 (whatever went wrong, the clients must be told)
+            _log.exception("a wave was not answered")
+            for call in wave:
+                call.fail(INTERNAL, "internal error")
+        finally:
+            self._gathering.hand_over()
 
 
 def _by_service(methods: Iterable[str]) -> dict[str, dict[str, int]]:
@@ -214,10 +236,13 @@ class GrpcioTransport:
         self._services = futures.ThreadPoolExecutor(_SERVICE_THREADS_MAX, thread_name_prefix="service")
         self._server = grpc.server(self._services, options=server_options(wiring.limits))
         wiring.add_services(self._server)
+        gathering: Gathering[_GrpcioCall] = Gathering(wiring.limits.wave_calls_max)
         # After the services: the handler that is registered last gets the calls.
         for service, places in _by_service(wiring.methods).items():
             handlers = {
-                name: grpc.unary_unary_rpc_method_handler(_WaveHandler(place, wiring, self._door))
+                name: grpc.unary_unary_rpc_method_handler(
+                    _WaveHandler(place, wiring, door=self._door, gathering=gathering)
+                )
                 for name, place in places.items()
             }
             self._server.add_registered_method_handlers(service, handlers)  # type: ignore[attr-defined] # newer than the stubs

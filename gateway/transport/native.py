@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pygrpc_native import EVENT_CANCEL, NativeGrpcFront
 
+from gateway.transport.batch import threads_of_process, yield_to_python
 from gateway.transport.grpcio import GrpcioTransport
 from gateway.transport.port import INTERNAL, RESOURCE_EXHAUSTED, Call, Metadata, Wiring
 
@@ -94,6 +95,7 @@ class NativeTransport:
         self._folder = Path(tempfile.mkdtemp(prefix="turnout-"))
         socket = self._folder / "s"
         self._behind = GrpcioTransport(replace(wiring, address=f"unix:{socket}"))
+        others = threads_of_process()
         try:
             self._front = NativeGrpcFront(
                 wiring.address,
@@ -107,6 +109,7 @@ class NativeTransport:
                 reuse_port=True,
             )
             self._front.set_fallback(str(socket))
+            yield_to_python(threads_of_process() - others)
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise

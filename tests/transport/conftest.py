@@ -43,12 +43,16 @@ def add_services(server):
 
 
 class Server:
-    """Echoes; holds what begins with `hold` until released; fails what begins with `fail`."""
+    """Echoes; holds what begins with `hold` until released; fails what begins with `fail`.
+
+    A call that is `block` keeps its wave, and with it the pipeline, until the gate is opened.
+    """
 
     def __init__(self, kind, address, limits):
         self.held = []
         self.seen = []
         self.waves = []
+        self.gate = threading.Event()
         self.transport = open_transport(
             kind,
             Wiring(
@@ -67,6 +71,8 @@ class Server:
         self.waves.append(len(wave))
         for call in wave:
             self.seen.append(call)
+            if call.payload == b"block":
+                self.gate.wait(WAIT_S)
             if call.payload.startswith(b"hold"):
                 self.held.append(call)
             elif call.payload.startswith(b"fail"):
@@ -115,6 +121,7 @@ def serve(kind):
             server = Server(kind, address, Limits(**limits))
             stack.callback(server.transport.drain, 0.0)
             stack.callback(server.release)
+            stack.callback(server.gate.set)
             return server
 
         yield start

@@ -63,6 +63,33 @@ def test_a_wave_is_never_larger_than_its_limit(serve):
     assert sum(server.waves) == 64
 
 
+def test_calls_that_come_while_a_wave_is_answered_make_the_next_one(say, server):
+    first = say.future(b"block")
+    wait_until(lambda: server.seen)
+    rest = [say.future(b"x") for _ in range(8)]
+    time.sleep(0.2)  # long enough for all eight to arrive
+    server.gate.set()
+    assert first.result(WAIT_S) == b"block"
+    assert [call.result(WAIT_S) for call in rest] == [b"x"] * 8
+    assert server.waves == [1, 8]
+
+
+def test_calls_that_expire_or_go_while_they_wait_hold_up_nobody(say, server):
+    first = say.future(b"block")
+    wait_until(lambda: server.seen)
+    late = [say.future(b"late", timeout=0.1) for _ in range(4)]
+    gone = [say.future(b"gone") for _ in range(4)]
+    rest = [say.future(b"x") for _ in range(4)]
+    assert {call.exception(WAIT_S).code() for call in late} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+    for call in gone:
+        call.cancel()
+    time.sleep(0.1)
+    server.gate.set()
+    assert first.result(WAIT_S) == b"block"
+    assert [call.result(WAIT_S) for call in rest] == [b"x"] * 4
+    assert say(b"again", timeout=WAIT_S) == b"again"
+
+
 def test_metadata_arrives_text_as_text_and_bin_as_bytes(say, server):
     say(b"x", metadata=(("key", "one"), ("key", "two"), DETAIL))
     metadata = [(key, value) for key, value in server.seen[-1].metadata]
@@ -248,7 +275,7 @@ def test_a_drain_that_runs_out_of_time_says_so_and_ends_the_calls(serve):
         assert held.exception(WAIT_S).code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
-def test_a_drain_under_load_loses_no_call_that_was_taken(serve):
+def test_a_drain_under_load_loses_no_call_that_was_taken(serve, kind):
     server = serve()
     outcomes = []
     with server.channel() as channel:
@@ -271,7 +298,9 @@ def test_a_drain_under_load_loses_no_call_that_was_taken(serve):
             for one in asks:
                 one.result(WAIT_S)
     answered = {payload for payload, code in outcomes if code is None}
-    assert {code for _, code in outcomes if code} == {grpc.StatusCode.UNAVAILABLE}
+    # grpc-core cancels what reaches it between its shutdown and the client's learning of it; such a call never ran.
+    allowed = {grpc.StatusCode.UNAVAILABLE} | ({grpc.StatusCode.CANCELLED} if kind == "grpcio" else set())
+    assert {code for _, code in outcomes if code} <= allowed
     assert {call.payload for call in server.seen} == answered
 
 
