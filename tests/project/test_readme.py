@@ -56,7 +56,8 @@ def test_every_command_of_the_readme_runs(root, tmp_path, serving):
     program = [str(Path(sys.prefix) / "bin" / "turnout"), *shlex.split(commands[serve].removesuffix("&"))[1:]]
     with serving(program, folder=place, environment=outer) as environment:
         printed = {command: run(command, environment) for command in commands[serve + 1 :]}
-    assert "petals" in printed["turnout experiments recommend petals"]
+    assert printed["turnout experiments recommend petals"].startswith("SHIP petals\n")
+    assert "outcomes analyzed: 60" in printed["turnout experiments analyze petals"]
     assert all("turnout serve" not in command for command in commands[serve + 1 :])
 
 
