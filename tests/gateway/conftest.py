@@ -6,15 +6,21 @@ import hashlib
 import threading
 import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import grpc
 import numpy as np
 import onnx
 import pytest
+from google.rpc import error_details_pb2, status_pb2
 from onnx import TensorProto, helper, numpy_helper
 
+from gateway.journal.log import EventLog
 from turnout.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
+from turnout.events.v1 import event_service_pb2, event_service_pb2_grpc
+from turnout.experiments.v1 import experiment_service_pb2, experiment_service_pb2_grpc
 from turnout.outcomes.v1 import outcome_service_pb2, outcome_service_pb2_grpc
 from turnout.registry.v1 import registry_service_pb2, registry_service_pb2_grpc
 from turnout.serving.v1 import prediction_service_pb2, prediction_service_pb2_grpc
@@ -56,17 +62,20 @@ class Operator:
         self.data = grpc.insecure_channel(gateway.data_address)
         self.registry = registry_service_pb2_grpc.RegistryServiceStub(self.control)
         self.admin = admin_service_pb2_grpc.AdminServiceStub(self.control)
+        self.experiments = experiment_service_pb2_grpc.ExperimentServiceStub(self.control)
+        self.events = event_service_pb2_grpc.EventServiceStub(self.control)
         self.predictions = prediction_service_pb2_grpc.PredictionServiceStub(self.data)
         self.outcomes = outcome_service_pb2_grpc.OutcomeServiceStub(self.data)
 
     def publish(self, model, scale, *, alias="", ballast=0, probe=True):
-        data = scaling_model(scale, ballast=ballast)
         rows = registry_service_pb2.Probe(inputs=[tensor("x", ROWS)], outputs=[tensor("score", ROWS * scale)])
+        return self.publish_file(
+            model, scaling_model(scale, ballast=ballast), alias=alias, probe=rows if probe else None
+        )
+
+    def publish_file(self, model, data, *, alias="", probe=None):
         head = registry_service_pb2.PublishHead(
-            parent=f"models/{model}",
-            artifact_sha256=hashlib.sha256(data).hexdigest(),
-            alias=alias,
-            probe=rows if probe else None,
+            parent=f"models/{model}", artifact_sha256=hashlib.sha256(data).hexdigest(), alias=alias, probe=probe
         )
         chunks = [data[at : at + (1 << 20)] for at in range(0, len(data), 1 << 20)]
         request = registry_service_pb2.PublishVersionRequest
@@ -86,6 +95,29 @@ class Operator:
 
     def status(self):
         return self.admin.GetServingStatus(admin_service_pb2.GetServingStatusRequest())
+
+    def start_experiment(self, model, *, name="v1-against-v2", versions=(1, 2)):
+        """Start an experiment of two versions with equal shares and return it."""
+        pb = experiment_service_pb2
+        variants = [
+            pb.Variant(variant="control", version=versions[0], share=0.5, control=True),
+            pb.Variant(variant="treatment", version=versions[1], share=0.5),
+        ]
+        metric = pb.Metric(
+            metric="lateness",
+            kind=pb.METRIC_KIND_MEAN,
+            outcome="late",
+            direction=pb.DIRECTION_DECREASE,
+            role=pb.METRIC_ROLE_SUCCESS,
+        )
+        experiment = pb.Experiment(model=f"models/{model}", variants=variants, coverage=1.0, metrics=[metric])
+        self.experiments.CreateExperiment(pb.CreateExperimentRequest(experiment_id=name, experiment=experiment))
+        started = self.experiments.StartExperiment(pb.StartExperimentRequest(name=f"experiments/{name}"))
+        self.wait()
+        return started.experiment
+
+    def counts(self):
+        return self.events.CountEvents(event_service_pb2.CountEventsRequest())
 
     def predict(self, model, **fields):
         request = prediction_request(model, **fields)
@@ -109,17 +141,33 @@ def scale_of(response, row=ROWS[1:2]):
     return float(np.frombuffer(response.outputs[0].data, np.float32)[-1] / row.ravel()[-1])
 
 
+class Answer(NamedTuple):
+    """One answered prediction; times are on the monotonic clock, in seconds."""
+
+    asked: float
+    answered: float
+    version: int
+    scale: float
+    request_id: str
+
+
 @dataclass
 class Load:
-    """Predictions at a steady rate from several connections, until told to stop; retries UNAVAILABLE only."""
+    """Predictions at a steady rate from several connections, until told to stop; retries UNAVAILABLE only.
+
+    With `outcomes`, each answer is followed by its outcome; the acknowledged ones are in `acknowledged` by request id.
+    """
 
     address: str
     model: str
-    rate_per_s: float = 300.0
+    rate_per_s: float = 200.0
     connections: int = 4
+    outcomes: bool = False
+    patience_s: float = 10.0
     answers: list = field(default_factory=list)
+    acknowledged: list = field(default_factory=list)
     failures: list = field(default_factory=list)
-    retries: int = 0
+    retries: list = field(default_factory=list)
 
     def __enter__(self):
         self._stop = threading.Event()
@@ -133,33 +181,78 @@ class Load:
         for thread in self._threads:
             thread.join()
 
+    def wait_for(self, answers, timeout_s=30.0):
+        """Return when so many more answers have come."""
+        goal = len(self.answers) + answers
+        until = time.monotonic() + timeout_s
+        while len(self.answers) < goal:
+            assert time.monotonic() < until, f"no {answers} answers in {timeout_s} s; failures: {self.failures[:3]}"
+            time.sleep(0.01)
+
     def _run(self, number):
         pause_s = self.connections / self.rate_per_s
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backoff_ms", 50)]
         with grpc.insecure_channel(self.address, options=[*options, ("grpc.max_reconnect_backoff_ms", 200)]) as channel:
-            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            predictions = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            outcomes = outcome_service_pb2_grpc.OutcomeServiceStub(channel)
             due = time.monotonic() + number * pause_s / self.connections
             while not self._stop.is_set():
-                self._one(stub)
+                request = prediction_request(self.model, request_id=str(uuid.uuid4()), unit_id=uuid.uuid4().hex)
+                asked = time.monotonic()
+                response = self._retried(predictions.Predict, request)
+                if response is not None:
+                    done = time.monotonic()
+                    self.answers.append(Answer(asked, done, response.version, scale_of(response), request.request_id))
+                    if self.outcomes:
+                        self._record(outcomes, request.request_id)
                 due += pause_s
                 self._stop.wait(max(0.0, due - time.monotonic()))
 
-    def _one(self, stub):
-        request = prediction_request(self.model, request_id=str(uuid.uuid4()), unit_id=uuid.uuid4().hex)
-        started = time.time()
-        until = time.monotonic() + 10
+    def _record(self, stub, request_id):
+        outcome = outcome_service_pb2.Outcome(request_id=request_id, name="late", value=1.0)
+        response = self._retried(stub.RecordOutcomes, outcome_service_pb2.RecordOutcomesRequest(outcomes=[outcome]))
+        if response is not None and response.results[0].status == outcome_service_pb2.OUTCOME_STATUS_RECORDED:
+            self.acknowledged.append(request_id)
+
+    def _retried(self, call, request):
+        until = time.monotonic() + self.patience_s
         while True:
             try:
-                response = stub.Predict(request, timeout=5)
+                return call(request, timeout=5)
             except grpc.RpcError as error:
-                if error.code() is grpc.StatusCode.UNAVAILABLE and time.monotonic() < until:
-                    self.retries += 1
-                    time.sleep(0.01)
-                    continue
-                self.failures.append((error.code(), error.details()))
-                return
-            self.answers.append((started, time.time(), response.version, scale_of(response), request.request_id))
-            return
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > until:
+                    self.failures.append((error.code(), error.details()))
+                    return None
+                self.retries.append(error.details())
+                time.sleep(0.01)
+
+
+@dataclass
+class Journalled:
+    """What the journal of a state folder holds: how often each request id stands in the predictions and outcomes."""
+
+    predictions: Counter
+    outcomes: Counter
+    records: Counter
+    """How often each request id was written as a prediction, repeated tries included."""
+
+    @classmethod
+    def of(cls, state):
+        with EventLog(state).snapshot() as events:
+            return cls(
+                *(
+                    Counter(dict(events.execute(f"SELECT request_id, count(*) FROM {table} GROUP BY 1").fetchall()))
+                    for table in ("predictions", "outcomes", "all_predictions")
+                )
+            )
+
+    def has_once(self, load):
+        """Say that every answer and every acknowledged outcome of a load is there exactly once."""
+        answered = [answer.request_id for answer in load.answers]
+        assert {self.predictions[each] for each in answered} == {1}
+        assert {self.outcomes[each] for each in load.acknowledged} <= {1}
+        assert max(self.predictions.values()) == 1
+        assert max(self.outcomes.values(), default=1) == 1
 
 
 @pytest.fixture
@@ -180,6 +273,29 @@ def operate():
 @pytest.fixture(scope="session")
 def load():
     return Load
+
+
+@pytest.fixture(scope="session")
+def journalled():
+    """Return the function that reads what the journal of a state folder holds."""
+    return Journalled.of
+
+
+@pytest.fixture(scope="session")
+def refusal():
+    """Return the function that makes a call which must fail, and says its code, its reason and its sentence."""
+
+    def refused(call, *arguments, **named):
+        with pytest.raises(grpc.RpcError) as caught:
+            call(*arguments, **named)
+        error = caught.value
+        status = status_pb2.Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+        info = error_details_pb2.ErrorInfo()
+        status.details[0].Unpack(info)
+        assert (info.domain, status.code, status.message) == ("turnout", error.code().value[0], error.details())
+        return error.code(), info.reason, error.details()
+
+    return refused
 
 
 @pytest.fixture(scope="session")
