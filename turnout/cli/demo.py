@@ -36,7 +36,7 @@ def demo(
 ) -> None:
     """Train, serve, experiment and promote on a year of flights; exit 0 when all that is promised came true.
 
-    Needs the extra `turnout[demo]`.
+    Needs the extra `demo`.
     """
     if any(importlib.util.find_spec(name) is None for name in _NEEDED):
         raise typer.BadParameter("the demo is not installed here: install turnout[demo]")

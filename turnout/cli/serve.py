@@ -58,7 +58,7 @@ def serve(
 ) -> None:
     """Serve until SIGTERM. This process becomes the gateway; any further option is the gateway's own.
 
-    Needs the extra `turnout[server]`.
+    Needs the extra `server`.
     """
     if importlib.util.find_spec("gateway") is None:
         raise typer.BadParameter("the gateway is not installed here: install turnout[server]")
