@@ -14,6 +14,7 @@ from experiments.assignment import assignment_document
 from experiments.records import list_running
 from features.records import plan_document_for
 from registry.desired import DesiredModel, desired_versions
+from registry.errors import ArtifactMissingError
 from storage.revision import current_revision
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def _model(desired: DesiredModel, experiment: Experiment | None) -> dict[str, An
     resident = list(dict.fromkeys(number for number in order if number is not None and number in there))
     return {
         "champion": desired.champion or 0,
+        "previous": desired.previous_champion or 0,
         "aliases": dict(desired.aliases),
         "resident": resident,
         "assignment": assignment_document(experiment) if experiment is not None else None,
@@ -78,12 +80,20 @@ def _version(tx: Connection, version: Version, artifacts: ArtifactStore) -> dict
     bound = version.feature_set
     return {
         "digest": version.artifact_sha256,
-        "path": str(artifacts.path(version.artifact_sha256)),
-        "probe_path": str(artifacts.path(version.probe_sha256)) if version.probe_sha256 else None,
+        "path": _file(artifacts, version.artifact_sha256),
+        "probe_path": _file(artifacts, version.probe_sha256) if version.probe_sha256 else None,
         "feature_set": f"{bound}@{version.feature_set_digest}" if bound else "",
         "feature_input": version.feature_input,
         "plan": plan_document_for(tx, bound, version.feature_set_digest) if bound else None,
     }
+
+
+def _file(artifacts: ArtifactStore, sha256: str) -> str:
+    """Return where an artifact is; empty when it is gone, which is that version's trouble and nobody else's."""
+    try:
+        return str(artifacts.path(sha256))
+    except ArtifactMissingError:
+        return ""
 
 
 def table_path(folder: Path, revision: int) -> Path:

@@ -33,14 +33,16 @@ def load_slot(key: VersionKey, entry: Mapping[str, Any]) -> Slot:
     key
         Which version.
     entry
-        The version's part of the desired set: ``digest``, ``path``, ``probe_path``, ``feature_set``,
-        ``feature_input``, ``plan``.
+        The version's part of the desired set: ``digest``, ``path``, ``probe_path`` (each empty when the file is gone;
+        the latter None when there never was one), ``feature_set``, ``feature_input``, ``plan``.
 
     Notes
     -----
     The file's digest is checked at every load; the probe rows must give the outputs that were published with them, on
     this host, before the version answers its first call.
     """
+    if not entry["path"] or entry.get("probe_path") == "":
+        raise VersionUnloadableError(f"the artifact {entry['digest'][:12]}…, or its probe rows, is gone from the store")
     path = Path(entry["path"])
     check_digest(path, entry["digest"])
     session = Session(path)

@@ -16,8 +16,6 @@ from gateway.models.slots import Slot, VersionKey
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from gateway.serving.request import Request
-
 Document = dict[str, Any]
 
 
@@ -52,6 +50,8 @@ class Route:
 
     Attributes
     ----------
+    model
+        The model's name.
     champion
         What answers without a pin and outside an experiment; None while no version could be loaded.
     versions, aliases
@@ -62,40 +62,38 @@ class Route:
         What answers each variant, in the assignment's order; None where neither it nor the control is loaded.
     """
 
+    model: str
     champion: Target | None
     versions: Mapping[int, Target]
     aliases: Mapping[str, Target]
     assignment: AssignmentTable | None = None
     arms: tuple[Target | None, ...] = ()
 
-    def target(self, request: Request) -> Target:
-        """Return what answers the request: its pin, else its variant, else the champion; or raise."""
-        if request.version:
-            return self._pinned(self.versions.get(request.version), request, f"version {request.version}")
-        if request.alias:
-            return self._pinned(self.aliases.get(request.alias), request, f"alias `{request.alias}`")
-        if self.assignment is not None and request.unit_id:
-            assigned = self.assignment.assign(request.unit_id)
+    def pinned(self, *, version: int, alias: str) -> Target:
+        """Return what answers a pin, the version's number or else the alias; or raise VersionNotServedError."""
+        target = self.versions.get(version) if version else self.aliases.get(alias)
+        if target is None:
+            pin = f"version {version}" if version else f"alias `{alias}`"
+            raise VersionNotServedError(
+                f"{pin} of model `{self.model}` is not loaded; versions that an alias or a running experiment names are",
+                model=self.model,
+                pin=pin,
+            )
+        return target
+
+    def unpinned(self, unit_id: str) -> Target:
+        """Return what answers a unit, its variant or else the champion; or raise ModelNotServedError."""
+        if self.assignment is not None and unit_id:
+            assigned = self.assignment.assign(unit_id)
             if assigned is not None:
-                arm: Target | None = self.arms[assigned.index]
+                arm = self.arms[assigned.index]
                 if arm is not None:
                     return arm
         if self.champion is None:
             raise ModelNotServedError(
-                f"model `{request.model}` has no champion that is loaded; promote a version", model=request.model
+                f"model `{self.model}` has no champion that is loaded; promote a version", model=self.model
             )
         return self.champion
-
-    @staticmethod
-    def _pinned(target: Target | None, request: Request, pin: str) -> Target:
-        if target is None:
-            raise VersionNotServedError(
-                f"{pin} of model `{request.model}` is not loaded; versions that an alias or a running experiment "
-                "names are",
-                model=request.model,
-                pin=pin,
-            )
-        return target
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,8 @@ def build_table(
     """Return the table of a desired set as far as its versions are loaded.
 
     A model whose champion is not loaded (yet, or at all) keeps the champion of the previous table while that one is
-    loaded: a change never takes an answer away.
+    loaded: a change never takes an answer away. A worker that has no previous table, since it was just started, takes
+    the champion before instead, so that it answers as the others do.
     """
     routes = {
         model: _route(model, entry, slots, previous.routes.get(model), make_head)
@@ -152,16 +151,18 @@ def _route(
         if slot is not None:
             plain[number] = _headed(Target(slot=slot), make_head)
     champion = plain.get(entry["champion"])
-    if champion is None and entry["champion"] and previous is not None and previous.champion is not None:
-        kept = slots.get(previous.champion.slot.key)
+    if champion is None and entry["champion"]:
+        answered = previous.champion if previous is not None else None
+        before = answered.slot.key if answered is not None else VersionKey(model, entry["previous"])
+        kept = slots.get(before)
         champion = _headed(Target(slot=kept), make_head) if kept is not None else None
     aliases = {alias: plain[number] for alias, number in entry["aliases"].items() if number in plain}
     document = entry.get("assignment")
     if document is None:
-        return Route(champion=champion, versions=plain, aliases=aliases)
+        return Route(model=model, champion=champion, versions=plain, aliases=aliases)
     assignment = compile_assignment(document)
     arms = tuple(_arm(assigned, assignment.control, plain, make_head) for assigned in assignment.arms)
-    return Route(champion=champion, versions=plain, aliases=aliases, assignment=assignment, arms=arms)
+    return Route(model=model, champion=champion, versions=plain, aliases=aliases, assignment=assignment, arms=arms)
 
 
 def _arm(
