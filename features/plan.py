@@ -92,8 +92,8 @@ class FeaturePlan:
         The views, in the order in which the set first names them.
     requests
         What the caller gives.
-    join_keys
-        What entities are looked up by, each once.
+    join_keys, join_key_set
+        What entities are looked up by, each once; the same as a set.
     defaults
         One a column; NaN where there is none.
     column_of
@@ -108,6 +108,7 @@ class FeaturePlan:
     views: tuple[ViewPlan, ...]
     requests: tuple[RequestFeature, ...]
     join_keys: tuple[str, ...]
+    join_key_set: frozenset[str]
     defaults: NDArray[np.float64]
     column_of: Mapping[str, int]
     heads_plain: NDArray[np.uint32]
@@ -121,7 +122,7 @@ class FeaturePlan:
             for request in self.requests
             if request.default is None and request.name not in given and self.feature_names[request.column] not in given
         ]
-        if len(entities) >= len(self.join_keys) and all(key in entities for key in self.join_keys):
+        if self.join_key_set <= entities.keys():
             return lacking
         columns = given_columns(self, given)
         for view in self.views:
@@ -188,6 +189,7 @@ def compile_plan(document: Mapping[str, Any]) -> FeaturePlan:
         views=views,
         requests=requests,
         join_keys=tuple(dict.fromkeys(key for view in views for key in view.join_keys)),
+        join_key_set=frozenset(key for view in views for key in view.join_keys),
         defaults=defaults,
         column_of={name: column for column, name in enumerate(names)}
         | {request.name: request.column for request in requests},

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gateway.journal.writer import JournalWriter
     from gateway.models.slots import Slot
     from gateway.serving.request import Request
-    from gateway.serving.table import ServingTable
+    from gateway.serving.table import ServingTable, Target
     from gateway.serving.tally import Tally
     from storage.clock import Clock
 
@@ -116,19 +116,8 @@ class Pipeline:
                     request.unit_id = next(iter(request.entities.values()))
                 if request.event_time_us is None:
                     request.event_time_us = now_us
-                route = table.routes.get(request.model)
-                if route is None:
-                    raise ModelNotServedError(
-                        f"model `{request.model}` is not served: it has no version with an alias", model=request.model
-                    )
-                target = route.target(request)
-                slot = target.slot
-                if request.tensors or slot.plan is None or slot.more_inputs:
-                    feed_tensors(request, slot)
-                else:
-                    request.rows = 1
-                if slot.plan is not None and slot.feature_input not in request.feeds:
-                    check_given(request, slot.plan)
+                target = _target(table, request)
+                _check(request, target.slot)
                 request.target = target
                 assigned.append(request)
             except DomainError as error:
@@ -168,3 +157,25 @@ class Pipeline:
                 label = f"{target.experiment}/{target.variant}" if target is not None and target.experiment else ""
                 self._journal.count_lost(label)
         self._tally.count(wave)
+
+
+def _target(table: ServingTable, request: Request) -> Target:
+    """Return what answers a request: its pin, else its variant, else the champion; or raise."""
+    route = table.routes.get(request.model)
+    if route is None:
+        raise ModelNotServedError(
+            f"model `{request.model}` is not served: it has no version with an alias", model=request.model
+        )
+    if request.version or request.alias:
+        return route.pinned(version=request.version, alias=request.alias)
+    return route.unpinned(request.unit_id)
+
+
+def _check(request: Request, slot: Slot) -> None:
+    """Take over the tensors that the caller sent, or raise InputMismatchError where anything does not fit."""
+    if request.tensors or slot.plan is None or slot.more_inputs:
+        feed_tensors(request, slot)
+    else:
+        request.rows = 1
+    if slot.plan is not None and slot.feature_input not in request.feeds:
+        check_given(request, slot.plan)

@@ -75,7 +75,7 @@ class Route:
         if target is None:
             pin = f"version {version}" if version else f"alias `{alias}`"
             raise VersionNotServedError(
-                f"{pin} of model `{self.model}` is not loaded; versions that an alias or a running experiment names are",
+                f"{pin} of model `{self.model}` is not loaded; those that an alias or a running experiment names are",
                 model=self.model,
                 pin=pin,
             )
@@ -86,7 +86,7 @@ class Route:
         if self.assignment is not None and unit_id:
             assigned = self.assignment.assign(unit_id)
             if assigned is not None:
-                arm = self.arms[assigned.index]
+                arm: Target | None = self.arms[assigned.index]
                 if arm is not None:
                     return arm
         if self.champion is None:
