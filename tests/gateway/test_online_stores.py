@@ -1,0 +1,136 @@
+import time
+
+import duckdb
+import grpc
+import numpy as np
+import pytest
+
+from turnout.control import Control
+from turnout.features.v1 import feature_service_pb2
+from turnout.registry.v1 import registry_service_pb2
+from turnout.serving.v1 import prediction_service_pb2 as pb
+
+DEFINITIONS = """
+[[source]]
+name = "rides"
+kind = "parquet"
+path = "rides.parquet"
+
+[[view]]
+name = "driver"
+join_keys = ["driver"]
+sql = "driver.sql"
+[[view.features]]
+name = "trips"
+default = -1.0
+[[view.features]]
+name = "rating"
+default = -2.0
+
+[[view]]
+name = "city"
+join_keys = ["city"]
+sql = "city.sql"
+[[view.features]]
+name = "surge"
+default = -3.0
+
+[[set]]
+name = "ride"
+features = ["driver.trips", "request.hour", "driver.rating", "city.surge"]
+"""
+DRIVER = "SELECT driver, moment AS event_time, trips, rating FROM rides"
+CITY = "SELECT 'basel' AS city, max(moment) AS event_time, 1.5 AS surge FROM rides"
+PRESENT, UNAVAILABLE = pb.VIEW_STATUS_PRESENT, pb.VIEW_STATUS_UNAVAILABLE
+
+
+@pytest.fixture
+def definitions(tmp_path):
+    folder = tmp_path / "definitions"
+    folder.mkdir()
+    (folder / "ride.toml").write_text(DEFINITIONS)
+    (folder / "driver.sql").write_text(DRIVER)
+    (folder / "city.sql").write_text(CITY)
+    rows = (
+        "SELECT 'd' || i AS driver, TIMESTAMP '2024-01-01' AS moment, i * 1.0 AS trips, i / 10.0 AS rating "
+        "FROM range(9) t(i)"
+    )
+    duckdb.execute(f"COPY ({rows}) TO '{folder / 'rides.parquet'}' (FORMAT parquet)")
+    return folder
+
+
+def furnish(gateway, definitions, onnx_bytes, operate):
+    with Control(gateway.control_address) as control:
+        control.apply_features(definitions)
+        control.features.Materialize(feature_service_pb2.MaterializeRequest())
+    operator = operate(gateway)
+    facts = registry_service_pb2.VersionFacts(feature_set="ride")
+    operator.publish_file("ride", onnx_bytes(1.0), alias="champion", facts=facts)
+    operator.wait()
+    return operator
+
+
+def ask(operator, driver="d3", **features):
+    request = pb.PredictRequest(
+        model="ride",
+        entities={"driver": driver, "city": "basel"},
+        unit_id=driver,
+        features={"hour": 7.0, **features},
+        request_id=f"r-{driver}",
+    )
+    response = operator.predictions.Predict(request, timeout=10)
+    return np.frombuffer(response.outputs[0].data, np.float32).tolist(), [
+        reading.status for reading in response.feature_status
+    ]
+
+
+def test_lmdb_and_redis_give_the_same_answers(launch, tmp_path, definitions, onnx_bytes, operate, start_redis):
+    (tmp_path / "redis").mkdir()
+    redis = start_redis(tmp_path / "redis")
+    answers = []
+    for name, flags in (("lmdb", ()), ("redis", ("--online", redis.url))):
+        gateway = launch(tmp_path / name, *flags)
+        operator = furnish(gateway, definitions, onnx_bytes, operate)
+        answers.append([ask(operator, f"d{number}") for number in range(9)])
+        assert gateway.stop() == 0
+    redis.stop()
+    assert answers[0] == answers[1]
+    assert answers[0][3] == ([3.0, 7.0, pytest.approx(0.3), 1.5], [PRESENT, PRESENT])
+
+
+def test_given_features_win_and_unknown_entities_get_defaults(launch, tmp_path, definitions, onnx_bytes, operate):
+    gateway = launch(tmp_path / "state")
+    operator = furnish(gateway, definitions, onnx_bytes, operate)
+    values, statuses = ask(operator, "nobody")
+    assert values == [-1.0, 7.0, -2.0, 1.5]
+    assert statuses == [pb.VIEW_STATUS_MISSING, PRESENT]
+    values, statuses = ask(operator, "d3", **{"driver.trips": 40.0, "driver.rating": 5.0})
+    assert values == [40.0, 7.0, 5.0, 1.5]
+    assert statuses == [pb.VIEW_STATUS_GIVEN, PRESENT]
+    with pytest.raises(grpc.RpcError) as caught:
+        operator.predictions.Predict(pb.PredictRequest(model="ride", entities={"driver": "d3"}), timeout=5)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "`city`" in caught.value.details()
+    assert gateway.stop() == 0
+
+
+def test_redis_that_dies_costs_its_features_only_and_comes_back(
+    launch, tmp_path, definitions, onnx_bytes, operate, start_redis
+):
+    (tmp_path / "redis").mkdir()
+    redis = start_redis(tmp_path / "redis")
+    gateway = launch(tmp_path / "state", "--online", redis.url)
+    operator = furnish(gateway, definitions, onnx_bytes, operate)
+    assert ask(operator)[1] == [PRESENT, PRESENT]
+    redis.kill()
+    values, statuses = ask(operator)
+    assert (values, statuses) == ([-1.0, 7.0, -2.0, -3.0], [UNAVAILABLE, UNAVAILABLE])
+    redis.start()
+    with Control(gateway.control_address) as control:
+        control.features.Materialize(feature_service_pb2.MaterializeRequest())
+    until = time.monotonic() + 10
+    while ask(operator)[1] != [PRESENT, PRESENT]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert gateway.stop() == 0
+    redis.stop()
