@@ -14,12 +14,13 @@ from pathlib import Path
 
 import grpc
 import numpy as np
+import onnxruntime
 import pyarrow as pa
 import pyarrow.parquet as pq
 from load import PREDICT, pinned
-from model import FEATURES, MODEL, entity_request, make_rows, tensor_request
+from model import FEATURES, INPUT, MODEL, entity_request, make_rows, tensor_request
 
-from turnout import resources
+from turnout import resources, tensors
 from turnout.control import Control
 from turnout.events.v1 import event_service_pb2
 from turnout.experiments.v1 import experiment_service_pb2 as experiments_pb
@@ -31,6 +32,7 @@ ROOT = Path(__file__).parents[1]
 VIEWS = ("alpha", "beta", "gamma")
 ENTITIES = 1000
 BODIES = 4
+PROBE_ROWS = 128
 READY_S_MAX = 60.0
 STOP_S_MAX = 30.0
 REPORT_INTERVAL_S = 0.2
@@ -118,10 +120,15 @@ class Gateway:
             views = [resources.view_name(view) for view in VIEWS]
             control.features.Materialize(feature_service_pb2.MaterializeRequest(feature_views=views))
             with_features = registry_service_pb2.VersionFacts(feature_set=MODEL)
-            control.publish_version(MODEL, model, alias="champion")
-            control.publish_version(f"{MODEL}-features", model, facts=with_features, alias="champion")
+            probe = probe_of(
+                model
+            )  # with it a worker can prove that stacking rows changes nothing, as the trainer's does
+            for name, facts in ((MODEL, None), (f"{MODEL}-features", with_features)):
+                control.publish_version(name, model, facts=facts, probe=probe, alias="champion")
             for _ in range(2):
-                control.publish_version(f"{MODEL}-experiment", model, facts=with_features, alias="champion")
+                control.publish_version(
+                    f"{MODEL}-experiment", model, facts=with_features, probe=probe, alias="champion"
+                )
             control.experiments.CreateExperiment(_experiment())
             control.experiments.StartExperiment(experiments_pb.StartExperimentRequest(name="experiments/bench"))
             control.wait_for_revision()
@@ -193,6 +200,15 @@ def answers_of(target: Target) -> list[bytes]:
                 answer = message.SerializeToString()
             answers.append(answer)
     return answers
+
+
+def probe_of(model: Path) -> registry_service_pb2.Probe:
+    """Return rows with the outputs that the graph gives for them."""
+    rows, _ = make_rows(PROBE_ROWS)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    outputs = dict(zip(names, session.run(names, {INPUT: rows}), strict=True))
+    return registry_service_pb2.Probe(inputs=tensors.to_tensors({INPUT: rows}), outputs=tensors.to_tensors(outputs))
 
 
 def write_definitions(folder: Path) -> None:

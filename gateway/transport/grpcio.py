@@ -25,6 +25,8 @@ _WAVE_THREADS_MAX = 32
 _SERVICE_THREADS_MAX = 64
 # Threads that refuse calls past the bound.
 _SHED_THREADS_MAX = 2
+# How long a handler waits before it asks to be told when the client goes.
+_SHORT_WAIT_S = 0.02
 # How long a handler waits for the answer of a call without a deadline.
 _ANSWER_WAIT_S_MAX = 60.0
 # How long grpcio may take to report what it has ended.
@@ -103,7 +105,8 @@ class _GrpcioCall(Call):
 
         When the deadline or the longest wait has passed, the call is failed.
         """
-        if not self._woken.acquire(blocking=False):
+        # Most calls are answered soon; only for a longer wait is it worth a callback to learn whether the client goes.
+        if not self._woken.acquire(timeout=_SHORT_WAIT_S):
             if not self._context.add_callback(self._gone):
                 self._gone()
             left_s = _ANSWER_WAIT_S_MAX if self.deadline is None else max(0.0, self.deadline - time.monotonic())
@@ -200,6 +203,7 @@ class _WaveHandler:
         elif gathering.join(call):
             self._lead()
         while call.wait(gathering):
+            time.sleep(0)  # it is busy: let the calls that have arrived join, which doubles the wave
             self._lead()
         return call.finish()
 
