@@ -14,7 +14,5 @@ def time_ordered_id(now_us: int) -> str:
     # The 12 bits behind the milliseconds hold the fraction of the millisecond, so that ids of one worker sort finely.
     fraction = rest_us * 4096 // 1000
     tail = _bits.getrandbits(62)
-    return (
-        f"{milliseconds >> 16 & 0xFFFFFFFF:08x}-{milliseconds & 0xFFFF:04x}-7{fraction:03x}-"
-        f"{0x8000 | tail >> 48:04x}-{tail & 0xFFFFFFFFFFFF:012x}"
-    )
+    text = f"{milliseconds:012x}7{fraction:03x}{0x8000000000000000 | tail:016x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

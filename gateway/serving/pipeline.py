@@ -126,16 +126,17 @@ class Pipeline:
 
     def _feed(self, wave: Sequence[Request], now_us: int) -> None:
         """Fill the input that a bound feature set covers, with one read of the store for the whole wave."""
-        groups: dict[Slot, list[Request]] = {}
+        groups: dict[tuple[str, str], list[Request]] = {}
         for request in wave:
-            target = request.target
-            if target is not None and target.slot.plan is not None and target.slot.feature_input not in request.feeds:
-                groups.setdefault(target.slot, []).append(request)
+            slot = request.target.slot if request.target is not None else None
+            if slot is not None and slot.plan is not None and slot.feature_input not in request.feeds:
+                # The arms of an experiment mostly share one set: they are decoded together, too.
+                groups.setdefault((slot.feature_set, slot.feature_dtype.char), []).append(request)
         if not groups:
             return
-        matrices = fetch(self._store, [lookup(slot, group) for slot, group in groups.items()], now_us)
-        for (slot, group), matrix in zip(groups.items(), matrices, strict=True):
-            fill(slot, group, matrix)
+        matrices = fetch(self._store, [lookup(group) for group in groups.values()], now_us)
+        for group, matrix in zip(groups.values(), matrices, strict=True):
+            fill(group, matrix)
 
     @staticmethod
     def _expire(wave: Sequence[Request]) -> None:

@@ -38,9 +38,9 @@ def check_given(request: Request, plan: FeaturePlan) -> None:
         )
 
 
-def lookup(slot: Slot, group: Sequence[Request]) -> Lookup:
-    """Return what the store is asked for the calls that one version answers."""
-    plan = slot.plan
+def lookup(group: Sequence[Request]) -> Lookup:
+    """Return what the store is asked for the calls that read one feature set."""
+    plan = _slot(group[0]).plan
     if plan is None:
         raise ValueError("a version without a feature set looks nothing up")
     given = [request.features or _NOTHING_GIVEN for request in group]
@@ -52,16 +52,25 @@ def lookup(slot: Slot, group: Sequence[Request]) -> Lookup:
     )
 
 
-def fill(slot: Slot, group: Sequence[Request], matrix: FeatureMatrix) -> None:
-    """Give each call its row of the matrix as the feature input, and what the journal says of it."""
+def fill(group: Sequence[Request], matrix: FeatureMatrix) -> None:
+    """Give each call its row of the matrix as the feature input, and what the journal says of it.
+
+    All calls of the group read one feature set, as one element type.
+    """
+    dtype = _slot(group[0]).feature_dtype
     values = matrix.values
-    typed = values if slot.feature_dtype == np.float64 else values.astype(slot.feature_dtype)
+    typed = values if dtype == np.float64 else values.astype(dtype)
     statuses = matrix.status.tobytes()
     ages_us = matrix.age_us.tolist()
     views = matrix.status.shape[1]
-    name = slot.feature_input
     for row, request in enumerate(group):
         request.feature_row = values[row]
-        request.feeds[name] = typed[row : row + 1]
+        request.feeds[_slot(request).feature_input] = typed[row : row + 1]
         request.view_status = statuses[row * views : (row + 1) * views]
         request.view_age_ms = [-1 if age_us < 0 else age_us // _US_PER_MS for age_us in ages_us[row]]
+
+
+def _slot(request: Request) -> Slot:
+    if request.target is None:
+        raise ValueError("only a call with a target looks anything up")
+    return request.target.slot
