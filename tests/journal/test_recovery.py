@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from gateway.journal.segment import (
     FRAME_BYTES,
     HEADER,
     HEADER_BYTES,
+    NEW,
     OPEN,
     SEALED,
     Ending,
@@ -120,3 +122,12 @@ def test_a_segment_without_a_record_is_removed(tmp_path):
 
 def test_a_folder_that_is_not_there_has_nothing_to_seal(tmp_path):
     assert seal_dead(tmp_path / "journal") == []
+
+
+def test_a_file_whose_writer_died_while_it_made_it_is_removed_once_it_is_old(tmp_path):
+    fresh, old = (tmp_path / (new_name("worker-0") + NEW) for _ in range(2))
+    fresh.write_bytes(HEADER)
+    old.write_bytes(b"")
+    os.utime(old, (0, 0))
+    assert seal_dead(tmp_path) == []
+    assert list(tmp_path.iterdir()) == [fresh]

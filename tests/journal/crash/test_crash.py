@@ -23,6 +23,7 @@ from gateway.journal.commits import EventFolders
 from gateway.journal.compact import compact
 from gateway.journal.log import EventLog
 from gateway.journal.recovery import seal_dead
+from gateway.journal.segment import HEADER_BYTES, NEW, list_segments
 
 _HERE = Path(__file__).parent
 _WRITERS = 2
@@ -187,12 +188,14 @@ def _soak(state: Path, *, kills: int, seed: int, pause_s: float) -> dict[str, in
         for client in clients:
             client.join(timeout=60)
         _end(compactor)
-    assert all(client.error is None for client in clients)
+    assert not any(client.is_alive() or client.error for client in clients)
     _check(log, ledger)
     _check(EventLog(state), ledger)
     done = compact(folders)
     assert done.failed == {}
-    assert not [path for path in folders.journal.iterdir() if path.suffix != ".cut"]
+    assert list_segments(folders.journal) == []
+    unborn = [path for path in folders.journal.iterdir() if path.suffix == NEW]
+    assert all(path.stat().st_size <= HEADER_BYTES for path in unborn)
     _check(log, ledger)
     _check(EventLog(state), ledger)
     counts = log.counts()
@@ -205,6 +208,7 @@ def _soak(state: Path, *, kills: int, seed: int, pause_s: float) -> dict[str, in
         "predictions": counts.predictions,
         "records": counts.records,
         "torn tails": len(list(folders.journal.glob("*.cut"))),
+        "segments without a name": len(unborn),
         "checks under load": checks,
         "segments": len(list(folders.commits.iterdir())),
     }
