@@ -73,10 +73,9 @@ class Operator:
             model, scaling_model(scale, ballast=ballast), alias=alias, probe=rows if probe else None
         )
 
-    def publish_file(self, model, data, *, alias="", probe=None):
-        head = registry_service_pb2.PublishHead(
-            parent=f"models/{model}", artifact_sha256=hashlib.sha256(data).hexdigest(), alias=alias, probe=probe
-        )
+    def publish_file(self, model, data, **fields):
+        digest = hashlib.sha256(data).hexdigest()
+        head = registry_service_pb2.PublishHead(parent=f"models/{model}", artifact_sha256=digest, **fields)
         chunks = [data[at : at + (1 << 20)] for at in range(0, len(data), 1 << 20)]
         request = registry_service_pb2.PublishVersionRequest
         return self.registry.PublishVersion(iter([request(head=head), *(request(chunk=chunk) for chunk in chunks)]))
@@ -268,6 +267,12 @@ def operate():
     yield make
     for operator in made:
         operator.close()
+
+
+@pytest.fixture(scope="session")
+def operator_of():
+    """Return the function that gives an operator which the caller closes."""
+    return Operator
 
 
 @pytest.fixture(scope="session")
