@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 REQUEST = "request"
 TTL_FOREVER_US = (1 << 63) - 1
+_FLOAT_BYTES = 8
 
 Selection = slice | Any  # a slice where the positions follow one another, else an array of them
 
@@ -62,6 +63,7 @@ class ViewPlan:
     dtype: np.dtype[np.void]
     blank: bytes
     values_at: int
+    span: tuple[int, int, int] | None
     whole: bool
     picks: Selection
     columns: Selection
@@ -94,8 +96,8 @@ class FeaturePlan:
         What the caller gives.
     join_keys, join_key_set
         What entities are looked up by, each once; the same as a set.
-    defaults
-        One a column; NaN where there is none.
+    defaults, default_row
+        One a column; NaN where there is none. The same as the bytes of a row.
     column_of
         Where a given feature goes, by its whole name; a request feature also without `request.`.
     heads_plain, heads_nulls, ttls_us
@@ -110,6 +112,7 @@ class FeaturePlan:
     join_keys: tuple[str, ...]
     join_key_set: frozenset[str]
     defaults: NDArray[np.float64]
+    default_row: bytes
     column_of: Mapping[str, int]
     heads_plain: NDArray[np.uint32]
     heads_nulls: NDArray[np.uint32]
@@ -191,6 +194,7 @@ def compile_plan(document: Mapping[str, Any]) -> FeaturePlan:
         join_keys=tuple(dict.fromkeys(key for view in views for key in view.join_keys)),
         join_key_set=frozenset(key for view in views for key in view.join_keys),
         defaults=defaults,
+        default_row=defaults.astype("<f8").tobytes(),
         column_of={name: column for column, name in enumerate(names)}
         | {request.name: request.column for request in requests},
         heads_plain=np.array([view.head_plain for view in views], dtype=np.uint32),
@@ -205,6 +209,7 @@ def _view_plan(view: Mapping[str, Any], names: tuple[str, ...]) -> ViewPlan:
     picks = [stored.index(names[column].partition(".")[2]) for column in columns]
     defaults = [math.nan if view["defaults"][pick] is None else view["defaults"][pick] for pick in picks]
     size = value_bytes(len(stored))
+    values_at = HEADER.size + bitmap_bytes(len(stored))
     return ViewPlan(
         name=view["name"],
         prefix=key_prefix(view["name"], view["schema_id"]),
@@ -217,13 +222,23 @@ def _view_plan(view: Mapping[str, Any], names: tuple[str, ...]) -> ViewPlan:
         head_nulls=head_of(view["schema_id"], FLAG_NULLS),
         dtype=value_dtype(len(stored)),
         blank=bytes(size),
-        values_at=HEADER.size + bitmap_bytes(len(stored)),
+        values_at=values_at,
+        span=_span(picks, columns, values_at),
         whole=picks == list(range(len(stored))),
         picks=_selection(picks),
         columns=_selection(columns),
         columns_given=frozenset(columns),
         defaults=np.array(defaults, dtype=np.float64),
     )
+
+
+def _span(picks: list[int], columns: list[int], values_at: int) -> tuple[int, int, int] | None:
+    """Return where the picked floats are in a value and go in a row, in bytes, where both follow one another."""
+    count = len(picks)
+    if picks != list(range(picks[0], picks[0] + count)) or columns != list(range(columns[0], columns[0] + count)):
+        return None
+    start = values_at + _FLOAT_BYTES * picks[0]
+    return start, start + _FLOAT_BYTES * count, _FLOAT_BYTES * columns[0]
 
 
 def _selection(positions: list[int]) -> Selection:

@@ -85,20 +85,21 @@ class Pipeline:
             assigned = self._assign(table, wave, now_us=now_us, started=started)
             if not assigned:
                 return
-            leased = {request.target.slot for request in assigned if request.target is not None}
-            for slot in leased:
+            groups: dict[Slot, list[Request]] = {}
+            for request in assigned:
+                if request.target is not None:
+                    groups.setdefault(request.target.slot, []).append(request)
+            for slot in groups:
                 slot.lease()
             try:
                 self._feed(assigned, now_us)
                 self._expire(assigned)
-                for slot in leased:
-                    group = [r for r in assigned if r.error is None and r.target is not None and r.target.slot is slot]
-                    if group:
-                        run_version(slot, group)
+                for slot, group in groups.items():
+                    run_version(slot, [request for request in group if request.error is None])
                 self._expire(assigned)
                 self._record(assigned, now_us=now_us, started=started)
             finally:
-                for slot in leased:
+                for slot in groups:
                     slot.release()
 
     def _assign(

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 STACKED_ROWS_MAX = 64
 """Stacking is proved up to this many rows; more go in several runs."""
 
+_STACK_MIN = 2
+
 _log = logging.getLogger(__name__)
 
 
 def run_version(slot: Slot, requests: Sequence[Request]) -> None:
     """Fill in the outputs, or the error, of requests that one version answers."""
-    if not slot.stackable:
+    if not slot.stackable or len(requests) < _STACK_MIN:
         for request in requests:
             _run_alone(slot, request)
         return
@@ -40,7 +42,7 @@ def run_version(slot: Slot, requests: Sequence[Request]) -> None:
 
 
 def _run_stack(slot: Slot, stack: list[Request]) -> None:
-    if len(stack) == 1:
+    if len(stack) < _STACK_MIN:
         _run_alone(slot, stack[0])
         return
     try:

@@ -60,14 +60,14 @@ def fill(group: Sequence[Request], matrix: FeatureMatrix) -> None:
     dtype = _slot(group[0]).feature_dtype
     values = matrix.values
     typed = values if dtype == np.float64 else values.astype(dtype)
-    statuses = matrix.status.tobytes()
-    ages_us = matrix.age_us.tolist()
-    views = matrix.status.shape[1]
+    statuses = bytes(matrix.statuses)
+    ages_ms = [-1 if age_us < 0 else age_us // _US_PER_MS for age_us in matrix.ages_us]
+    views = len(statuses) // len(group)
     for row, request in enumerate(group):
         request.feature_row = values[row]
         request.feeds[_slot(request).feature_input] = typed[row : row + 1]
         request.view_status = statuses[row * views : (row + 1) * views]
-        request.view_age_ms = [-1 if age_us < 0 else age_us // _US_PER_MS for age_us in ages_us[row]]
+        request.view_age_ms = ages_ms[row * views : (row + 1) * views]
 
 
 def _slot(request: Request) -> Slot:
