@@ -70,12 +70,16 @@ def decode(call: Call, now_us: int) -> Request:
         unit_id=message.unit_id,
         event_time_us=message.event_time_us if message.HasField("event_time_us") else None,
         attributes=dict(message.attributes.items()) if message.attributes else None,
-        tensors=[
-            GivenTensor(tensor.name, NAME_OF.get(tensor.data_type, ""), tuple(tensor.shape), tensor.data)
-            for tensor in message.inputs
-        ],
+        tensors=_tensors(message) if message.inputs else None,
         features=dict(message.features.items()) if message.features else None,
     )
+
+
+def _tensors(message: pb.PredictRequest) -> list[GivenTensor]:
+    return [
+        GivenTensor(tensor.name, NAME_OF.get(tensor.data_type, ""), tuple(tensor.shape), tensor.data)
+        for tensor in message.inputs
+    ]
 
 
 def head_of(target: Target) -> bytes:
