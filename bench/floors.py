@@ -143,7 +143,9 @@ def serve_transport(kind: Kind, answer: Callable[[bytes], bytes]) -> None:
     )
     announce(transport.start())
     STOP.wait()
-    if not transport.drain(GRACE_S):
+    finished = transport.drain(GRACE_S)
+    transport.close()
+    if not finished:
         sys.exit(3)
 
 

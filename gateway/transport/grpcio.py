@@ -139,6 +139,13 @@ class _Door(futures.ThreadPoolExecutor):
 
     The polling thread of grpcio submits here. Counting at this place is what makes the refusal immediate: a call that
     waited for a free thread first would be refused last, when the server has the least time for it.
+
+    Attributes
+    ----------
+    is_closed
+        Whether nobody is let in any more.
+    may_refuse
+        Cleared while calls that are not let in wait, until it is set, to be refused.
     """
 
     def __init__(self, calls_max: int) -> None:
@@ -146,15 +153,31 @@ class _Door(futures.ThreadPoolExecutor):
         self._calls_max = calls_max
         self._lock = threading.Condition()
         self._inside = 0
+        self._open = 0
+        self.is_closed = False
+        self.may_refuse = threading.Event()
+        self.may_refuse.set()
         self._shedding = threading.local()
         self._shed_pool = futures.ThreadPoolExecutor(
             _SHED_THREADS_MAX, thread_name_prefix="shed", initializer=self._mark_shedding
         )
 
-    def wait_empty(self, timeout_s: float) -> bool:
-        """Wait until no call is in flight; return whether that came in time."""
+    def close(self) -> None:
+        """Let nobody in any more."""
         with self._lock:
-            return self._lock.wait_for(lambda: not self._inside, timeout_s)
+            self.is_closed = True
+
+    def follow(self, context: grpc.ServicerContext) -> None:
+        """Count a call until its answer has left."""
+        with self._lock:
+            self._open += 1
+        if not context.add_callback(self._end):
+            self._end()
+
+    def wait_empty(self, timeout_s: float) -> bool:
+        """Wait until no call is in flight and all answers have left; return whether that came in time."""
+        with self._lock:
+            return self._lock.wait_for(lambda: not self._inside and not self._open, timeout_s)
 
     @property
     def is_shedding(self) -> bool:
@@ -163,7 +186,7 @@ class _Door(futures.ThreadPoolExecutor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> futures.Future[Any]:
         with self._lock:
-            admitted = self._inside < self._calls_max
+            admitted = not self.is_closed and self._inside < self._calls_max
             self._inside += admitted
         if not admitted:
             return self._shed_pool.submit(fn, *args, **kwargs)
@@ -177,6 +200,11 @@ class _Door(futures.ThreadPoolExecutor):
 
     def _mark_shedding(self) -> None:
         self._shedding.yes = True
+
+    def _end(self) -> None:
+        with self._lock:
+            self._open -= 1
+            self._lock.notify_all()
 
     def _leave(self, _: futures.Future[Any]) -> None:
         with self._lock:
@@ -199,13 +227,22 @@ class _WaveHandler:
         gathering = self._gathering
         call = _GrpcioCall(self._method, payload, context, response_bytes_max=wiring.limits.response_bytes_max)
         if self._door.is_shedding:
-            wiring.shed(call)
-        elif gathering.join(call):
-            self._lead()
+            self._refuse(call)
+        else:
+            self._door.follow(context)
+            if gathering.join(call):
+                self._lead()
         while call.wait(gathering):
             time.sleep(0)  # it is busy: let the calls that have arrived join, which doubles the wave
             self._lead()
         return call.finish()
+
+    def _refuse(self, call: Call) -> None:
+        if self._door.is_closed:
+            self._door.may_refuse.wait()
+            self._wiring.close(call)
+        else:
+            self._wiring.shed(call)
 
     def _lead(self) -> None:
         wave: list[Call] = [*self._gathering.take()]
@@ -258,10 +295,23 @@ class GrpcioTransport:
         return port
 
     def drain(self, grace_s: float) -> bool:
-        """Refuse new calls with UNAVAILABLE, wait for the ones in flight, close; return whether all were finished."""
-        stopped = self._server.stop(grace_s)
-        finished = stopped.wait(grace_s) and self._door.wait_empty(_REPORT_S_MAX)
-        stopped.wait(_REPORT_S_MAX)
-        self._door.shutdown(wait=finished)
-        self._services.shutdown(wait=finished)
+        """Refuse new calls with UNAVAILABLE and wait for the ones in flight; return whether all were finished.
+
+        The server is not stopped: grpc-core would end the calls that reach it between its shutdown and the client's
+        learning of it with CANCELLED (grpc/grpc#41785), which no client tries again. Calls that come when all others
+        are finished wait for the end of the connection, which their clients see as UNAVAILABLE; told sooner, they would
+        spend their retries here.
+        """
+        self._door.close()
+        finished = self._door.wait_empty(grace_s)
+        self._door.may_refuse.clear()
         return finished
+
+    def close(self) -> None:
+        """Close the port and end what is still in flight."""
+        self._door.close()
+        self._door.may_refuse.set()
+        self._server.stop(0.0).wait(_REPORT_S_MAX)
+        idle = self._door.wait_empty(0.0)
+        self._door.shutdown(wait=idle)
+        self._services.shutdown(wait=idle)

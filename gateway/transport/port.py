@@ -143,5 +143,12 @@ class Transport(Protocol):
         ...
 
     def drain(self, grace_s: float) -> bool:
-        """Refuse new calls with UNAVAILABLE, wait for the ones in flight, close; return whether all were finished."""
+        """Refuse new calls with UNAVAILABLE and wait for the ones in flight; return whether all were finished.
+
+        It is for the end of a process, which closes what is still open. What goes on without it closes it.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the port and end what is still in flight; more than once does no harm."""
         ...

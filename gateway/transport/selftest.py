@@ -48,6 +48,7 @@ def find_fault(open_it: Callable[[Wiring, str], Transport]) -> str | None:
         return f"its self-test ended with {error}"
     finally:
         transport.drain(_DRAIN_S_MAX)
+        transport.close()
 
 
 def _fault_of(channel: grpc.Channel, seen: list[Call]) -> str | None:

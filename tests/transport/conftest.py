@@ -119,7 +119,7 @@ def serve(kind):
 
         def start(address="127.0.0.1:0", **limits):
             server = Server(kind, address, Limits(**limits))
-            stack.callback(server.transport.drain, 0.0)
+            stack.callback(server.transport.close)
             stack.callback(server.release)
             stack.callback(server.gate.set)
             return server

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from typing import NoReturn
 
 from gateway.transport.port import Wiring
 from gateway.transport.select import open_transport
@@ -15,7 +16,7 @@ PAUSE_S = 0.002
 GRACE_S = 10.0
 
 
-def main() -> int:
+def main() -> NoReturn:
     kind, port = sys.argv[1:]
 
     def answer(wave):
@@ -32,8 +33,8 @@ def main() -> int:
     sys.stdout.write(f"{transport.start()}\n")
     sys.stdout.flush()
     stop.wait()
-    return 0 if transport.drain(GRACE_S) else 3
+    os._exit(0 if transport.drain(GRACE_S) else 3)  # as a worker: the end of the process closes what is open
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

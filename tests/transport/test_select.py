@@ -28,6 +28,7 @@ def test_auto_takes_native_where_it_works_and_says_why(caplog):
     assert f"transport native: {transport.why}" in caplog.messages
     transport.start()
     assert transport.drain(1.0)
+    transport.close()
 
 
 def test_auto_takes_grpcio_where_the_port_needs_tls_and_says_why():
@@ -58,6 +59,9 @@ class Liar:
 
     def drain(self, grace_s):
         return grace_s > 0
+
+    def close(self):
+        self.closed = True
 
 
 def test_the_self_test_finds_a_transport_that_does_not_serve():
