@@ -155,10 +155,12 @@ def test_a_call_is_read_field_by_field(fields, pin, deadline):
     assert (request.version, request.alias) == (pin.get("version", 0), pin.get("alias", ""))
     assert request.event_time_us == fields.get("event_time_us")
     assert (request.features or {}) == fields["features"]
-    assert [(each.name, each.shape, each.data) for each in request.tensors] == [
+    assert [(each.name, each.shape, each.data) for each in request.tensors or ()] == [
         (each.name, tuple(each.shape), each.data) for each in fields["inputs"]
     ]
-    assert [NUMBER_OF.get(each.dtype, 0) for each in request.tensors] == [each.data_type for each in fields["inputs"]]
+    assert [NUMBER_OF.get(each.dtype, 0) for each in request.tensors or ()] == [
+        each.data_type for each in fields["inputs"]
+    ]
     assert request.deadline > 0 if deadline is None else request.deadline == deadline
 
 
