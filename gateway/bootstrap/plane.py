@@ -19,6 +19,7 @@ import grpc
 from features.store import open_store
 from gateway.bootstrap.control_services import ControlParts, add_control_services
 from gateway.bootstrap.services import DataServices
+from gateway.bootstrap.stopping import StopRequest
 from gateway.bootstrap.supervisor import Supervisor
 from gateway.control.compaction import Compactor
 from gateway.control.fleet import Fleet
@@ -54,7 +55,8 @@ class ControlPlane:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._stop = threading.Event()
+        self._stop = StopRequest()
+        self._stopped = threading.Event()
         folders = settings.folders
         folders.state.mkdir(parents=True, exist_ok=True)
         folders.run.mkdir(mode=0o700, exist_ok=True)
@@ -84,17 +86,17 @@ class ControlPlane:
 
     def run(self) -> int:
         """Serve until a signal says to stop, and return the exit code."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop.set())
+        self._stop.ask_on(signal.SIGTERM, signal.SIGINT)
         server, control_port, health = self._open_control()
         self._publisher.publish()
         self._supervisor.start()
         threading.Thread(target=self._publisher.run, name="publisher", daemon=True).start()
-        threading.Thread(target=self._compactor.run, args=(self._stop,), name="compactor", daemon=True).start()
+        threading.Thread(target=self._compactor.run, args=(self._stopped,), name="compactor", daemon=True).start()
         http_port = self._web.start()
         self._wait_ready(control_port, http_port)
         health.serving()
         self._stop.wait()
+        self._stopped.set()
         return self._close(server, health)
 
     def _open_control(self) -> tuple[grpc.Server, int, DataServices]:
@@ -117,11 +119,11 @@ class ControlPlane:
     def _wait_ready(self, control_port: int, http_port: int) -> None:
         """Write the ready file when all workers answer."""
         until = time.monotonic() + READY_TIMEOUT_S
-        while not self._stop.is_set() and not self._fleet.wait_ready(0.2):
+        while not self._stop.is_asked and not self._fleet.wait_ready(0.2):
             if time.monotonic() > until:
                 _log.error("the workers do not answer after %.0f s; see their logs", READY_TIMEOUT_S)
                 until = time.monotonic() + READY_TIMEOUT_S
-        if self._stop.is_set():
+        if self._stop.is_asked:
             return
         ports = {"data": self._data_port, "http": http_port, "control": control_port}
         pids = [os.getpid(), *(report.pid for report in self._fleet.reports())]
@@ -143,6 +145,7 @@ class ControlPlane:
         self._store.close()
         self._database.close()
         self._reserved.close()
+        self._stop.close()
         if self._settings.ready_file is not None:
             with contextlib.suppress(OSError):
                 self._settings.ready_file.unlink()

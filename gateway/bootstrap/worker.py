@@ -21,6 +21,7 @@ from features.store import open_store
 from gateway.bootstrap.link import Link
 from gateway.bootstrap.logs import log_to_stderr
 from gateway.bootstrap.services import DataServices
+from gateway.bootstrap.stopping import StopRequest
 from gateway.config import WorkerConfig
 from gateway.journal.writer import JournalWriter
 from gateway.models.loader import load_slot
@@ -97,11 +98,11 @@ class Worker:
         )
         self._ready = False
         self._progress = Progress(NOTHING_APPLIED, {})
-        self._stop = threading.Event()
+        self._stop = StopRequest()
 
     def run(self) -> None:
         """Serve until the supervisor says to stop or is gone."""
-        signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+        self._stop.ask_on(signal.SIGTERM)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides
         threading.Thread(target=self._installer.run, name="installer", daemon=True).start()
         threading.Thread(target=self._listen, name="link", daemon=True).start()
@@ -114,7 +115,7 @@ class Worker:
         for message in self._link.messages():
             document = json.loads(Path(message["table"]).read_text())
             self._installer.offer(document)
-        self._stop.set()
+        self._stop.ask()
 
     def _report(self, progress: Progress) -> None:
         """Open the door when the first desired set is applied, and say what is served."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import time
 from typing import NoReturn
 
+from gateway.bootstrap.stopping import StopRequest
 from gateway.transport.port import Wiring
 from gateway.transport.select import open_transport
 
@@ -27,8 +27,8 @@ def main() -> NoReturn:
     wiring = Wiring(
         address=f"127.0.0.1:{port}", methods=["/turnout.test.Echo/Say"], answer=answer, add_services=lambda _: None
     )
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = StopRequest()
+    stop.ask_on(signal.SIGTERM)
     transport = open_transport(kind, wiring)
     sys.stdout.write(f"{transport.start()}\n")
     sys.stdout.flush()
