@@ -1,9 +1,10 @@
 """Does the native front keep its memory and its promises over time?
 
-`python bench/native_soak.py SECONDS [--rate CALLS_PER_S] [--json FILE]` starts Turnout's native transport under bare
-predict in a process of its own and treats it badly in every way that a client can: calls with and without deadlines,
-cancelled calls, deadlines that pass, huge bodies, readers that never read, connections that come and go, and bursts of
-h2load at 32 and 128 calls in flight. It samples the server's resident memory, and ends with two SIGTERMs.
+`python bench/native_soak.py SECONDS [--gateway] [--rate CALLS_PER_S] [--json FILE]` starts Turnout's native transport
+under bare predict, or with `--gateway` a whole gateway on it, and treats it badly in every way that a client can: calls
+with and without deadlines, cancelled calls, deadlines that pass, huge bodies, readers that never read, connections that
+come and go, and bursts of h2load at 32 and 128 calls in flight. It samples the server's resident memory, and ends with
+two SIGTERMs.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import grpc
 import numpy as np
 from floors import PREDICT
 from model import MODEL, make_rows, tensor_request, write_model
+from rig import Gateway
 
 from turnout.serving.v1 import prediction_service_pb2 as pb
 
@@ -167,19 +169,44 @@ def resident_mib(pid: int) -> float:
     raise RuntimeError("the server has ended")
 
 
-def soak(seconds: float, rate: float, samples_to: Path | None) -> dict[str, object]:
+class BareServer:
+    """The native transport under bare predict: one process."""
+
+    def __init__(self, folder: Path) -> None:
+        program = str(Path(__file__).with_name("floors.py"))
+        command = [sys.executable, program, "transport-native-predict", str(folder / "model.onnx")]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline())
+        self.pid = self.process.pid
+
+    def served(self) -> object:
+        return json.loads(self.process.stdout.readline())
+
+
+class WholeGateway:
+    """A gateway with one worker on the native transport: its own codec, validation, pipeline and journal."""
+
+    def __init__(self, folder: Path) -> None:
+        self._gateway = Gateway("native", folder / "state", None)
+        self._gateway.start()
+        self._gateway.furnish(folder / "model.onnx")
+        self.process = self._gateway.process
+        self.port = self._gateway.ports["data"]
+        self.pid = self._gateway.worker
+        self._log = folder / "state" / "gateway.log"
+
+    def served(self) -> object:
+        return self._log.read_text().splitlines()[-2:]
+
+
+def soak(seconds: float, rate: float, samples_to: Path | None, *, gateway: bool) -> dict[str, object]:
     os.nice(10)
     folder = Path(tempfile.mkdtemp(prefix="native-soak-"))
     write_model(folder / "model.onnx")
     body = tensor_request(make_rows(1)[0][0])
     (folder / "body").write_bytes(b"\x00" + struct.pack(">I", len(body)) + body)
-    program = str(Path(__file__).with_name("floors.py"))
-    server = subprocess.Popen(
-        [sys.executable, program, "transport-native-predict", str(folder / "model.onnx")],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    port = int(server.stdout.readline())
+    server = WholeGateway(folder) if gateway else BareServer(folder)
+    port = server.port
     stop, tally = threading.Event(), Tally()
     jobs = [(call_steadily, (port, rate / THREADS, stop, tally))] * THREADS
     jobs += [
@@ -201,11 +228,11 @@ def soak(seconds: float, rate: float, samples_to: Path | None) -> dict[str, obje
     for thread in threads:
         thread.join(DEADLINE_S)
     samples.append((round(time.monotonic() - began, 1), resident_mib(server.pid)))
-    server.send_signal(signal.SIGTERM)
-    server.send_signal(signal.SIGTERM)
+    server.process.send_signal(signal.SIGTERM)
+    server.process.send_signal(signal.SIGTERM)
     result = report(samples, tally, rate)
-    result["exit_code"] = server.wait(30)
-    result["served"] = json.loads(server.stdout.readline())
+    result["exit_code"] = server.process.wait(30)
+    result["served"] = server.served()
     shutil.rmtree(folder)
     if samples_to is not None:
         samples_to.write_text(json.dumps(result))
@@ -234,10 +261,11 @@ def report(samples: list[tuple[float, float]], tally: Tally, rate: float) -> dic
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("seconds", type=float)
+    parser.add_argument("--gateway", action="store_true", help="soak a whole gateway")
     parser.add_argument("--rate", type=float, default=200.0, help="steady calls per second (default 200)")
     parser.add_argument("--json", type=Path, help="write the report here, anew at every sample")
     arguments = parser.parse_args()
-    result = soak(arguments.seconds, arguments.rate, arguments.json)
+    result = soak(arguments.seconds, arguments.rate, arguments.json, gateway=arguments.gateway)
     print(json.dumps(result, indent=2))
 
 
