@@ -61,10 +61,12 @@ class _GrpcioCall(Call):
     __slots__ = ("_context", "_done", "_failure", "_leads", "_lock", "_response", "_response_bytes_max", "_woken")
 
     def __init__(self, method: int, payload: bytes, context: grpc.ServicerContext, *, response_bytes_max: int) -> None:
+        # Not the base's: metadata and peer are only made when somebody asks for them.
         left_s = context.time_remaining()
-        deadline = time.monotonic() + left_s if left_s < _DEADLINE_S_MAX else None
-        metadata: Any = context.invocation_metadata()
-        super().__init__(method, payload, metadata=metadata or (), deadline=deadline, peer=context.peer())
+        self.method = method
+        self.payload = payload
+        self.deadline = time.monotonic() + left_s if left_s < _DEADLINE_S_MAX else None
+        self.cancelled = False
         self._context = context
         self._lock = threading.Lock()
         self._done = False
@@ -74,6 +76,17 @@ class _GrpcioCall(Call):
         self._response: bytes | None = None
         self._failure: tuple[int, str, Metadata] = (INTERNAL, "the call was not answered", ())
         self._response_bytes_max = response_bytes_max
+
+    @property
+    def metadata(self) -> Metadata:  # type: ignore[override]  # read only, as every reader takes it
+        """The call's metadata, keys in lower case."""
+        found: Any = self._context.invocation_metadata()
+        return found or ()
+
+    @property
+    def peer(self) -> str:  # type: ignore[override]  # as above
+        """Where the call comes from."""
+        return str(self._context.peer())
 
     def reply(self, payload: bytes) -> None:
         limit = self._response_bytes_max
@@ -204,12 +217,14 @@ class _Door(futures.ThreadPoolExecutor):
     def _end(self) -> None:
         with self._lock:
             self._open -= 1
-            self._lock.notify_all()
+            if self.is_closed:
+                self._lock.notify_all()
 
     def _leave(self, _: futures.Future[Any]) -> None:
         with self._lock:
             self._inside -= 1
-            self._lock.notify_all()
+            if self.is_closed:
+                self._lock.notify_all()
 
 
 class _WaveHandler:
