@@ -21,12 +21,15 @@ from turnout.serving.v1 import prediction_service_pb2 as pb
 from turnout.tensor.v1 import tensor_pb2
 
 if TYPE_CHECKING:
+    from features.plan import FeaturePlan
     from gateway.journal.record import Output
     from gateway.serving.table import Target
     from gateway.transport.port import Call
 
 DEADLINE_DEFAULT_S = 10.0
 REQUEST_ID_CHARS_MAX = 128
+PLANS_MAX = 256
+"""How many plans' readings are remembered; one more forgets them all."""
 PREFIXES_MAX = 4096
 """How many tensor prefixes are remembered; one more forgets them all."""
 
@@ -101,8 +104,9 @@ def encode(request: Request) -> bytes:
         parts += (_tensor_prefix(output), output.data)
     plan = target.slot.plan
     if request.view_status and plan is not None:
-        for view, status, age_ms in zip(plan.views, request.view_status, request.view_age_ms, strict=True):
-            prefix = _reading_prefix(view.name, status)
+        prefixes = _reading_prefixes.get(plan) or _prefixes_of(plan)
+        for by_status, status, age_ms in zip(prefixes, request.view_status, request.view_age_ms, strict=True):
+            prefix = by_status[status]
             if age_ms < 0:
                 parts += (_READINGS_TAG, _varint(len(prefix)), prefix)
             else:
@@ -131,18 +135,18 @@ def _tensor_prefix(output: Output) -> bytes:
     return prefix
 
 
-_reading_prefixes: dict[tuple[str, int], bytes] = {}
+_reading_prefixes: dict[FeaturePlan, list[list[bytes]]] = {}
+_STATUSES = range(len(pb.ViewStatus.keys()))
 
 
-def _reading_prefix(view: str, status: int) -> bytes:
-    """Return everything of a view's reading but its age."""
-    prefix = _reading_prefixes.get((view, status))
-    if prefix is None:
-        if len(_reading_prefixes) >= PREFIXES_MAX:
-            _reading_prefixes.clear()
-        prefix = pb.ViewReading(view=view).SerializeToString() + _STATUS_TAG + bytes((status,))
-        _reading_prefixes[view, status] = prefix
-    return prefix
+def _prefixes_of(plan: FeaturePlan) -> list[list[bytes]]:
+    """Return everything of the readings of a plan's views but their ages, view by view and status by status."""
+    if len(_reading_prefixes) >= PLANS_MAX:
+        _reading_prefixes.clear()
+    names = [pb.ViewReading(view=view.name).SerializeToString() for view in plan.views]
+    prefixes = [[name + _STATUS_TAG + bytes((status,)) for status in _STATUSES] for name in names]
+    _reading_prefixes[plan] = prefixes
+    return prefixes
 
 
 _SMALL_MAX = 0x80
