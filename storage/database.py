@@ -16,7 +16,7 @@ from storage import migrate
 from storage.errors import InvalidError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection, Engine
 
@@ -46,11 +46,19 @@ class Database:
         The engine whose one connection begins IMMEDIATE: what a transaction reads, nobody changes before it commits.
     """
 
-    __slots__ = ("_reader", "_writer")
+    __slots__ = ("_listeners", "_reader", "_writer")
 
     def __init__(self, reader: Engine, writer: Engine) -> None:
         self._reader = reader
         self._writer = writer
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        """Call a function after each transaction that this process commits; it must return at once.
+
+        It is a hint: what other processes commit is seen by looking.
+        """
+        self._listeners.append(listener)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -74,6 +82,8 @@ class Database:
                 raise DatabaseBusyError("the metadata database is kept busy by another writer; try again") from error
             with transaction:
                 yield connection
+        for listener in self._listeners:
+            listener()
 
     def close(self) -> None:
         """Close all connections that are not in use."""

@@ -89,6 +89,7 @@ class ControlPlane:
         self._stop.ask_on(signal.SIGTERM, signal.SIGINT)
         server, control_port, health = self._open_control()
         self._publisher.publish()
+        self._database.on_commit(self._publisher.wake)
         self._supervisor.start()
         threading.Thread(target=self._publisher.run, name="publisher", daemon=True).start()
         threading.Thread(target=self._compactor.run, args=(self._stopped,), name="compactor", daemon=True).start()

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from registry.artifacts import ArtifactStore
     from storage.database import Database
 
-POLL_INTERVAL_S = 0.02
+POLL_INTERVAL_S = 0.25
+"""How often the database is looked at without having been told; for what another process changed."""
+RETRY_INTERVAL_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +45,8 @@ class TablePublisher:
         self._announce = announce
         self._written = -1
         self._newest: Path | None = None
-        self._stop = threading.Event()
+        self._woken = threading.Event()
+        self._stopped = False
 
     @property
     def newest(self) -> Path | None:
@@ -60,15 +63,22 @@ class TablePublisher:
         self._written = document["revision"]
         self._announce(self._newest)
 
+    def wake(self) -> None:
+        """Look at the database at once."""
+        self._woken.set()
+
     def run(self) -> None:
         """Follow the database until `close`; a failure is logged and tried again."""
-        while not self._stop.wait(POLL_INTERVAL_S):
+        while not self._stopped:
+            self._woken.wait(POLL_INTERVAL_S)
+            self._woken.clear()
             try:
                 self.publish()
             except Exception:  # noqa: BLE001  (the thread must outlive whatever it is)
                 _log.exception("the desired set cannot be written; trying again")
-                self._stop.wait(1.0)
+                self._woken.wait(RETRY_INTERVAL_S)
 
     def close(self) -> None:
         """Let `run` return."""
-        self._stop.set()
+        self._stopped = True
+        self._woken.set()
