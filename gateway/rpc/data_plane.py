@@ -1,8 +1,13 @@
-"""The data plane's edge: waves of calls in, waves of answers out."""
+"""The data plane's edge: waves of calls in, waves of answers out.
+
+Every method that is answered in waves stands in one table. The predicting ones differ by their codec alone: whatever
+the protocol, a call becomes a request of the one pipeline, and an answered request becomes that protocol's reply.
+"""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.errors import OverloadedError, WorkerDrainingError
@@ -11,19 +16,56 @@ from gateway.rpc.status import DETAILS_KEY, details_of, number_of
 from storage.errors import DomainError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.serving.outcomes import OutcomeRecorder
     from gateway.serving.pipeline import Pipeline
     from gateway.serving.request import Request
     from gateway.transport.port import Call
     from storage.clock import Clock
 
+_log = logging.getLogger(__name__)
+
+
+def fail(call: Call, error: DomainError) -> None:
+    """Answer a call with an error's status and details."""
+    call.fail(number_of(error), error.message, ((DETAILS_KEY, details_of(error)),))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codec:
+    """What one predicting method is on the wire.
+
+    Attributes
+    ----------
+    decode
+        Makes the request of a call that came at a time in microseconds, or raises a DomainError.
+    encode
+        Makes the reply of a request that was answered.
+    refuse
+        Answers a call with an error; a method whose protocol puts errors into its messages has its own.
+    """
+
+    decode: Callable[[Call, int], Request]
+    encode: Callable[[Request], bytes]
+    refuse: Callable[[Call, DomainError], None] = fail
+
+
 PREDICT = "/turnout.serving.v1.PredictionService/Predict"
 RECORD_OUTCOMES = "/turnout.outcomes.v1.OutcomeService/RecordOutcomes"
-METHODS = (PREDICT, RECORD_OUTCOMES)
-SERVICES = ("turnout.serving.v1.PredictionService", "turnout.outcomes.v1.OutcomeService")
 
-_PREDICT_AT = METHODS.index(PREDICT)
-_log = logging.getLogger(__name__)
+CODECS: dict[str, Codec] = {
+    PREDICT: Codec(decode=prediction_codec.decode, encode=prediction_codec.encode),
+}
+"""The methods that the pipeline answers."""
+
+METHODS = (*CODECS, RECORD_OUTCOMES)
+"""All methods that are answered in waves; a call names its own by the place here."""
+
+SERVICES = tuple(dict.fromkeys(path.split("/")[1] for path in METHODS))
+"""The full names of their services."""
+
+_CODEC_AT: tuple[Codec | None, ...] = tuple(CODECS.get(path) for path in METHODS)
 
 
 class DataPlane:
@@ -37,31 +79,44 @@ class DataPlane:
     def answer(self, wave: list[Call]) -> None:
         """Answer every call of a wave."""
         now_us = self._clock.now_us()
-        calls: list[Call] = []
+        calls: list[tuple[Call, Codec]] = []
         requests: list[Request] = []
         for call in wave:
-            if call.method != _PREDICT_AT:
+            codec = _CODEC_AT[call.method]
+            if codec is None:
                 self._record(call, now_us)
                 continue
             try:
-                requests.append(prediction_codec.decode(call, now_us))
-                calls.append(call)
+                requests.append(codec.decode(call, now_us))
+                calls.append((call, codec))
             except DomainError as error:
-                fail(call, error)
-        if not requests:
-            return
+                codec.refuse(call, error)
+            except Exception:  # noqa: BLE001  (one call's surprise is not the wave's)
+                _log.exception("a call of %s could not be read", METHODS[call.method])
+                codec.refuse(call, _hidden())
+        if requests:
+            self._predict(calls, requests)
+
+    def _predict(self, calls: list[tuple[Call, Codec]], requests: list[Request]) -> None:
+        """Walk the requests of a wave through the pipeline and answer the call of each."""
         try:
             self._pipeline.run(requests)
         except Exception:  # noqa: BLE001  (whatever it is, every call of the wave must be answered)
             _log.exception("a wave of %d calls failed", len(requests))
-            for call in calls:
-                fail(call, DomainError("internal error; the gateway's log has the particulars"))
+            for call, codec in calls:
+                codec.refuse(call, _hidden())
             return
-        for call, request in zip(calls, requests, strict=True):
-            if request.error is None:
-                call.reply(prediction_codec.encode(request))
+        for (call, codec), request in zip(calls, requests, strict=True):
+            if request.error is not None:
+                codec.refuse(call, request.error)
+                continue
+            try:
+                reply = codec.encode(request)
+            except Exception:  # noqa: BLE001  (as above)
+                _log.exception("a reply of %s could not be written", METHODS[call.method])
+                codec.refuse(call, _hidden())
             else:
-                fail(call, request.error)
+                call.reply(reply)
 
     def _record(self, call: Call, now_us: int) -> None:
         try:
@@ -71,12 +126,12 @@ class DataPlane:
             fail(call, error)
         except Exception:  # noqa: BLE001  (as above)
             _log.exception("recording outcomes failed")
-            fail(call, DomainError("internal error; the gateway's log has the particulars"))
+            fail(call, _hidden())
 
 
-def fail(call: Call, error: DomainError) -> None:
-    """Answer a call with an error's status and details."""
-    call.fail(number_of(error), error.message, ((DETAILS_KEY, details_of(error)),))
+def _hidden() -> DomainError:
+    """Return what a client is told of a failure whose particulars are not for it."""
+    return DomainError("internal error; the gateway's log has the particulars")
 
 
 def shed(call: Call) -> None:
