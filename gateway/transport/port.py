@@ -23,7 +23,7 @@ class Call:
     Attributes
     ----------
     method
-        The place of the method in the sequence that the transport was opened with.
+        The place of the method among those that the transport was opened with, the streams after the others.
     payload
         The request's bytes.
     metadata
@@ -60,6 +60,7 @@ class Call:
 Answer = Callable[[list[Call]], None]
 
 # gRPC's status codes that a transport gives by itself.
+CANCELLED = 1
 DEADLINE_EXCEEDED = 4
 RESOURCE_EXHAUSTED = 8
 INTERNAL = 13
@@ -90,12 +91,19 @@ class Limits:
         How many calls may be in flight; one more gets RESOURCE_EXHAUSTED at once.
     wave_calls_max
         How many calls make a wave at the most.
+    streams_max
+        How many streams may be open; one more gets RESOURCE_EXHAUSTED at once.
+    stream_calls_max
+        How many messages of one stream may be taken whose answers its client has not read; a stream that has as many
+        is not read further.
     """
 
     request_bytes_max: int = 16 * 1024 * 1024
     response_bytes_max: int = 16 * 1024 * 1024
     calls_max: int = 256
     wave_calls_max: int = 64
+    streams_max: int = 64
+    stream_calls_max: int = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,22 +116,30 @@ class Wiring:
         Host and port, for example ``127.0.0.1:8001``; port 0 picks a free one. Several processes may share a port.
     methods
         Full method paths that are answered in waves, for example ``/turnout.serving.v1.PredictionService/Predict``.
+    streams
+        Full paths of bidirectional streams, each message of which is a call: it joins the waves like any other, and its
+        `method` is the place in ``(*methods, *streams)``. `reply` answers that message; answers leave in the order of
+        the messages. `fail` ends the whole stream once the answers before it have left. The deadline, the metadata and
+        the peer are the stream's. When the client has half-closed and everything is answered, the stream ends OK; when
+        it is cancelled, what has not run is dropped.
     answer
         Gets every wave.
     add_services
-        Adds what is not answered in waves (health, reflection, streams) to a grpcio server.
+        Adds what is not answered in waves (health, reflection) to a grpcio server.
     limits
         What is bounded.
     shed
-        Fails a call that came past `calls_max`, at once. Only the edge knows google.rpc.ErrorInfo, so it is given.
+        Fails a call that came past `calls_max` or a stream past `streams_max`, at once. Only the edge knows
+        google.rpc.ErrorInfo, so it is given. A stream is shown to it as a call without a payload.
     close
-        Fails a call that came during the drain.
+        Fails a call that came during the drain, and ends each stream then, after the answers to what it had sent.
     """
 
     address: str
     methods: Sequence[str]
     answer: Answer
     add_services: Callable[[grpc.Server], None]
+    streams: Sequence[str] = ()
     limits: Limits = field(default_factory=Limits)
     shed: Callable[[Call], None] = shed_plainly
     close: Callable[[Call], None] = close_plainly

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import struct
 import subprocess
@@ -22,6 +23,7 @@ from gateway.transport.select import open_transport
 SAY = "/turnout.test.Echo/Say"
 SHOUT = "/turnout.test.Echo/Shout"
 CHAT = "/turnout.test.Echo/Chat"
+TALK = "/turnout.test.Echo/Talk"
 DETAIL = ("detail-bin", b"\x00\xff\x80")
 WAIT_S = 10.0
 
@@ -58,6 +60,7 @@ class Server:
             Wiring(
                 address=address,
                 methods=[SAY, SHOUT],
+                streams=[TALK],
                 answer=self.answer,
                 add_services=add_services,
                 limits=limits,
@@ -82,10 +85,13 @@ class Server:
             elif call.payload.startswith(b"grow"):
                 call.reply(bytes(int(call.payload[4:])))
             else:
-                call.reply(call.payload.upper() if call.method else call.payload)
+                call.reply(call.payload.upper() if call.method == 1 else call.payload)
 
     def hold(self, count):
         wait_until(lambda: len(self.held) == count, f"{count} held calls")
+
+    def seen_of(self, payload):
+        return sum(call.payload == payload for call in self.seen)
 
     def release(self):
         while self.held:
@@ -125,6 +131,51 @@ def serve(kind):
             return server
 
         yield start
+
+
+class Talker:
+    """A client of the stream whose messages are sent when the test says so, and whose answers are read by `next`."""
+
+    def __init__(self, channel, **call):
+        self._messages = queue.SimpleQueue()
+        self.call = channel.stream_stream(TALK)(iter(self._messages.get, None), **{"timeout": 60, **call})
+
+    def send(self, *messages):
+        for message in messages:
+            self._messages.put(message)
+        return self
+
+    def half_close(self):
+        self._messages.put(None)
+        return self
+
+    def __iter__(self):
+        return self.call
+
+    def __next__(self):
+        return next(self.call)
+
+    def refused(self):
+        """Return the error that the stream ends with, read on from here."""
+        with pytest.raises(grpc.RpcError) as caught:
+            for _ in self.call:
+                pass
+        return caught.value
+
+
+@pytest.fixture
+def talk():
+    """Open a stream on a channel; all are cancelled at the end."""
+    talkers = []
+
+    def start(channel, **call):
+        talkers.append(Talker(channel, **call))
+        return talkers[-1]
+
+    yield start
+    for talker in talkers:
+        talker.half_close()
+        talker.call.cancel()
 
 
 @pytest.fixture
