@@ -109,6 +109,12 @@ class SettingInvalidError(InvalidError):
     reason = "SETTING_INVALID"
 
 
+class CertificateUnusableError(InvalidError):
+    """A certificate, its key or the certificates of the clients' authority cannot serve."""
+
+    reason = "CERTIFICATE_UNUSABLE"
+
+
 class StateFolderBusyError(PreconditionError):
     """Another gateway runs on the same state folder."""
 

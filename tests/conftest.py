@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import importlib.metadata
+import ipaddress
 import json
 import os
 import signal
@@ -16,6 +18,9 @@ from pathlib import Path
 import grpc
 import pytest
 import redis
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 READY_TIMEOUT_S = 60.0
 REDIS_START_S = 20
@@ -125,6 +130,71 @@ def gateway(launch, tmp_path_factory):
     running = launch(tmp_path_factory.mktemp("gateway") / "state")
     yield running
     running.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate and its key, as PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+class CertificateAuthority:
+    """Signs certificates for 127.0.0.1 and for clients, into a folder."""
+
+    def __init__(self, folder, name="test authority"):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        constraints = x509.BasicConstraints(ca=True, path_length=0)
+        self.certificate = folder / "ca.pem"
+        self.certificate.write_bytes(_pem(self._sign(self._name, self._key, [(constraints, True)])))
+
+    def issue(self, name, *, alternatives=(), pair="", days=(-1, 30)):
+        """Sign a certificate for a common name and alternative names, and return where it is."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        extensions = [(x509.SubjectAlternativeName(alternatives), False)] if alternatives else []
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        made = Pair(self.folder / f"{pair or name}.pem", self.folder / f"{pair or name}.key")
+        made.certificate.write_bytes(_pem(self._sign(subject, key, extensions, days=days)))
+        made.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return made
+
+    def issue_server(self, *, pair="server"):
+        """Sign a certificate for a server on this machine."""
+        here = ipaddress.ip_address("127.0.0.1")
+        return self.issue("localhost", alternatives=[x509.DNSName("localhost"), x509.IPAddress(here)], pair=pair)
+
+    def _sign(self, subject, key, extensions, *, days=(-1, 30)):
+        now = dt.datetime.now(dt.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + dt.timedelta(days=days[0]))
+            .not_valid_after(now + dt.timedelta(days=days[1]))
+        )
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical)
+        return builder.sign(self._key, hashes.SHA256())
+
+
+def _pem(certificate):
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.fixture(scope="session")
+def certificate_authority():
+    """Return the function that makes a certificate authority in a folder."""
+    return CertificateAuthority
 
 
 @dataclass(slots=True)

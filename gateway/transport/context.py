@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
+
+from gateway.transport.tls import names_in_context
 
 if TYPE_CHECKING:
     from gateway.transport.port import Metadata
@@ -20,6 +22,12 @@ def deadline_of(context: grpc.ServicerContext) -> float | None:
     """Return the call's deadline on the monotonic clock, in seconds; None when it has none."""
     left_s = context.time_remaining()
     return time.monotonic() + left_s if left_s < _DEADLINE_S_MAX else None
+
+
+def certificate_of(context: grpc.ServicerContext) -> tuple[str, ...]:
+    """Return who the client is by the certificate that it showed; empty where it showed none."""
+    properties: Any = context.auth_context()  # the stubs say one value for each key; there are several
+    return names_in_context(properties)
 
 
 def abort(context: grpc.ServicerContext, code: int, message: str, trailing: Metadata) -> NoReturn:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from concurrent import futures
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from gateway.transport.context import abort, deadline_of
+from gateway.transport.context import abort, certificate_of, deadline_of
 from gateway.transport.door import Door
 from gateway.transport.gather import Gathering, WaitingCall
 from gateway.transport.port import DEADLINE_EXCEEDED, INTERNAL, RESOURCE_EXHAUSTED, Limits, Metadata, Wiring
 from gateway.transport.streams import Streams
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Threads that answer waves. The pipeline walks one wave at a time, so more threads only hold calls whose body is
 # still arriving or whose version is slow.
@@ -77,6 +80,11 @@ class _GrpcioCall(WaitingCall):
     def peer(self) -> str:  # type: ignore[override]  # as above
         """Where the call comes from."""
         return str(self._context.peer())
+
+    @property
+    def certificate(self) -> Sequence[str]:  # type: ignore[override]  # as above
+        """Who the client is by the certificate that it showed."""
+        return certificate_of(self._context)
 
     def reply(self, payload: bytes) -> None:
         limit = self._response_bytes_max
@@ -184,7 +192,12 @@ class GrpcioTransport:
 
     def start(self) -> int:
         """Begin to take calls and return the bound port, or raise RuntimeError when the address cannot be bound."""
-        port: int = self._server.add_insecure_port(self._wiring.address)
+        address, tls = self._wiring.address, self._wiring.tls
+        port: int = (
+            self._server.add_insecure_port(address)
+            if tls is None
+            else self._server.add_secure_port(address, tls.credentials())
+        )
         self._server.start()
         return port
 

@@ -51,6 +51,8 @@ class _NativeCall(Call):
 
     __slots__ = ("_id", "_transport")
 
+    certificate: Sequence[str] = ()  # the front speaks without TLS
+
     def __init__(  # noqa: PLR0917  (by position, and without the base's: this runs for every call)
         self,
         method: int,

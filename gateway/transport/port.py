@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import grpc
 
+    from gateway.transport.tls import Certificates
+
 Metadata = Sequence[tuple[str, str | bytes]]
 
 
@@ -32,20 +34,31 @@ class Call:
         When the client stops waiting, on the monotonic clock, in seconds; None when it set no deadline.
     peer
         Where the call comes from.
+    certificate
+        Who the client is by the certificate that it showed and that was verified, as `tls.names_of_peer` says; empty
+        where it showed none.
     cancelled
         Whether the client is known to have gone; an answer is then dropped without harm.
     """
 
-    __slots__ = ("cancelled", "deadline", "metadata", "method", "payload", "peer")
+    __slots__ = ("cancelled", "certificate", "deadline", "metadata", "method", "payload", "peer")
 
     def __init__(
-        self, method: int, payload: bytes, *, metadata: Metadata = (), deadline: float | None = None, peer: str = ""
+        self,
+        method: int,
+        payload: bytes,
+        *,
+        metadata: Metadata = (),
+        deadline: float | None = None,
+        peer: str = "",
+        certificate: Sequence[str] = (),
     ) -> None:
         self.method = method
         self.payload = payload
         self.metadata = metadata
         self.deadline = deadline
         self.peer = peer
+        self.certificate = certificate
         self.cancelled = False
 
     def reply(self, payload: bytes) -> None:
@@ -133,6 +146,9 @@ class Wiring:
         google.rpc.ErrorInfo, so it is given. A stream is shown to it as a call without a payload.
     close
         Fails a call that came during the drain, and ends each stream then, after the answers to what it had sent.
+    tls
+        The port's certificate: `context()` for each connection that begins, or `credentials()` for a grpcio server;
+        None: the port speaks without TLS.
     """
 
     address: str
@@ -143,6 +159,7 @@ class Wiring:
     limits: Limits = field(default_factory=Limits)
     shed: Callable[[Call], None] = shed_plainly
     close: Callable[[Call], None] = close_plainly
+    tls: Certificates | None = None
 
 
 class Transport(Protocol):

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 Kind = Literal["auto", "native", "grpcio"]
 
 
-def open_transport(kind: Kind, wiring: Wiring, *, tls: bool = False) -> Transport:
+def open_transport(kind: Kind, wiring: Wiring) -> Transport:
     """Return a transport that is bound by `start`, or raise TransportUnavailableError when `native` cannot serve here.
 
     Parameters
@@ -29,24 +29,25 @@ def open_transport(kind: Kind, wiring: Wiring, *, tls: bool = False) -> Transpor
         `auto` takes native where its wheel imports, its self-test passes and the port needs no TLS, else grpcio.
     wiring
         What the transport is opened with.
-    tls
-        Whether the port needs TLS.
 
     Returns
     -------
     Transport
         Its `why` says in a sentence why it was taken; the log has it too.
     """
-    transport = _open(kind, wiring, tls=tls)
+    transport = _open(kind, wiring)
     _log.info("transport %s: %s", transport.name, transport.why)
     return transport
 
 
-def _open(kind: Kind, wiring: Wiring, *, tls: bool) -> Transport:
+def _open(kind: Kind, wiring: Wiring) -> Transport:
     if kind == "grpcio":
         return GrpcioTransport(wiring)
     native = _native()
-    fault = "the port needs TLS" if tls else native if isinstance(native, str) else find_fault(native)
+    if wiring.tls is not None:
+        fault: str | None = "the port needs TLS"
+    else:
+        fault = native if isinstance(native, str) else find_fault(native)
     if fault is None and not isinstance(native, str):
         why = "it was asked for" if kind == "native" else "its wheel imports, its self-test passed, no TLS is needed"
         return native(wiring, why)

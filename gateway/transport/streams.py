@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from gateway.transport.context import abort, deadline_of
+from gateway.transport.context import abort, certificate_of, deadline_of
 from gateway.transport.door import Door
 from gateway.transport.gather import Gathering, WaitingCall
 from gateway.transport.port import CANCELLED, RESOURCE_EXHAUSTED, Metadata, Wiring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 
 class _StreamCall(WaitingCall):
@@ -54,6 +54,11 @@ class _StreamCall(WaitingCall):
     def peer(self) -> str:  # type: ignore[override]  # as above
         """Where the stream comes from."""
         return str(self._stream.context.peer())
+
+    @property
+    def certificate(self) -> Sequence[str]:  # type: ignore[override]  # as above
+        """Who the client is by the certificate that it showed."""
+        return certificate_of(self._stream.context)
 
     def reply(self, payload: bytes) -> None:
         limit = self._stream.response_bytes_max
