@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from gateway.telemetry.meter import LABEL_SETS_MAX
+
 ClockKind = Literal["system", "replay"]
 TransportKind = Literal["auto", "native", "grpcio"]
 
@@ -35,6 +37,8 @@ class WorkerConfig:
         The transport's limits.
     grace_s
         How long calls in flight may take to finish at the stop.
+    metric_label_sets_max
+        How many label sets a metric may have.
     """
 
     slot: int
@@ -49,6 +53,7 @@ class WorkerConfig:
     calls_max: int = 256
     wave_calls_max: int = 64
     grace_s: float = 10.0
+    metric_label_sets_max: int = LABEL_SETS_MAX
 
     @property
     def folders(self) -> StateFolders:

@@ -22,10 +22,13 @@ from gateway.bootstrap.services import DataServices
 from gateway.bootstrap.stopping import StopRequest
 from gateway.bootstrap.supervisor import Supervisor
 from gateway.control.compaction import Compactor
+from gateway.control.figures import Figures
 from gateway.control.fleet import Fleet
 from gateway.control.publisher import TablePublisher
 from gateway.errors import StateFolderBusyError
 from gateway.journal.log import EventLog
+from gateway.rpc.counting import CallCounter
+from gateway.telemetry.meter import Meter
 from gateway.web.server import WebServer
 from registry.artifacts import LocalArtifacts
 from storage.clock import ReplayClock, SystemClock
@@ -67,7 +70,8 @@ class ControlPlane:
         self._store = open_store(settings.online_url, writable=True)
         self._events = EventLog(folders.state)
         self._reserved, self._data_port = _reserve(settings.host, settings.data_port)
-        self._fleet = Fleet(settings.workers)
+        self._fleet = Fleet(settings.workers, label_sets_max=settings.metric_label_sets_max)
+        self._meter = Meter(settings.metric_label_sets_max)
         self._supervisor = Supervisor(settings, data_port=self._data_port, fleet=self._fleet)
         self._publisher = TablePublisher(
             database=self._database, artifacts=artifacts, folder=folders.tables, announce=self._supervisor.announce
@@ -82,7 +86,15 @@ class ControlPlane:
             fleet=self._fleet,
             folders=folders,
         )
-        self._web = WebServer(settings.host, settings.http_port, fleet=self._fleet)
+        self._fleet.ask_by(self._supervisor.ask)
+        figures = Figures(
+            meter=self._meter,
+            fleet=self._fleet,
+            publisher=self._publisher,
+            compactor=self._compactor,
+            journal=folders.journal,
+        )
+        self._web = WebServer(settings.host, settings.http_port, fleet=self._fleet, gather=figures.gather)
 
     def run(self) -> int:
         """Serve until a signal says to stop, and return the exit code."""
@@ -109,6 +121,7 @@ class ControlPlane:
                 ("grpc.max_send_message_length", CONTROL_MESSAGE_BYTES_MAX),
                 ("grpc.so_reuseport", 0),
             ],
+            interceptors=[CallCounter(self._meter)],
         )
         names = add_control_services(server, self._parts)
         health = DataServices(names)

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.config import ClockKind, StateFolders, TransportKind, WorkerConfig
 from gateway.errors import SettingInvalidError
+from gateway.telemetry.meter import LABEL_SETS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +49,8 @@ class Settings(BaseSettings):
         The data port's limits, per worker.
     grace_s
         How long calls in flight may take to finish at the stop.
+    metric_label_sets_max
+        How many label sets a metric may have, in each process and in the sum; further ones are counted as `other`.
     """
 
     model_config = SettingsConfigDict(env_prefix="TURNOUT_", extra="ignore", frozen=True)
@@ -68,6 +71,7 @@ class Settings(BaseSettings):
     calls_max: Annotated[int, Field(ge=1, le=65_536)] = 256
     wave_calls_max: Annotated[int, Field(ge=1, le=1024)] = 64
     grace_s: Annotated[float, Field(gt=0, le=600)] = 10.0
+    metric_label_sets_max: Annotated[int, Field(ge=1, le=100_000)] = LABEL_SETS_MAX
 
     @property
     def folders(self) -> StateFolders:
@@ -94,6 +98,7 @@ class Settings(BaseSettings):
             calls_max=self.calls_max,
             wave_calls_max=self.wave_calls_max,
             grace_s=self.grace_s,
+            metric_label_sets_max=self.metric_label_sets_max,
         )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.bootstrap.link import Link
 from gateway.control.fleet import Fleet, Loaded
 from gateway.journal.recovery import seal_dead
+from gateway.telemetry.meter import Meter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,9 +66,11 @@ class Supervisor:
         """Tell all workers where the newest desired set is."""
         with self._lock:
             self._table = table
-            links = list(self._links.values())
-        for link in links:
-            link.send({"table": str(table)})
+        self._send_all({"table": str(table)})
+
+    def ask(self, number: int) -> None:
+        """Ask all workers for a report of that number."""
+        self._send_all({"report": number})
 
     def stop(self, grace_s: float) -> bool:
         """Let the workers finish and stop them; return whether all did within the time."""
@@ -90,6 +93,12 @@ class Supervisor:
             thread.join(timeout=5.0)
         return clean
 
+    def _send_all(self, message: dict[str, Any]) -> None:
+        with self._lock:
+            links = list(self._links.values())
+        for link in links:
+            link.send(message)
+
     def _keep(self, slot: int) -> None:
         """Start a slot's process again and again until the stop."""
         pause_s = RESTART_PAUSE_S
@@ -97,7 +106,7 @@ class Supervisor:
         while not self._stopping.is_set():
             started = time.monotonic()
             code = self._live(slot, restarts)
-            self._fleet.update(slot, pid=0, ready=False, revision=-1, versions=())
+            self._fleet.bury(slot)
             seal_dead(self._settings.folders.journal, f"worker-{slot}")
             if self._stopping.is_set():
                 return
@@ -142,5 +151,6 @@ class Supervisor:
             transport=message["transport"],
             why=message["why"],
             versions=tuple(Loaded(**each) for each in message["versions"]),
-            counts=message["counts"],
+            counts=Meter.from_report(message["counts"]),
+            report=message["report"],
         )

@@ -32,11 +32,14 @@ from gateway.serving.installer import NOTHING_APPLIED, Installer, Progress
 from gateway.serving.outcomes import OutcomeRecorder
 from gateway.serving.pipeline import Pipeline
 from gateway.serving.tally import Tally
+from gateway.telemetry.meter import Meter
+from gateway.telemetry.vitals import put_vitals
 from gateway.transport.port import Limits, Wiring
 from gateway.transport.select import open_transport
 from storage.clock import ReplayClock, SystemClock
 
 if TYPE_CHECKING:
+    from gateway.models.slots import Slot, VersionKey
     from gateway.transport.port import Transport
     from storage.clock import Clock
 
@@ -66,7 +69,8 @@ class Worker:
         self._link = link
         folders = config.folders
         clock: Clock = ReplayClock(folders.clock) if config.clock == "replay" else SystemClock()
-        self._tally = Tally()
+        self._meter = Meter(config.metric_label_sets_max)
+        self._tally = Tally(self._meter, number_of)
         self._journal = JournalWriter(
             folders.journal,
             name=f"worker-{config.slot}",
@@ -75,10 +79,13 @@ class Worker:
         )
         self._store = open_store(config.online or folders.online_url, writable=False)
         pipeline = Pipeline(store=self._store, journal=self._journal, clock=clock, tally=self._tally, code_of=number_of)
-        self._installer = Installer(pipeline=pipeline, load=load_slot, make_head=head_of, report=self._report)
+        self._installer = Installer(pipeline=pipeline, load=self._load, make_head=head_of, report=self._report)
         self._services = DataServices(data_plane.SERVICES)
         plane = data_plane.DataPlane(
-            pipeline=pipeline, outcomes=OutcomeRecorder(journal=self._journal, tally=self._tally), clock=clock
+            pipeline=pipeline,
+            outcomes=OutcomeRecorder(journal=self._journal, tally=self._tally),
+            clock=clock,
+            meter=self._meter,
         )
         self._transport: Transport = open_transport(
             config.transport,
@@ -92,12 +99,15 @@ class Worker:
                     calls_max=config.calls_max,
                     wave_calls_max=config.wave_calls_max,
                 ),
-                shed=data_plane.shed,
-                close=data_plane.close,
+                shed=plane.shed,
+                close=plane.close,
             ),
         )
         self._ready = False
         self._progress = Progress(NOTHING_APPLIED, {})
+        self._offered_at: dict[int, float] = {}
+        self._reported = 0
+        self._reporting = threading.Lock()
         self._stop = StopRequest()
 
     def run(self) -> None:
@@ -113,13 +123,34 @@ class Worker:
     def _listen(self) -> None:
         """Follow the supervisor's messages; stop when it is gone."""
         for message in self._link.messages():
+            if "report" in message:
+                self._reported = message["report"]
+                self._send()
+                continue
             document = json.loads(Path(message["table"]).read_text())
+            self._offered_at[document["revision"]] = time.monotonic()
             self._installer.offer(document)
         self._stop.ask()
+
+    def _load(self, key: VersionKey, entry: dict[str, Any]) -> Slot:
+        """Return a version that is ready to answer, and count its load; or raise what it raises."""
+        began = time.monotonic()
+        result = "failed"
+        try:
+            slot = load_slot(key, entry)
+            result = "ready"
+        finally:
+            self._meter.count("turnout_version_loads_total", (key.model, result))
+        self._meter.observe("turnout_version_load_seconds", (key.model,), _us_since(began))
+        return slot
 
     def _report(self, progress: Progress) -> None:
         """Open the door when the first desired set is applied, and say what is served."""
         self._progress = progress
+        for revision in [revision for revision in list(self._offered_at) if revision <= progress.revision]:
+            offered_at = self._offered_at.pop(revision)
+            if revision == progress.revision:  # those before it were passed over for it
+                self._meter.observe("turnout_swap_seconds", (), _us_since(offered_at))
         if not self._ready and progress.revision > NOTHING_APPLIED:
             port = self._transport.start()
             self._ready = True
@@ -129,8 +160,13 @@ class Worker:
         self._send()
 
     def _send(self) -> None:
-        tally = self._tally
-        message: dict[str, Any] = {
+        with self._reporting:  # a report must not overtake a later one
+            self._link.send(self._message())
+
+    def _message(self) -> dict[str, Any]:
+        reported = self._reported
+        self._gauge()
+        return {
             "ready": self._ready,
             "revision": self._progress.revision,
             "transport": self._transport.name,
@@ -139,14 +175,25 @@ class Worker:
                 {"model": key.model, "version": key.version, "state": standing.state.value, "reason": standing.reason}
                 for key, standing in self._progress.standings.items()
             ],
-            "counts": {
-                "waves": tally.waves,
-                "wave_calls": tally.wave_calls,
-                "outcomes": tally.outcomes,
-                "predictions": [[*label, count] for label, count in list(tally.predictions.items())],
-            },
+            "counts": self._meter.to_report(),
+            "report": reported,
         }
-        self._link.send(message)
+
+    def _gauge(self) -> None:
+        """Bring what is not counted as it happens up to date."""
+        meter = self._meter
+        worker = (str(self._config.slot),)
+        self._tally.settle()
+        put_vitals(meter, f"worker-{self._config.slot}")
+        facts = self._journal.facts()
+        meter.put("turnout_journal_records_total", (), facts.records)
+        meter.put("turnout_journal_bytes_total", (), facts.appended_bytes)
+        meter.put("turnout_journal_syncs_total", ("done",), facts.syncs)
+        meter.put("turnout_journal_syncs_total", ("failed",), facts.failed_syncs)
+        meter.put("turnout_journal_refusals_total", (), facts.failed_appends)
+        meter.put("turnout_journal_unsynced_bytes", worker, facts.unsynced_bytes)
+        meter.put("turnout_journal_unsynced_age_seconds", worker, facts.unsynced_s)
+        meter.put("turnout_calls_in_flight", worker, self._transport.calls_in_flight())
 
     def _drain(self) -> None:
         """Finish what was accepted, put it on the disk, and say goodbye."""
@@ -163,6 +210,10 @@ class Worker:
             time.monotonic() - started,
             "" if finished else "; calls were cut off",
         )
+
+
+def _us_since(began: float) -> int:
+    return int((time.monotonic() - began) * 1e6)
 
 
 def _settle_garbage_collector() -> None:

@@ -7,8 +7,11 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from gateway.telemetry.families import Kind
+from gateway.telemetry.meter import LABEL_SETS_MAX, Meter
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +41,9 @@ class WorkerReport:
     versions
         What it holds.
     counts
-        Its counters, as `gateway.serving.tally` has them, by name.
+        Its numbers.
+    report
+        The number of the newest request for a report that it has answered.
     """
 
     slot: int
@@ -49,7 +54,8 @@ class WorkerReport:
     transport: str = ""
     why: str = ""
     versions: Sequence[Loaded] = ()
-    counts: Mapping[str, Any] = field(default_factory=dict)
+    counts: Meter = field(default_factory=Meter)
+    report: int = 0
 
 
 class Fleet:
@@ -59,10 +65,16 @@ class Fleet:
     ----------
     size
         How many workers there are.
+    label_sets_max
+        How many label sets a metric may have in the sum.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, label_sets_max: int = LABEL_SETS_MAX) -> None:
         self._reports = [WorkerReport(slot=slot) for slot in range(size)]
+        self._label_sets_max = label_sets_max
+        self._dead = Meter(label_sets_max)
+        self._ask: Callable[[int], None] | None = None
+        self._asked = 0
         self._changed = threading.Condition()
 
     def reports(self) -> list[WorkerReport]:
@@ -75,6 +87,40 @@ class Fleet:
         with self._changed:
             self._reports[slot] = replace(self._reports[slot], **changes)
             self._changed.notify_all()
+
+    def bury(self, slot: int) -> None:
+        """Keep what a worker that has died had counted, so that no sum ever falls."""
+        with self._changed:
+            gone = self._reports[slot]
+            self._dead.merge(gone.counts, lambda kind: kind is not Kind.GAUGE)
+            self._reports[slot] = WorkerReport(slot=slot, restarts=gone.restarts)
+            self._changed.notify_all()
+
+    def ask_by(self, ask: Callable[[int], None]) -> None:
+        """Say how the workers are asked for a report, whose number is passed on."""
+        self._ask = ask
+
+    def refresh(self, timeout_s: float) -> bool:
+        """Ask every worker how it stands now; return whether all that are ready said so within the time."""
+        if self._ask is None:
+            return False
+        with self._changed:
+            self._asked += 1
+            number = self._asked
+        self._ask(number)
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: all(report.report >= number for report in self._reports if report.ready), timeout_s
+            )
+
+    def figures(self) -> Meter:
+        """Return the sum of what all workers counted, the dead ones included."""
+        total = Meter(self._label_sets_max)
+        with self._changed:
+            total.merge(self._dead)
+            for report in self._reports:
+                total.merge(report.counts)
+        return total
 
     def lowest_revision(self) -> int:
         """Return the lowest revision that any live worker serves; -1 when none does."""

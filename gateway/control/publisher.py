@@ -49,6 +49,11 @@ class TablePublisher:
         self._stopped = False
 
     @property
+    def written(self) -> int:
+        """The revision of the newest desired set; -1 before the first."""
+        return self._written
+
+    @property
     def newest(self) -> Path | None:
         """The newest desired set; None before the first."""
         return self._newest

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _HOUSEKEEPING_S = 1.0
+_NEVER = float("inf")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -55,6 +56,8 @@ class WriterFacts:
         How many appends were refused.
     lost_pending
         Predictions that were lost and stand in no gap record yet.
+    unsynced_bytes, unsynced_s
+        What was appended and is not known to be on the disk, and for how long the oldest of it has not been.
     """
 
     records: int
@@ -64,6 +67,8 @@ class WriterFacts:
     failed_syncs: int
     failed_appends: int
     lost_pending: int
+    unsynced_bytes: int
+    unsynced_s: float
 
 
 class JournalWriter:
@@ -116,6 +121,8 @@ class JournalWriter:
         self._closed = False
         self._lost: Counter[str] = Counter()
         self._records = self._waves = self._bytes = 0
+        self._synced_bytes = 0
+        self._unsynced_since = self._syncing_since = _NEVER
         self._syncs = self._failed_syncs = self._failed_appends = 0
         self._dirty = threading.Event()
         self._stop = threading.Event()
@@ -151,10 +158,15 @@ class JournalWriter:
                 active = self._active if self._dirty.is_set() else None
                 retired, self._retired = self._retired, []
                 self._dirty.clear()
+                taken_bytes = self._bytes
+                self._syncing_since = min(self._syncing_since, self._unsynced_since)
+                self._unsynced_since = _NEVER
             for segment in retired:
                 self._seal(segment)
-            if active is not None:
-                self._sync_active(active)
+            if active is None or self._sync_active(active):
+                with self._lock:
+                    self._synced_bytes = taken_bytes
+                    self._syncing_since = _NEVER
 
     def seal(self) -> None:
         """Seal the active segment now, so that it can be compacted."""
@@ -173,6 +185,8 @@ class JournalWriter:
                 failed_syncs=self._failed_syncs,
                 failed_appends=self._failed_appends,
                 lost_pending=self._lost.total(),
+                unsynced_bytes=0 if self._durable else self._bytes - self._synced_bytes,
+                unsynced_s=max(0.0, time.monotonic() - min(self._syncing_since, self._unsynced_since)),
             )
 
     def close(self) -> None:
@@ -218,7 +232,8 @@ class JournalWriter:
         self._records += len(payloads)
         self._waves += 1
         self._bytes += len(data)
-        if not self._durable and not self._dirty.is_set():
+        if not self._durable and self._unsynced_since == _NEVER:
+            self._unsynced_since = time.monotonic()
             self._dirty.set()
 
     def _write(self, data: bytes) -> None:
@@ -280,7 +295,8 @@ class JournalWriter:
                     self._retire_active()
             self.sync()
 
-    def _sync_active(self, active: ActiveSegment) -> None:
+    def _sync_active(self, active: ActiveSegment) -> bool:
+        """Return whether the active segment is on the disk now; if not it is given up."""
         try:
             active.sync()
         except OSError as error:
@@ -290,9 +306,10 @@ class JournalWriter:
                 self._failed_syncs += 1
                 if self._active is active:
                     self._retire_active()
-        else:
-            with self._lock:
-                self._syncs += 1
+            return False
+        with self._lock:
+            self._syncs += 1
+        return True
 
     def _seal(self, segment: ActiveSegment) -> None:
         try:

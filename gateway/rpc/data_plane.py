@@ -7,12 +7,14 @@ the protocol, a call becomes a request of the one pipeline, and an answered requ
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.errors import OverloadedError, WorkerDrainingError
 from gateway.rpc import outcome_codec, prediction_codec
 from gateway.rpc.status import DETAILS_KEY, details_of, number_of
+from gateway.telemetry.families import CODES
 from storage.errors import DomainError
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.serving.outcomes import OutcomeRecorder
     from gateway.serving.pipeline import Pipeline
     from gateway.serving.request import Request
+    from gateway.telemetry.meter import Meter
     from gateway.transport.port import Call
     from storage.clock import Clock
 
@@ -66,15 +69,19 @@ SERVICES = tuple(dict.fromkeys(path.split("/")[1] for path in METHODS))
 """The full names of their services."""
 
 _CODEC_AT: tuple[Codec | None, ...] = tuple(CODECS.get(path) for path in METHODS)
+_NAME_AT = tuple(path.rpartition("/")[2] for path in METHODS)
 
 
 class DataPlane:
     """Answers waves of calls."""
 
-    def __init__(self, *, pipeline: Pipeline, outcomes: OutcomeRecorder, clock: Clock) -> None:
+    def __init__(self, *, pipeline: Pipeline, outcomes: OutcomeRecorder, clock: Clock, meter: Meter) -> None:
         self._pipeline = pipeline
         self._outcomes = outcomes
         self._clock = clock
+        self._meter = meter
+        self._counting = threading.Lock()
+        self._answered = [meter.series("turnout_calls_total", (name, "OK")) for name in _NAME_AT]
 
     def answer(self, wave: list[Call]) -> None:
         """Answer every call of a wave."""
@@ -87,13 +94,17 @@ class DataPlane:
                 self._record(call, now_us)
                 continue
             try:
-                requests.append(codec.decode(call, now_us))
-                calls.append((call, codec))
+                request = codec.decode(call, now_us)
             except DomainError as error:
-                codec.refuse(call, error)
+                self._refuse(call, codec.refuse, error)
             except Exception:  # noqa: BLE001  (one call's surprise is not the wave's)
                 _log.exception("a call of %s could not be read", METHODS[call.method])
-                codec.refuse(call, _hidden())
+                self._refuse(call, codec.refuse, _hidden())
+            else:
+                request.method = _NAME_AT[call.method]
+                request.arrived = call.arrived
+                requests.append(request)
+                calls.append((call, codec))
         if requests:
             self._predict(calls, requests)
 
@@ -104,41 +115,52 @@ class DataPlane:
         except Exception:  # noqa: BLE001  (whatever it is, every call of the wave must be answered)
             _log.exception("a wave of %d calls failed", len(requests))
             for call, codec in calls:
-                codec.refuse(call, _hidden())
+                self._refuse(call, codec.refuse, _hidden())
             return
         for (call, codec), request in zip(calls, requests, strict=True):
             if request.error is not None:
-                codec.refuse(call, request.error)
+                self._refuse(call, codec.refuse, request.error)
                 continue
             try:
                 reply = codec.encode(request)
             except Exception:  # noqa: BLE001  (as above)
                 _log.exception("a reply of %s could not be written", METHODS[call.method])
-                codec.refuse(call, _hidden())
+                self._refuse(call, codec.refuse, _hidden())
             else:
-                call.reply(reply)
+                self._reply(call, reply)
 
     def _record(self, call: Call, now_us: int) -> None:
         try:
             outcomes = outcome_codec.decode(call.payload, now_us)
-            call.reply(outcome_codec.encode(self._outcomes.record(outcomes)))
+            reply = outcome_codec.encode(self._outcomes.record(outcomes))
         except DomainError as error:
-            fail(call, error)
+            self._refuse(call, fail, error)
         except Exception:  # noqa: BLE001  (as above)
             _log.exception("recording outcomes failed")
-            fail(call, _hidden())
+            self._refuse(call, fail, _hidden())
+        else:
+            self._reply(call, reply)
+
+    def shed(self, call: Call) -> None:
+        """Refuse a call past the bound on calls in flight."""
+        self._meter.count("turnout_calls_shed_total", ("overload",))
+        self._refuse(call, fail, OverloadedError("more calls than the bound are in flight; try again after a pause"))
+
+    def close(self, call: Call) -> None:
+        """Refuse a call that came during the drain."""
+        self._meter.count("turnout_calls_shed_total", ("draining",))
+        self._refuse(call, fail, WorkerDrainingError("the worker is draining; try again on another connection"))
+
+    def _reply(self, call: Call, reply: bytes) -> None:
+        with self._counting:  # waves may come from two transports at once
+            self._answered[call.method].total += 1
+        call.reply(reply)
+
+    def _refuse(self, call: Call, refuse: Callable[[Call, DomainError], None], error: DomainError) -> None:
+        self._meter.count("turnout_calls_total", (_NAME_AT[call.method], CODES[number_of(error)]))
+        refuse(call, error)
 
 
 def _hidden() -> DomainError:
     """Return what a client is told of a failure whose particulars are not for it."""
     return DomainError("internal error; the gateway's log has the particulars")
-
-
-def shed(call: Call) -> None:
-    """Refuse a call past the bound on calls in flight."""
-    fail(call, OverloadedError("more calls than the bound are in flight; try again after a pause"))
-
-
-def close(call: Call) -> None:
-    """Refuse a call that came during the drain."""
-    fail(call, WorkerDrainingError("the worker is draining; try again on another connection"))

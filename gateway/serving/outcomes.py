@@ -28,15 +28,19 @@ class OutcomeRecorder:
     def record(self, outcomes: Sequence[Outcome]) -> list[DomainError | None]:
         """Return for each outcome None when it is in the journal, else why it is not."""
         results: list[DomainError | None] = [_fault(outcome) for outcome in outcomes]
+        self._keep(outcomes, results)
+        self._tally.count_outcomes(results)
+        return results
+
+    def _keep(self, outcomes: Sequence[Outcome], results: list[DomainError | None]) -> None:
+        """Put the faultless outcomes into the journal, all or none of them."""
         accepted = [outcome for outcome, fault in zip(outcomes, results, strict=True) if fault is None]
         if not accepted:
-            return results
+            return
         try:
             self._journal.append([encode(outcome) for outcome in accepted])
         except JournalUnavailableError as error:
-            return [error if fault is None else fault for fault in results]
-        self._tally.outcomes += len(accepted)
-        return results
+            results[:] = [error if fault is None else fault for fault in results]
 
 
 def _fault(outcome: Outcome) -> DomainError | None:

@@ -83,24 +83,28 @@ class Pipeline:
             table = self._table
             now_us = self._clock.now_us()
             assigned = self._assign(table, wave, now_us=now_us, started=started)
-            if not assigned:
-                return
-            groups: dict[Slot, list[Request]] = {}
-            for request in assigned:
-                if request.target is not None:
-                    groups.setdefault(request.target.slot, []).append(request)
+            if assigned:
+                self._walk(assigned, now_us=now_us, started=started)
+            self._tally.count(wave, started)
+
+    def _walk(self, assigned: list[Request], *, now_us: int, started: float) -> None:
+        """Take the requests that have a target through the steps that follow."""
+        groups: dict[Slot, list[Request]] = {}
+        for request in assigned:
+            if request.target is not None:
+                groups.setdefault(request.target.slot, []).append(request)
+        for slot in groups:
+            slot.lease()
+        try:
+            self._feed(assigned, now_us)
+            self._expire(assigned)
+            for slot, group in groups.items():
+                self._run(slot, [request for request in group if request.error is None])
+            self._expire(assigned)
+            self._record(assigned, now_us=now_us, started=started)
+        finally:
             for slot in groups:
-                slot.lease()
-            try:
-                self._feed(assigned, now_us)
-                self._expire(assigned)
-                for slot, group in groups.items():
-                    run_version(slot, [request for request in group if request.error is None])
-                self._expire(assigned)
-                self._record(assigned, now_us=now_us, started=started)
-            finally:
-                for slot in groups:
-                    slot.release()
+                slot.release()
 
     def _assign(
         self, table: ServingTable | None, wave: Sequence[Request], *, now_us: int, started: float
@@ -135,9 +139,21 @@ class Pipeline:
                 groups.setdefault((slot.feature_set, slot.feature_dtype.char), []).append(request)
         if not groups:
             return
-        matrices = fetch(self._store, [lookup(group) for group in groups.values()], now_us)
-        for group, matrix in zip(groups.values(), matrices, strict=True):
+        lookups = [lookup(group) for group in groups.values()]
+        began = time.monotonic()
+        matrices = fetch(self._store, lookups, now_us)
+        self._tally.count_read(began)
+        for asked, group, matrix in zip(lookups, groups.values(), matrices, strict=True):
             fill(group, matrix)
+            self._tally.count_features(asked.plan, matrix)
+
+    def _run(self, slot: Slot, group: Sequence[Request]) -> None:
+        """Run a version over the calls of the wave that it answers."""
+        if not group:
+            return
+        began = time.monotonic()
+        run_version(slot, group)
+        self._tally.count_run(slot.key, sum([request.rows for request in group]), began)
 
     @staticmethod
     def _expire(wave: Sequence[Request]) -> None:
@@ -156,9 +172,9 @@ class Pipeline:
         except JournalUnavailableError:
             for request in wave:
                 target = request.target
-                label = f"{target.experiment}/{target.variant}" if target is not None and target.experiment else ""
-                self._journal.count_lost(label)
-        self._tally.count(wave)
+                if target is not None:
+                    self._journal.count_lost(f"{target.experiment}/{target.variant}" if target.experiment else "")
+                    self._tally.count_lost(target.experiment, target.variant)
 
 
 def _target(table: ServingTable, request: Request) -> Target:

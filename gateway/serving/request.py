@@ -34,6 +34,10 @@ class Request:
     ----------
     deadline
         When the caller stops waiting, on the monotonic clock, in seconds.
+    method
+        What was called, for the counters: the method's short name.
+    arrived
+        When the call came, on the monotonic clock, in seconds; 0 when it came with its wave.
     rows
         How many rows its feeds have.
     feature_row
@@ -44,6 +48,7 @@ class Request:
 
     __slots__ = (
         "alias",
+        "arrived",
         "attributes",
         "deadline",
         "entities",
@@ -52,6 +57,7 @@ class Request:
         "feature_row",
         "features",
         "feeds",
+        "method",
         "model",
         "outputs",
         "request_id",
@@ -90,6 +96,8 @@ class Request:
         self.attributes = attributes or {}
         self.tensors = tensors
         self.features = features
+        self.method = ""
+        self.arrived = 0.0
         self.target: Target | None = None
         self.error: DomainError | None = None
         self.feeds: dict[str, np.ndarray] = {}

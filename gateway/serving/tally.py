@@ -1,50 +1,240 @@
-"""Counts of what a worker answered, cheap enough to keep on the hot path."""
+"""Counts of what a worker answered, cheap enough to keep on the hot path.
+
+What the calls of a wave have in common is counted once for the wave: mostly it is one target, one outcome and one or
+two times of arrival.
+"""
 
 from __future__ import annotations
 
+import time
+from collections import Counter
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from features.fetch import GIVEN, MISSING, PRESENT, STALE, UNAVAILABLE
+from gateway.telemetry.families import CODES
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from features.fetch import FeatureMatrix
+    from features.plan import FeaturePlan
+    from gateway.models.slots import VersionKey
     from gateway.serving.request import Request
+    from gateway.serving.table import Target
+    from gateway.telemetry.meter import Meter, Series
+    from storage.errors import DomainError
 
-Label = tuple[str, int, str, str, str]
-"""Model, version, experiment, variant, reason (empty when answered)."""
+MAXIMA_WINDOW_S = 60.0
+STATUSES = {PRESENT: "present", MISSING: "missing", STALE: "stale", UNAVAILABLE: "unavailable", GIVEN: "given"}
+
+FEW = 8
+"""Up to so many calls a loop is quicker than a Counter."""
+
+_Group = tuple["Target | None", "DomainError | None", str, float]
+_US = 1_000_000
+_shared = attrgetter("target", "error", "method", "arrived")
 
 
-class Tally:
-    """Counters that only grow; read by one thread while another adds, so a reader may see a count one wave old.
+class VersionCounts:
+    """What one version answered, in pieces and microseconds.
 
     Attributes
     ----------
-    waves, wave_calls
-        How many waves were walked, and how many calls were in them: their ratio is the mean wave.
-    store_failures
-        How many waves could not read the online store.
-    outcomes
-        How many outcomes were recorded.
-    predictions
-        How many predictions by label.
+    answered, answered_us, failed, failed_us
+        Its calls, and the time from their arrival to their record.
+    queue_us
+        How much of that they waited for their waves.
+    runs, rows, run_us
+        Its runs, the rows in them, and their time.
+    last_s
+        When it last answered, in seconds since the Unix epoch; 0 before that.
     """
 
-    __slots__ = ("outcomes", "predictions", "store_failures", "wave_calls", "waves")
+    __slots__ = ("answered", "answered_us", "failed", "failed_us", "last_s", "queue_us", "rows", "run_us", "runs")
 
     def __init__(self) -> None:
-        self.waves = 0
-        self.wave_calls = 0
-        self.store_failures = 0
-        self.outcomes = 0
-        self.predictions: dict[Label, int] = {}
+        self.answered = self.answered_us = self.failed = self.failed_us = 0
+        self.queue_us = self.runs = self.rows = self.run_us = 0
+        self.last_s = 0.0
 
-    def count(self, wave: Sequence[Request]) -> None:
-        """Count a wave of requests that have targets."""
-        self.waves += 1
-        self.wave_calls += len(wave)
-        predictions = self.predictions
-        for request in wave:
-            target = request.target
-            if target is not None:
-                reason = "" if request.error is None else request.error.reason
-                label = (request.model, target.slot.key.version, target.experiment, target.variant, reason)
-                predictions[label] = predictions.get(label, 0) + 1
+
+class _Arm:
+    """The series of one target."""
+
+    __slots__ = ("outcomes", "seconds", "version")
+
+    def __init__(self, seconds: Series, version: VersionCounts) -> None:
+        self.seconds = seconds
+        self.version = version
+        self.outcomes: dict[tuple[str, type[DomainError] | None], Series] = {}
+
+
+class _View:
+    """The series of one feature view."""
+
+    __slots__ = ("age", "age_max_us", "age_max_us_before", "present", "statuses")
+
+    def __init__(self, meter: Meter, name: str) -> None:
+        family = "turnout_feature_reads_total"
+        self.statuses = {number: meter.series(family, (name, status)) for number, status in STATUSES.items()}
+        self.present = self.statuses[PRESENT]
+        self.age = meter.series("turnout_feature_age_seconds", (name,))
+        self.age_max_us = self.age_max_us_before = 0
+
+
+def _grouped(wave: Sequence[Request]) -> Iterable[tuple[_Group, int]]:
+    """Give what calls of a wave have in common, and how many have it."""
+    if len(wave) > FEW:
+        return Counter(map(_shared, wave)).items()
+    groups: dict[_Group, int] = {}
+    for request in wave:
+        group = _shared(request)
+        groups[group] = groups.get(group, 0) + 1
+    return groups.items()
+
+
+class Tally:
+    """What one worker counts. Its numbers are in the meter; all but `outcomes` are added by the pipeline alone.
+
+    Parameters
+    ----------
+    meter
+        Where they are.
+    code_of
+        The gRPC status code of an error.
+    """
+
+    def __init__(self, meter: Meter, code_of: Callable[[DomainError], int]) -> None:
+        self.meter = meter
+        self._code_of = code_of
+        self._wave_calls = meter.series("turnout_wave_calls")
+        self._queue = meter.series("turnout_call_queue_seconds")
+        self._store_reads = meter.series("turnout_online_store_read_seconds")
+        self._arms: dict[tuple[VersionKey, str, str], _Arm] = {}
+        self._runs: dict[VersionKey, tuple[Series, Series, VersionCounts]] = {}
+        self._views: dict[str, _View] = {}
+        self._maxima_until = time.monotonic() + MAXIMA_WINDOW_S
+
+    def count(self, wave: Sequence[Request], started: float) -> None:
+        """Count a wave that was walked from a time of the monotonic clock to now."""
+        now = time.monotonic()
+        now_s = time.time()
+        self._wave_calls.observe(len(wave))
+        for (target, error, method, arrived), count in _grouped(wave):
+            since = arrived or started
+            queue_us = int((started - since) * _US)
+            self._queue.observe(queue_us, count)
+            if target is None:
+                self._count_unanswered(method, error, count)
+                continue
+            arm = self._arms.get((target.slot.key, target.experiment, target.variant)) or self._arm_of(target)
+            kind = None if error is None else type(error)
+            outcome = arm.outcomes.get((method, kind)) or self._outcome_of(arm, target, method, error)
+            outcome.total += count
+            elapsed_us = int((now - since) * _US)
+            arm.seconds.observe(elapsed_us, count)
+            version = arm.version
+            version.queue_us += queue_us * count
+            if error is None:
+                version.answered += count
+                version.answered_us += elapsed_us * count
+            else:
+                version.failed += count
+                version.failed_us += elapsed_us * count
+            version.last_s = now_s
+            if target.fallback:
+                self.meter.count("turnout_predictions_fallback_total", (target.experiment, target.variant), count)
+
+    def count_run(self, key: VersionKey, rows: int, began: float) -> None:
+        """Count a version's run over a wave, from a time of the monotonic clock to now."""
+        run_us = int((time.monotonic() - began) * _US)
+        seconds, all_rows, version = self._runs.get(key) or self._runs_of(key)
+        seconds.observe(run_us)
+        all_rows.total += rows
+        version.runs += 1
+        version.rows += rows
+        version.run_us += run_us
+
+    def count_read(self, began: float) -> None:
+        """Count a read of the online store, from a time of the monotonic clock to now."""
+        self._store_reads.observe(int((time.monotonic() - began) * _US))
+
+    def count_features(self, plan: FeaturePlan, matrix: FeatureMatrix) -> None:
+        """Count what was found of each view of a feature set, and how old it was."""
+        views = plan.views
+        width = len(views)
+        for place, view in enumerate(views):
+            counts = self._views.get(view.name)
+            if counts is None:
+                counts = self._views[view.name] = _View(self.meter, view.name)
+            statuses = matrix.statuses[place::width]
+            ages_us = matrix.ages_us[place::width]
+            present = statuses.count(PRESENT)
+            counts.present.total += present
+            if present != len(statuses):
+                for status, count in Counter(statuses).items():
+                    if status != PRESENT:
+                        counts.statuses[status].total += count
+                ages_us = [age_us for age_us in ages_us if age_us >= 0]
+                if not ages_us:
+                    continue
+            counts.age.total += sum(ages_us)
+            counts.age.count += len(ages_us)
+            oldest_us = max(ages_us)
+            if oldest_us > counts.age_max_us:  # noqa: PLR1730  (max() costs three times as much)
+                counts.age_max_us = oldest_us
+
+    def count_lost(self, experiment: str, variant: str) -> None:
+        """Count a prediction that was answered and could not be journalled."""
+        self.meter.count("turnout_predictions_lost_total", (experiment, variant))
+
+    def count_outcomes(self, results: Sequence[DomainError | None]) -> None:
+        """Count outcomes by what became of them; from any thread."""
+        for (code, reason), count in Counter(map(self._ending, results)).items():
+            self.meter.count("turnout_outcomes_total", (code, reason), count)
+
+    def of_version(self, key: VersionKey) -> VersionCounts:
+        """Return what a version answered since the worker began."""
+        return self._runs_of(key)[2]
+
+    def settle(self) -> None:
+        """Bring the gauges up to date; called before the meter is read."""
+        turn = time.monotonic() > self._maxima_until
+        if turn:
+            self._maxima_until = time.monotonic() + MAXIMA_WINDOW_S
+        for name, view in list(self._views.items()):
+            oldest_us = max(view.age_max_us, view.age_max_us_before)
+            self.meter.put("turnout_feature_age_max_seconds", (name,), oldest_us / _US)
+            if turn:
+                view.age_max_us_before, view.age_max_us = view.age_max_us, 0
+
+    def _ending(self, error: DomainError | None) -> tuple[str, str]:
+        return ("OK", "") if error is None else (CODES[self._code_of(error)], error.reason)
+
+    def _count_unanswered(self, method: str, error: DomainError | None, count: int) -> None:
+        """Count calls that no version was found for: what they named is the client's word and no label."""
+        self.meter.count("turnout_predictions_total", (method, "", "0", "", "", *self._ending(error)), count)
+
+    def _arm_of(self, target: Target) -> _Arm:
+        key = target.slot.key
+        labels = (key.model, str(key.version), target.experiment, target.variant)
+        arm = _Arm(self.meter.series("turnout_prediction_seconds", labels), self.of_version(key))
+        self._arms[key, target.experiment, target.variant] = arm
+        return arm
+
+    def _outcome_of(self, arm: _Arm, target: Target, method: str, error: DomainError | None) -> Series:
+        key = target.slot.key
+        labels = (method, key.model, str(key.version), target.experiment, target.variant, *self._ending(error))
+        series = self.meter.series("turnout_predictions_total", labels)
+        arm.outcomes[method, None if error is None else type(error)] = series
+        return series
+
+    def _runs_of(self, key: VersionKey) -> tuple[Series, Series, VersionCounts]:
+        found = self._runs.get(key)
+        if found is None:
+            labels = (key.model, str(key.version))
+            seconds = self.meter.series("turnout_version_run_seconds", labels)
+            found = (seconds, self.meter.series("turnout_version_rows_total", labels), VersionCounts())
+            self._runs[key] = found
+        return found

@@ -59,6 +59,11 @@ class Door(futures.ThreadPoolExecutor):
         with self._lock:
             self.is_closed = True
 
+    @property
+    def inside(self) -> int:
+        """How many are let in at present."""
+        return self._inside
+
     def follow(self, context: grpc.ServicerContext) -> None:
         """Count a call until its answer has left."""
         with self._lock:

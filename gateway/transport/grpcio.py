@@ -58,6 +58,7 @@ class _GrpcioCall(WaitingCall):
         # Not the base's: metadata and peer are only made when somebody asks for them.
         self.method = method
         self.payload = payload
+        self.arrived = time.monotonic()
         self.deadline = deadline_of(context)
         self.cancelled = False
         self._context = context
@@ -200,6 +201,10 @@ class GrpcioTransport:
         )
         self._server.start()
         return port
+
+    def calls_in_flight(self) -> int:
+        """Return how many calls are taken and not answered."""
+        return self._door.inside
 
     def drain(self, grace_s: float) -> bool:
         """Refuse new calls with UNAVAILABLE and wait for the ones in flight; return whether all were finished.

@@ -59,6 +59,7 @@ class _NativeCall(Call):
         payload: bytes,
         metadata: Metadata,
         deadline: float | None,
+        arrived: float,
         peer: str,
         number: int,
         transport: NativeTransport,
@@ -67,6 +68,7 @@ class _NativeCall(Call):
         self.payload = payload
         self.metadata = metadata
         self.deadline = deadline
+        self.arrived = arrived
         self.peer = peer
         self.cancelled = False
         self._id = number
@@ -128,6 +130,10 @@ class NativeTransport:
         self._front.start()
         self._receiver.start()
         return int(self._front.bound_port)
+
+    def calls_in_flight(self) -> int:
+        """Return how many calls are taken and not answered."""
+        return len(self._held)
 
     def respond(self, number: int, payload: bytes) -> None:
         """Answer the call of that number with a message, unless it was answered or its client has gone."""
@@ -224,7 +230,7 @@ class NativeTransport:
                 continue
             metadata, peer, left_s = details
             deadline = None if left_s is None else now + left_s
-            call = _NativeCall(method, payload, metadata, deadline, peer, number, self)
+            call = _NativeCall(method, payload, metadata, deadline, now, peer, number, self)
             if self._draining:
                 if not self._flushing:
                     self._wiring.close(call)

@@ -32,6 +32,8 @@ class Call:
         The call's metadata, keys in lower case.
     deadline
         When the client stops waiting, on the monotonic clock, in seconds; None when it set no deadline.
+    arrived
+        When the call came, on the monotonic clock, in seconds; 0 where the transport does not say.
     peer
         Where the call comes from.
     certificate
@@ -41,7 +43,7 @@ class Call:
         Whether the client is known to have gone; an answer is then dropped without harm.
     """
 
-    __slots__ = ("cancelled", "certificate", "deadline", "metadata", "method", "payload", "peer")
+    __slots__ = ("arrived", "cancelled", "certificate", "deadline", "metadata", "method", "payload", "peer")
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class Call:
         self.metadata = metadata
         self.deadline = deadline
         self.peer = peer
+        self.arrived = 0.0
         self.certificate = certificate
         self.cancelled = False
 
@@ -173,6 +176,10 @@ class Transport(Protocol):
 
     def start(self) -> int:
         """Begin to take calls and return the bound port."""
+        ...
+
+    def calls_in_flight(self) -> int:
+        """Return how many calls are taken and not answered; from any thread."""
         ...
 
     def drain(self, grace_s: float) -> bool:

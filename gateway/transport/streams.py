@@ -38,6 +38,7 @@ class _StreamCall(WaitingCall):
         self.method = stream.method
         self.payload = payload
         self.deadline = stream.deadline
+        self.arrived = time.monotonic()
         self.cancelled = stream.gone
         self.answered = False
         self.response = b""

@@ -1,57 +1,69 @@
-"""The workers' counters as Prometheus metrics."""
+"""The gateway's numbers in Prometheus' text format."""
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
+from gateway.telemetry.families import FAMILIES, Family, Kind
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from prometheus_client.core import Metric
 
-    from gateway.control.fleet import Fleet
-
-_LABELS = ("model", "version", "experiment", "variant", "reason")
+    from gateway.telemetry.meter import Labels, Meter, Series
 
 
-class FleetCollector(Collector):
-    """Turns the newest reports of the workers into metrics.
+class GatewayCollector(Collector):
+    """Shows what is gathered at each scrape.
 
-    Counters are summed over the living workers; one that is started again begins at 0, which rate() understands.
+    Parameters
+    ----------
+    gather
+        Returns all numbers as they stand now.
     """
 
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
+    def __init__(self, gather: Callable[[], Meter]) -> None:
+        self._gather = gather
+
+    def describe(self) -> list[Metric]:
+        """Say nothing in advance: a scrape must not happen at the registration."""
+        return []
 
     def collect(self) -> Iterator[Metric]:
-        """Give the metrics."""
-        reports = self._fleet.reports()
-        predictions: Counter[tuple[str, ...]] = Counter()
-        totals: Counter[str] = Counter()
-        for report in reports:
-            counts: dict[str, Any] = dict(report.counts)
-            for *label, count in counts.get("predictions", ()):
-                predictions[tuple(str(part) for part in label)] += count
-            for name in ("waves", "wave_calls", "outcomes"):
-                totals[name] += counts.get(name, 0)
-        answered = CounterMetricFamily(
-            "turnout_predictions", "Predictions that had a version to answer; reason is empty when OK.", labels=_LABELS
-        )
-        for label, count in sorted(predictions.items()):
-            answered.add_metric(label, count)
-        yield answered
-        yield CounterMetricFamily("turnout_waves", "Waves that were walked.", value=totals["waves"])
-        yield CounterMetricFamily("turnout_wave_calls", "Calls in those waves.", value=totals["wave_calls"])
-        yield CounterMetricFamily("turnout_outcomes", "Outcomes that were recorded.", value=totals["outcomes"])
-        ready = GaugeMetricFamily("turnout_worker_ready", "Whether the worker answers.", labels=("slot",))
-        revision = GaugeMetricFamily("turnout_worker_revision", "The revision that it serves.", labels=("slot",))
-        restarts = CounterMetricFamily("turnout_worker_restarts", "How often it was started again.", labels=("slot",))
-        for report in reports:
-            ready.add_metric((str(report.slot),), float(report.ready))
-            revision.add_metric((str(report.slot),), report.revision)
-            restarts.add_metric((str(report.slot),), report.restarts)
-        yield from (ready, revision, restarts)
+        """Give every family; one that nothing was counted of yet is there without samples."""
+        figures = self._gather()
+        for family in FAMILIES.values():
+            yield metric_of(family, figures.family(family.name))
+
+
+def metric_of(family: Family, sets: Mapping[Labels, Series]) -> Metric:
+    """Return a family's numbers as Prometheus knows them."""
+    if not family.labels and not sets and family.kind is Kind.COUNTER:
+        return CounterMetricFamily(family.name, family.help, value=0)
+    ordered = sorted(sets.items())
+    if family.kind is Kind.COUNTER:
+        counter = CounterMetricFamily(family.name, family.help, labels=family.labels)
+        for labels, series in ordered:
+            counter.add_metric(labels, series.total)
+        return counter
+    if family.kind is Kind.GAUGE:
+        gauge = GaugeMetricFamily(family.name, family.help, labels=family.labels)
+        for labels, series in ordered:
+            gauge.add_metric(labels, series.total)
+        return gauge
+    if family.kind is Kind.SUMMARY:
+        summary = SummaryMetricFamily(family.name, family.help, labels=family.labels)
+        for labels, series in ordered:
+            summary.add_metric(labels, series.count, series.total * family.unit)
+        return summary
+    histogram = HistogramMetricFamily(family.name, family.help, labels=family.labels)
+    bounds = [*(f"{bound * family.unit:.6g}" for bound in family.bounds), "+Inf"]
+    for labels, series in ordered:
+        buckets = list(zip(bounds, accumulate(series.counts), strict=True))
+        histogram.add_metric(labels, buckets, series.total * family.unit)
+    return histogram

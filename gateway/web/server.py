@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from gateway.web.metrics import FleetCollector
+from gateway.web.metrics import GatewayCollector
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.control.fleet import Fleet
+    from gateway.telemetry.meter import Meter
 
 HEALTH_PATH = "/healthz"
 METRICS_PATH = "/metrics"
@@ -26,12 +29,14 @@ class WebServer:
     host, port
         Where; port 0 picks a free one.
     fleet
-        What is told of.
+        Whether it answers.
+    gather
+        Returns the numbers to show.
     """
 
-    def __init__(self, host: str, port: int, *, fleet: Fleet) -> None:
+    def __init__(self, host: str, port: int, *, fleet: Fleet, gather: Callable[[], Meter]) -> None:
         registry = CollectorRegistry()
-        registry.register(FleetCollector(fleet))
+        registry.register(GatewayCollector(gather))
 
         class Handler(_Handler):
             metrics = registry

@@ -1,0 +1,78 @@
+"""What counting costs a call: the pipeline's own counting, in this process, by the size of the wave.
+
+Each number is the best of several rounds, in microseconds a call: `python bench/telemetry.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from timeit import repeat
+from types import SimpleNamespace
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from features.fetch import AGE_NONE_US, MISSING, PRESENT, FeatureMatrix
+from gateway.models.slots import VersionKey
+from gateway.rpc.status import number_of
+from gateway.serving.tally import Tally
+from gateway.telemetry.meter import Meter
+
+ROUNDS = 7
+CALLS = 200_000
+VIEWS = 2
+WAVES = (1, 4, 16, 32, 64)
+
+
+def target(variant: str, version: int) -> Any:
+    """Return what a call's target is to the counting."""
+    slot = SimpleNamespace(key=VersionKey("fraud", version))
+    return _Target(slot, "canary", variant)
+
+
+class _Target:
+    __slots__ = ("experiment", "fallback", "slot", "variant")
+
+    def __init__(self, slot: Any, experiment: str, variant: str) -> None:
+        self.slot, self.experiment, self.variant, self.fallback = slot, experiment, variant, False
+
+
+class _Request:
+    __slots__ = ("arrived", "error", "method", "target")
+
+    def __init__(self, chosen: Any, arrived: float) -> None:
+        self.target, self.arrived, self.error, self.method = chosen, arrived, None, "Predict"
+
+
+def main() -> None:
+    """Print the costs."""
+    arms = (target("control", 1), target("treatment", 2))
+    plan: Any = SimpleNamespace(views=[SimpleNamespace(name=f"view{number}") for number in range(VIEWS)])
+    tally = Tally(Meter(), number_of)
+    print(f"{'wave':>5} {'wave count':>11} {'run':>6} {'features':>9} {'sum':>6}   us a call, 2 arms, {VIEWS} views")
+    for size in WAVES:
+        started = time.monotonic()
+        wave: Any = [_Request(arms[place % 2], started - 1e-4 * (place < size // 2)) for place in range(size)]
+        statuses = bytearray([PRESENT] * (size * VIEWS))
+        ages = [1_000_000] * (size * VIEWS)
+        statuses[0], ages[0] = (MISSING, AGE_NONE_US) if size > 1 else (PRESENT, 5)
+        matrix = FeatureMatrix(None, statuses, ages)  # type: ignore[arg-type]
+        number = CALLS // size
+        parts = {
+            "count": lambda wave=wave, started=started: tally.count(wave, started),
+            "run": lambda size=size, started=started: [
+                tally.count_run(arm.slot.key, size, started) for arm in arms[:size]
+            ],
+            "features": lambda matrix=matrix, started=started: (
+                tally.count_read(started),
+                tally.count_features(plan, matrix),
+            ),
+        }
+        costs = [min(repeat(part, number=number, repeat=ROUNDS)) / number / size * 1e6 for part in parts.values()]
+        print(f"{size:5d} {costs[0]:11.3f} {costs[1]:6.3f} {costs[2]:9.3f} {sum(costs):6.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Counting the calls of the control port: how many, how they ended, how long they took."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gateway.telemetry.meter import Meter
+
+
+class CallCounter(grpc.ServerInterceptor):  # type: ignore[type-arg]  # the stubs make a generic of it, grpcio does not
+    """Counts every call that a handler takes; a stream is counted when it ends."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Return the method's handler, within one that counts."""
+        handler = continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method.rpartition("/")[2]
+        kind = ("stream" if handler.request_streaming else "unary", "stream" if handler.response_streaming else "unary")
+        name = "_".join(kind)
+        behaviour = getattr(handler, name)
+        if getattr(behaviour, "experimental_non_blocking", False):
+            return handler  # health's Watch: it returns at once and answers by a callback, so that it holds no thread
+        wrap = self._stream if handler.response_streaming else self._single
+        make: Any = getattr(grpc, f"{name}_rpc_method_handler")
+        counted: grpc.RpcMethodHandler[Any, Any] = make(
+            wrap(method, behaviour),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+        return counted
+
+    def _single(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(request: Any, context: grpc.ServicerContext) -> Any:
+            began = time.monotonic()
+            failed = True
+            try:
+                response = behaviour(request, context)
+                failed = False
+                return response
+            finally:
+                self._count(method, context, began, failed=failed)
+
+        return counted
+
+    def _stream(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            began = time.monotonic()
+            failed = True
+            try:
+                yield from behaviour(request, context)
+                failed = False
+            finally:
+                self._count(method, context, began, failed=failed)
+
+        return counted
+
+    def _count(self, method: str, context: grpc.ServicerContext, began: float, *, failed: bool) -> None:
+        asked: Any = context  # the stubs do not know `code`: what abort set, None where the handler set nothing
+        status = asked.code()
+        if status is not None:
+            code = status.name
+        elif failed:
+            code = "UNKNOWN" if context.is_active() else "CANCELLED"
+        else:
+            code = "OK"
+        self._meter.count("turnout_control_calls_total", (method, code))
+        self._meter.observe("turnout_control_call_seconds", (method,), int((time.monotonic() - began) * 1e6))
