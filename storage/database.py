@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from storage import migrate
+from storage import migrate, postgresql, sqlite
 from storage.errors import InvalidError, UnavailableError
 
 if TYPE_CHECKING:
@@ -35,15 +32,21 @@ class DatabaseBusyError(UnavailableError):
     reason = "DATABASE_BUSY"
 
 
+class DatabaseUnreachableError(UnavailableError):
+    """The database's server does not answer, or the connection to it was lost."""
+
+    reason = "DATABASE_UNREACHABLE"
+
+
 class Database:
     """Transactions on the metadata.
 
     Parameters
     ----------
     reader
-        The engine whose connections cannot write and begin deferred: each transaction reads one snapshot.
+        The engine whose transactions cannot write and read one snapshot each.
     writer
-        The engine whose one connection begins IMMEDIATE: what a transaction reads, nobody changes before it commits.
+        The engine whose transactions exclude one another: what one reads, nobody changes before it commits.
     """
 
     __slots__ = ("_listeners", "_reader", "_writer")
@@ -52,6 +55,11 @@ class Database:
         self._reader = reader
         self._writer = writer
         self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def dialect(self) -> str:
+        """Return `sqlite` or `postgresql`."""
+        return self._writer.dialect.name
 
     def on_commit(self, listener: Callable[[], None]) -> None:
         """Call a function after each transaction that this process commits; it must return at once.
@@ -62,8 +70,16 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """Give a transaction that sees one snapshot and cannot write, or raise DatabaseBusyError."""
-        with _checked_out(self._reader) as connection:
+        """Give a transaction that sees one snapshot and cannot write.
+
+        Raises
+        ------
+        DatabaseBusyError
+            Too many transactions are open in this process.
+        DatabaseUnreachableError
+            The server does not answer.
+        """
+        with _reachable(), _checked_out(self._reader) as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -74,11 +90,15 @@ class Database:
         ------
         DatabaseBusyError
             Other writers, here or in another process, did not let go of the database within the busy timeout.
+        DatabaseUnreachableError
+            The server does not answer. Where it went away during the commit, only looking tells whether it took effect.
         """
-        with _checked_out(self._writer) as connection:
+        with _reachable(), _checked_out(self._writer) as connection:
             try:
                 transaction = connection.begin()
             except OperationalError as error:
+                if error.connection_invalidated:
+                    raise
                 raise DatabaseBusyError("the metadata database is kept busy by another writer; try again") from error
             with transaction:
                 yield connection
@@ -92,54 +112,74 @@ class Database:
 
 
 def open_database(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Database:
-    """Return the database at `url` with its schema brought to the newest, or raise DatabaseUrlError.
+    """Return the database at `url` with its schema brought to the newest.
 
-    Any number of processes and threads may open the same database at the same time: a lock file beside it lets them
-    in one by one.
+    Any number of processes and threads may open the same database at the same time; they are let in one by one.
 
     Parameters
     ----------
     url
-        `sqlite:////absolute/path.db`. The file is created when there is none; its folder must exist.
+        `sqlite:////absolute/path.db`, a file that is created when there is none, in a folder that exists; or
+        `postgresql://user@host/name`, a database that exists and whose user may create tables in it.
     busy_timeout_ms
         How long a writer waits for another one.
+
+    Raises
+    ------
+    DatabaseUrlError
+        The address is not of one of these forms, or the driver is not installed.
+    DatabaseUnreachableError
+        The server does not answer.
+    SchemaUnknownError
+        A newer Turnout wrote the database.
     """
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
-        raise DatabaseUrlError(f"{url!r} is not the address of a SQLite file: sqlite:////path/turnout.db", url=url)
-    reader = _engine(url, begin="BEGIN", busy_timeout_ms=busy_timeout_ms, query_only=True)
-    writer = _engine(url, begin="BEGIN IMMEDIATE", busy_timeout_ms=busy_timeout_ms, query_only=False)
+    backend, reader, writer = _engines(url, busy_timeout_ms)
     database = Database(reader, writer)
     try:
-        with _opening(Path(parsed.database)):
-            _use_write_ahead_log(writer)
-            with database.write() as tx:
-                migrate.to_newest(tx)
+        with backend.opening(writer), database.write() as tx:
+            migrate.to_newest(tx)
     except BaseException:
         database.close()
         raise
     return database
 
 
-@contextlib.contextmanager
-def _opening(path: Path) -> Iterator[None]:
-    """Hold the lock of those who open the database.
-
-    Needed beside SQLite's own: the change to WAL ignores the busy timeout, and alembic's context is global to a
-    process. flock conflicts between two descriptors of one process too, so it holds threads as well.
-    """
-    with path.with_name(path.name + ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _use_write_ahead_log(engine: Engine) -> None:
-    """Set the journal mode, which the file keeps; it cannot be set inside a transaction."""
-    raw = engine.raw_connection()
+def _engines(url: str, busy_timeout_ms: int) -> tuple[sqlite.Backend | postgresql.Backend, Engine, Engine]:
+    """Return what knows the kind of database, its reading and its writing engine; or raise DatabaseUrlError."""
     try:
-        raw.cursor().execute("PRAGMA journal_mode=WAL").close()
-    finally:
-        raw.close()
+        parsed = make_url(url)
+    except ArgumentError:
+        raise DatabaseUrlError(_ADVICE) from None
+    name = parsed.get_backend_name()
+    if name == "sqlite" and parsed.database and parsed.database != ":memory:":
+        backend: sqlite.Backend | postgresql.Backend = sqlite.Backend(parsed, busy_timeout_ms=busy_timeout_ms)
+    elif name == "postgresql" and parsed.database:
+        backend = postgresql.Backend(parsed, busy_timeout_ms=busy_timeout_ms)
+    else:
+        raise DatabaseUrlError(_ADVICE, url=parsed.render_as_string())
+    try:
+        return backend, backend.engine(writes=False), backend.engine(writes=True)
+    except ModuleNotFoundError as error:
+        raise DatabaseUrlError(
+            f"the driver {error.name!r} is not installed: pip install 'turnout[postgresql]'"
+        ) from error
+
+
+_ADVICE = (
+    "the metadata database is the address of a SQLite file, sqlite:////path/turnout.db, or of a PostgreSQL database, "
+    "postgresql://user@host/name"
+)
+
+
+@contextlib.contextmanager
+def _reachable() -> Iterator[None]:
+    """Say that the server is unreachable where the connection to it is refused or lost."""
+    try:
+        yield
+    except DBAPIError as error:
+        if error.connection_invalidated or (isinstance(error, OperationalError) and postgresql.is_unreachable(error)):
+            raise DatabaseUnreachableError("the metadata database does not answer; try again") from error
+        raise
 
 
 def _checked_out(engine: Engine) -> Connection:
@@ -148,27 +188,3 @@ def _checked_out(engine: Engine) -> Connection:
         return engine.connect()
     except PoolTimeoutError as error:
         raise DatabaseBusyError("too many transactions are open in this process; try again") from error
-
-
-def _engine(url: str, *, begin: str, busy_timeout_ms: int, query_only: bool) -> Engine:
-    """Return an engine whose transactions start with the statement `begin`."""
-    # One writing connection a process: threads queue in the pool, in order, rather than in SQLite's polling.
-    size = {"pool_size": 8, "max_overflow": 24} if query_only else {"pool_size": 1, "max_overflow": 0}
-    engine = create_engine(url, pool_timeout=busy_timeout_ms / 1000, **size)
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: object) -> None:
-        # The driver's own BEGIN comes late and deferred, and it commits before DDL: it is told to leave all that to us.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={busy_timeout_ms:d}")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute(f"PRAGMA query_only={query_only:d}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine

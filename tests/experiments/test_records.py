@@ -197,7 +197,7 @@ def test_every_change_raises_the_revision_and_is_on_record(database, running):
     assert kinds == ["experiment.split", "experiment.started", "experiment.created"]
 
 
-def test_a_restart_gives_the_same_assignments(tmp_path, database, make_experiment):
+def test_a_restart_gives_the_same_assignments(database_url, database, make_experiment):
     variants = tuple(
         Variant(variant=f"v{n}", version=n + 1, share=share, control=n == 0) for n, share in enumerate((0.2, 0.3, 0.5))
     )
@@ -208,7 +208,7 @@ def test_a_restart_gives_the_same_assignments(tmp_path, database, make_experimen
         before = compile_assignment(
             assignment_document(records.set_split(tx, "v1-against-v2", shares, **WHO).experiment)
         )
-    again = open_database(f"sqlite:///{tmp_path}/turnout.db")
+    again = open_database(database_url)
     try:
         with again.read() as tx:
             after = compile_assignment(assignment_document(records.get(tx, "v1-against-v2")))

@@ -66,8 +66,8 @@ def zipmap_graph():
 
 
 @pytest.fixture
-def database(tmp_path):
-    opened = open_database(f"sqlite:///{tmp_path / 'turnout.db'}")
+def database(database_url):
+    opened = open_database(database_url)
     yield opened
     opened.close()
 

@@ -4,8 +4,8 @@ from storage.database import open_database
 
 
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'turnout.db'}"
+def url(database_url):
+    return database_url
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from storage.migrations.append_only import append_only
+
 revision = "0002"
 down_revision = "0001"
 
@@ -23,11 +25,7 @@ def upgrade() -> None:
     )
     _create_versions()
     _create_aliases()
-    for verb in ("UPDATE", "DELETE"):
-        op.execute(
-            f"CREATE TRIGGER alias_moves_no_{verb.lower()} BEFORE {verb} ON alias_moves "
-            "BEGIN SELECT RAISE(ABORT, 'the history of aliases is append-only'); END"
-        )
+    append_only("alias_moves", "the history of aliases is append-only")
 
 
 def _create_versions() -> None:

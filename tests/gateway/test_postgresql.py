@@ -1,0 +1,46 @@
+"""A gateway whose metadata is in PostgreSQL."""
+
+import grpc
+import pytest
+
+from turnout.registry.v1 import registry_service_pb2 as rpb
+
+
+def champion(operator):
+    model = operator.registry.GetModel(rpb.GetModelRequest(name="models/m")).model
+    return next(alias.version for alias in model.aliases if alias.alias == "champion")
+
+
+def test_publications_and_promotions_survive_a_kill_of_everything(launch, operate, postgresql, tmp_path):
+    flags = ("--database", postgresql.create())
+    gateway = launch(tmp_path / "state", *flags)
+    operator = operate(gateway)
+    operator.publish("m", 2.0, alias="champion")
+    operator.publish("m", 3.0)
+    operator.promote("m", 2)
+    assert operator.predict("m").version == 2
+    assert not (tmp_path / "state" / "turnout.db").exists()
+    gateway.kill()
+    again = operate(launch(tmp_path / "state", *flags))
+    assert champion(again) == 2
+    assert again.predict("m").version == 2
+
+
+def test_without_its_database_a_gateway_serves_on_and_refuses_changes_until_it_is_back(
+    launch, operate, postgresql, tmp_path
+):
+    url = postgresql.create()
+    operator = operate(launch(tmp_path / "state", "--database", url))
+    operator.publish("m", 2.0, alias="champion")
+    operator.publish("m", 3.0)
+    operator.wait(operator.promote("m", 1).revision)
+    postgresql.refuse(url)
+    assert operator.predict("m").version == 1
+    with pytest.raises(grpc.RpcError) as refused:
+        operator.promote("m", 2, wait=False)
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "DATABASE_UNREACHABLE" in str(refused.value.trailing_metadata())
+    assert operator.predict("m").version == 1
+    postgresql.allow(url)
+    operator.promote("m", 2)
+    assert operator.predict("m").version == 2
