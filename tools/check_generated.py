@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 PATTERNS = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
-ROOTS = ("turnout",)
+ROOTS = ("turnout", "gateway")
 """Where generated code lives; a proto's path is its Python path."""
 
 

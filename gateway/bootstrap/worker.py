@@ -23,10 +23,11 @@ from gateway.bootstrap.logs import log_to_stderr
 from gateway.bootstrap.services import DataServices
 from gateway.bootstrap.stopping import StopRequest
 from gateway.config import WorkerConfig
+from gateway.inference.grpc_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from gateway.journal.writer import JournalWriter
 from gateway.models.loader import load_slot
 from gateway.rpc import data_plane
-from gateway.rpc.prediction_codec import head_of
+from gateway.rpc.inference_service import InferenceService
 from gateway.rpc.status import number_of
 from gateway.serving.installer import NOTHING_APPLIED, Installer, Progress
 from gateway.serving.outcomes import OutcomeRecorder
@@ -39,6 +40,8 @@ from gateway.transport.select import open_transport
 from storage.clock import ReplayClock, SystemClock
 
 if TYPE_CHECKING:
+    import grpc
+
     from gateway.models.slots import Slot, VersionKey
     from gateway.transport.port import Transport
     from storage.clock import Clock
@@ -79,7 +82,14 @@ class Worker:
         )
         self._store = open_store(config.online or folders.online_url, writable=False)
         pipeline = Pipeline(store=self._store, journal=self._journal, clock=clock, tally=self._tally, code_of=number_of)
-        self._installer = Installer(pipeline=pipeline, load=self._load, make_head=head_of, report=self._report)
+        self._installer = Installer(
+            pipeline=pipeline, load=self._load, make_heads=data_plane.heads_of, report=self._report
+        )
+        self._inference = InferenceService(  # type: ignore[abstract]  # inferences are answered in waves
+            table=lambda: pipeline.table,
+            standings=lambda: self._progress.standings,
+            is_ready=lambda: self._ready and not self._stop.is_asked,
+        )
         self._services = DataServices(data_plane.SERVICES)
         plane = data_plane.DataPlane(
             pipeline=pipeline,
@@ -92,8 +102,9 @@ class Worker:
             Wiring(
                 address=f"{config.host}:{config.port}",
                 methods=data_plane.METHODS,
+                streams=data_plane.STREAMS,
                 answer=plane.answer,
-                add_services=self._services.add,
+                add_services=self._add_services,
                 limits=Limits(
                     request_bytes_max=config.request_bytes_max,
                     calls_max=config.calls_max,
@@ -119,6 +130,11 @@ class Worker:
         while not self._stop.wait(COUNTS_INTERVAL_S):
             self._send()
         self._drain()
+
+    def _add_services(self, server: grpc.Server) -> None:
+        """Add to the port's grpcio server what is not answered in waves."""
+        add_GRPCInferenceServiceServicer_to_server(self._inference, server)
+        self._services.add(server)
 
     def _listen(self) -> None:
         """Follow the supervisor's messages; stop when it is gone."""

@@ -50,11 +50,14 @@ class Port:
         The numpy name of the element type; ``string`` for text.
     shape
         The declared extents; -1 where any extent is taken.
+    symbols
+        The names of the extents that are -1, for example ``N``; empty where there is none.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    symbols: tuple[str, ...] = ()
 
 
 class Session:
@@ -71,7 +74,7 @@ class Session:
         When ONNX Runtime does not take the file.
     """
 
-    __slots__ = ("_inner", "_output_names", "_run", "inputs", "outputs")
+    __slots__ = ("_inner", "_output_names", "_run", "input_of", "inputs", "output_names", "outputs")
 
     def __init__(self, path: Path) -> None:
         options = ort.SessionOptions()
@@ -89,7 +92,9 @@ class Session:
             raise VersionUnloadableError(f"ONNX Runtime refuses the file: {_first_line(error)}") from error
         self.inputs = tuple(_port(node) for node in self._inner.get_inputs())
         self.outputs = tuple(_port(node) for node in self._inner.get_outputs())
-        self._output_names = [spec.name for spec in self.outputs]
+        self.input_of = {spec.name: spec for spec in self.inputs}
+        self.output_names = tuple(spec.name for spec in self.outputs)
+        self._output_names = list(self.output_names)
         # The public run() checks names and copies lists first, which costs as much as a small model. Feeds are made
         # from the signature here, so the check is not needed.
         self._run: Any = getattr(self._inner, "_sess").run  # noqa: B009  (a private name, asked for on purpose)
@@ -109,7 +114,12 @@ def _port(node: Any) -> Port:
         raise VersionUnloadableError(
             f"`{node.name}` is {node.type}; only dense tensors are served (export classifiers with zipmap off)"
         )
-    return Port(node.name, dtype, tuple(extent if isinstance(extent, int) else -1 for extent in node.shape))
+    return Port(
+        node.name,
+        dtype,
+        tuple(extent if isinstance(extent, int) else -1 for extent in node.shape),
+        tuple(extent if isinstance(extent, str) else "" for extent in node.shape),
+    )
 
 
 def _first_line(error: Exception) -> str:

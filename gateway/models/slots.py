@@ -43,6 +43,8 @@ class Slot:
         The name of the input that the feature set fills; empty when there is none.
     stackable
         Whether rows of several calls may be run together: proved at load on the probe rows, bit by bit.
+    finite
+        The inputs that take finite numbers only.
 
     Attributes
     ----------
@@ -50,6 +52,10 @@ class Slot:
         The element type of that input.
     more_inputs
         Whether the graph has inputs that the feature set does not fill.
+    row_inputs
+        The inputs whose first extent is free: it counts the rows of a call.
+    agreements
+        The other extents that the graph gives one name, each with its inputs and axes.
     """
 
     __slots__ = (
@@ -57,13 +63,16 @@ class Slot:
         "_leases",
         "_lock",
         "_retired",
+        "agreements",
         "digest",
         "feature_dtype",
         "feature_input",
         "feature_set",
+        "finite",
         "key",
         "more_inputs",
         "plan",
+        "row_inputs",
         "session",
         "stackable",
     )
@@ -78,6 +87,7 @@ class Slot:
         feature_set: str,
         feature_input: str,
         stackable: bool,
+        finite: frozenset[str] = frozenset(),
     ) -> None:
         self.key = key
         self.digest = digest
@@ -86,10 +96,13 @@ class Slot:
         self.feature_set = feature_set
         self.feature_input = feature_input
         self.stackable = stackable
+        self.finite = finite
         self.feature_dtype = np.dtype(
             next((spec.dtype for spec in session.inputs if spec.name == feature_input), "float64")
         )
         self.more_inputs = any(spec.name != feature_input for spec in session.inputs)
+        self.row_inputs = tuple(spec.name for spec in session.inputs if spec.shape and spec.shape[0] == -1)
+        self.agreements = _agreements(session)
         self._lock = threading.Lock()
         self._free = threading.Event()
         self._leases = 0
@@ -117,3 +130,16 @@ class Slot:
     def wait_free(self, timeout_s: float) -> bool:
         """Return whether a retired slot became free of leases within the time."""
         return self._free.wait(timeout_s)
+
+
+def _agreements(session: Session) -> tuple[tuple[str, tuple[tuple[str, int], ...]], ...]:
+    """Return the names of extents that stand at several places, with the inputs and axes of these."""
+    places: dict[str, list[tuple[str, int]]] = {}
+    for spec in session.inputs:
+        for axis, symbol in enumerate(spec.symbols):
+            if symbol:
+                places.setdefault(symbol, []).append((spec.name, axis))
+    # At the first axis alone they are the rows, which agree anyhow.
+    return tuple(
+        (symbol, tuple(found)) for symbol, found in places.items() if len(found) > 1 and any(axis for _, axis in found)
+    )

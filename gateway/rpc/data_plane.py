@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.errors import OverloadedError, WorkerDrainingError
-from gateway.rpc import outcome_codec, prediction_codec
-from gateway.rpc.status import DETAILS_KEY, details_of, number_of
+from gateway.rpc import infer_codec, outcome_codec, prediction_codec
+from gateway.rpc.status import DETAILS_KEY, details_of, number_of, sentence_of
 from gateway.telemetry.families import CODES
 from storage.errors import DomainError
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.serving.outcomes import OutcomeRecorder
     from gateway.serving.pipeline import Pipeline
     from gateway.serving.request import Request
+    from gateway.serving.table import Target
     from gateway.telemetry.meter import Meter
     from gateway.transport.port import Call
     from storage.clock import Clock
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 def fail(call: Call, error: DomainError) -> None:
     """Answer a call with an error's status and details."""
-    call.fail(number_of(error), error.message, ((DETAILS_KEY, details_of(error)),))
+    call.fail(number_of(error), sentence_of(error), ((DETAILS_KEY, details_of(error)),))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,21 +56,36 @@ class Codec:
 
 
 PREDICT = "/turnout.serving.v1.PredictionService/Predict"
+MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
+MODEL_STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 RECORD_OUTCOMES = "/turnout.outcomes.v1.OutcomeService/RecordOutcomes"
 
 CODECS: dict[str, Codec] = {
     PREDICT: Codec(decode=prediction_codec.decode, encode=prediction_codec.encode),
+    MODEL_INFER: Codec(decode=infer_codec.decode, encode=infer_codec.encode),
+    MODEL_STREAM_INFER: Codec(
+        decode=infer_codec.decode, encode=infer_codec.encode_streamed, refuse=infer_codec.refuse_streamed
+    ),
 }
 """The methods that the pipeline answers."""
 
-METHODS = (*CODECS, RECORD_OUTCOMES)
-"""All methods that are answered in waves; a call names its own by the place here."""
+METHODS = (PREDICT, MODEL_INFER, RECORD_OUTCOMES)
+"""All methods that are answered in waves."""
+
+STREAMS = (MODEL_STREAM_INFER,)
+"""All streams whose messages are; a call names its method by the place in both together."""
 
 SERVICES = tuple(dict.fromkeys(path.split("/")[1] for path in METHODS))
 """The full names of their services."""
 
-_CODEC_AT: tuple[Codec | None, ...] = tuple(CODECS.get(path) for path in METHODS)
-_NAME_AT = tuple(path.rpartition("/")[2] for path in METHODS)
+_PATHS = (*METHODS, *STREAMS)
+_CODEC_AT: tuple[Codec | None, ...] = tuple(CODECS.get(path) for path in _PATHS)
+_NAME_AT = tuple(path.rpartition("/")[2] for path in _PATHS)
+
+
+def heads_of(target: Target) -> tuple[bytes, bytes]:
+    """Return the constant parts of a target's replies, one for each protocol."""
+    return prediction_codec.head_of(target), infer_codec.head_of(target)
 
 
 class DataPlane:
@@ -98,7 +114,7 @@ class DataPlane:
             except DomainError as error:
                 self._refuse(call, codec.refuse, error)
             except Exception:  # noqa: BLE001  (one call's surprise is not the wave's)
-                _log.exception("a call of %s could not be read", METHODS[call.method])
+                _log.exception("a call of %s could not be read", _PATHS[call.method])
                 self._refuse(call, codec.refuse, _hidden())
             else:
                 request.method = _NAME_AT[call.method]
@@ -124,7 +140,7 @@ class DataPlane:
             try:
                 reply = codec.encode(request)
             except Exception:  # noqa: BLE001  (as above)
-                _log.exception("a reply of %s could not be written", METHODS[call.method])
+                _log.exception("a reply of %s could not be written", _PATHS[call.method])
                 self._refuse(call, codec.refuse, _hidden())
             else:
                 self._reply(call, reply)

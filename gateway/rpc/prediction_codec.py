@@ -52,19 +52,12 @@ def decode(call: Call, now_us: int) -> Request:
     model = message.model
     if not model:
         raise RequestMalformedError("`model` is empty; say which model is asked", field="model")
-    request_id = message.request_id
-    if not request_id:
-        request_id = time_ordered_id(now_us)
-    elif not _PRINTABLE.fullmatch(request_id):
-        raise RequestMalformedError(
-            f"`request_id` is at most {REQUEST_ID_CHARS_MAX} characters of printable ASCII", field="request_id"
-        )
     version = message.version
     if version < 0:
         raise RequestMalformedError("`version` counts from 1", field="version")
     deadline = call.deadline
     return Request(
-        request_id=request_id,
+        request_id=checked_id(message.request_id, now_us),
         model=model,
         deadline=time.monotonic() + DEADLINE_DEFAULT_S if deadline is None else deadline,
         version=version,
@@ -76,6 +69,17 @@ def decode(call: Call, now_us: int) -> Request:
         tensors=_tensors(message) if message.inputs else [],
         features=dict(message.features.items()) if message.features else None,
     )
+
+
+def checked_id(request_id: str, now_us: int) -> str:
+    """Return the identity that a caller gave, or a new one for none; or raise RequestMalformedError."""
+    if not request_id:
+        return time_ordered_id(now_us)
+    if not _PRINTABLE.fullmatch(request_id):
+        raise RequestMalformedError(
+            f"`request_id` is at most {REQUEST_ID_CHARS_MAX} characters of printable ASCII", field="request_id"
+        )
+    return request_id
 
 
 def _tensors(message: pb.PredictRequest) -> list[GivenTensor]:
@@ -99,7 +103,7 @@ def encode(request: Request) -> bytes:
     if target is None:
         raise ValueError("only a request with a target has a reply")
     identity = request.request_id.encode()
-    parts = [_REQUEST_ID_TAG, _varint(len(identity)), identity, target.head]
+    parts = [_REQUEST_ID_TAG, varint(len(identity)), identity, target.head]
     for output in request.outputs:
         parts += (_tensor_prefix(output), output.data)
     plan = target.slot.plan
@@ -108,10 +112,10 @@ def encode(request: Request) -> bytes:
         for by_status, status, age_ms in zip(prefixes, request.view_status, request.view_age_ms, strict=True):
             prefix = by_status[status]
             if age_ms < 0:
-                parts += (_READINGS_TAG, _varint(len(prefix)), prefix)
+                parts += (_READINGS_TAG, varint(len(prefix)), prefix)
             else:
-                age = _varint(age_ms)
-                parts += (_READINGS_TAG, _varint(len(prefix) + 1 + len(age)), prefix, _AGE_TAG, age)
+                age = varint(age_ms)
+                parts += (_READINGS_TAG, varint(len(prefix) + 1 + len(age)), prefix, _AGE_TAG, age)
     return b"".join(parts)
 
 
@@ -127,8 +131,8 @@ def _tensor_prefix(output: Output) -> bytes:
         head = tensor_pb2.Tensor(
             name=output.name, data_type=NUMBER_OF[output.dtype], shape=output.shape
         ).SerializeToString()
-        inner = head + _DATA_TAG + _varint(size)
-        prefix = _OUTPUTS_TAG + _varint(len(inner) + size) + inner
+        inner = head + _DATA_TAG + varint(size)
+        prefix = _OUTPUTS_TAG + varint(len(inner) + size) + inner
         if len(_prefixes) >= PREFIXES_MAX:
             _prefixes.clear()
         _prefixes[key] = prefix
@@ -153,7 +157,7 @@ _SMALL_MAX = 0x80
 _SMALL = [bytes((value,)) for value in range(_SMALL_MAX)]
 
 
-def _varint(value: int) -> bytes:  # noqa: PLR0911  (one for each length)
+def varint(value: int) -> bytes:  # noqa: PLR0911  (one for each length)
     """Return a number of at least 0 as a base-128 varint.
 
     Written out for up to six bytes, which holds every age in milliseconds: a loop takes three times as long.
@@ -173,4 +177,4 @@ def _varint(value: int) -> bytes:  # noqa: PLR0911  (one for each length)
     if value < 1 << 42:
         third, fourth = value >> 14 & 0x7F | 0x80, value >> 21 & 0x7F | 0x80
         return bytes((low, second, third, fourth, value >> 28 & 0x7F | 0x80, value >> 35))
-    return bytes((low, second)) + _varint(value >> 14)
+    return bytes((low, second)) + varint(value >> 14)

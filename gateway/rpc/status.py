@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 DOMAIN = "turnout"
 DETAILS_KEY = "grpc-status-details-bin"
+MESSAGE_BYTES_MAX = 1024
+FACT_BYTES_MAX = 256
+"""Clients take 8 KiB of trailing metadata, where a byte may count three times, and errors repeat what callers sent."""
 
 _log = logging.getLogger(__name__)
 
@@ -59,19 +62,34 @@ def number_of(error: DomainError) -> int:
     return number
 
 
+def sentence_of(error: DomainError) -> str:
+    """Return an error's message, cut where it is longer than a client takes."""
+    return _cut(error.message, MESSAGE_BYTES_MAX)
+
+
+def _cut(text: str, bytes_max: int) -> str:
+    if len(text) <= bytes_max // 4 or len(text.encode()) <= bytes_max:
+        return text
+    return text.encode()[: bytes_max - len("…".encode())].decode(errors="ignore") + "…"
+
+
 def details_of(error: DomainError) -> bytes:
     """Return the serialized google.rpc.Status that travels in the trailing metadata."""
-    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.facts)
+    info = error_details_pb2.ErrorInfo(
+        reason=error.reason,
+        domain=DOMAIN,
+        metadata={name: _cut(value, FACT_BYTES_MAX) for name, value in error.facts.items()},
+    )
     detail = any_pb2.Any()
     detail.Pack(info)
-    status = status_pb2.Status(code=number_of(error), message=error.message, details=[detail])
+    status = status_pb2.Status(code=number_of(error), message=sentence_of(error), details=[detail])
     return bytes(status.SerializeToString())
 
 
 def abort(context: grpc.ServicerContext, error: DomainError) -> NoReturn:
     """End the call with the error's status."""
     context.set_trailing_metadata(((DETAILS_KEY, details_of(error)),))
-    context.abort(code_of(error), error.message)
+    context.abort(code_of(error), sentence_of(error))
     raise AssertionError("abort does not return")  # pragma: no cover  (grpcio types it as returning)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import isfinite, prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +10,8 @@ import numpy as np
 from gateway.errors import InputMismatchError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.models.session import Port
     from gateway.models.slots import Slot
     from gateway.serving.request import GivenTensor, Request
@@ -29,6 +31,7 @@ _WIDTHS = {
     "float64": 8,
 }
 _LENGTH_BYTES = 4
+_BOOLS = b"\x00\x01"
 
 
 def feed_tensors(request: Request, slot: Slot) -> None:
@@ -37,39 +40,132 @@ def feed_tensors(request: Request, slot: Slot) -> None:
     The input that a bound feature set fills may be absent; it is filled later.
     """
     feeds = request.feeds
-    specs = {spec.name: spec for spec in slot.session.inputs}
+    specs = slot.session.input_of
     for tensor in request.tensors or ():
-        spec = specs.get(tensor.name)
+        name = tensor.name
+        spec = specs.get(name)
         if spec is None:
             raise InputMismatchError(
-                f"the model has no input `{tensor.name}`; it takes {_names(slot)}", input=tensor.name
+                f"the model has no input `{name}`; it takes {_names(slot)}", input=name, expected=", ".join(specs)
             )
-        if tensor.name in feeds:
-            raise InputMismatchError(f"input `{tensor.name}` is given twice", input=tensor.name)
-        feeds[tensor.name] = _array(tensor, spec)
+        if name in feeds:
+            raise InputMismatchError(f"input `{name}` is given twice", input=name, expected="once")
+        feeds[name] = _array(tensor, spec)
     if slot.plan is None and request.features:
         _feed_scalars(request, specs)
-    missing = [name for name in specs if name not in feeds and name != slot.feature_input]
-    if missing:
-        raise InputMismatchError(f"input `{missing[0]}` is missing; the model takes {_names(slot)}", input=missing[0])
-    rows = {array.shape[0] for name, array in feeds.items() if array.ndim and specs[name].shape[0] == -1}
-    if len(rows) > 1:
-        raise InputMismatchError(f"the inputs disagree on the number of rows: {sorted(rows)}", input=next(iter(feeds)))
-    request.rows = rows.pop() if rows else 1
+    if len(feeds) < len(specs):
+        missing = [name for name in specs if name not in feeds and name != slot.feature_input]
+        if missing:
+            raise InputMismatchError(
+                f"input `{missing[0]}` is missing; the model takes {_names(slot)}",
+                input=missing[0],
+                expected=_described(specs[missing[0]]),
+            )
+    _agree_on_rows(request, slot)
+    if slot.agreements:
+        _agree_on_extents(feeds, slot)
+    if slot.finite:
+        _refuse_not_finite(feeds, slot)
 
 
-def _feed_scalars(request: Request, specs: dict[str, Port]) -> None:
+def check_wanted(request: Request, slot: Slot) -> None:
+    """Raise InputMismatchError unless each output that is asked for exists, and is asked for once."""
+    names = slot.session.output_names
+    seen: set[str] = set()
+    for name in request.wanted:
+        if name not in names:
+            given = ", ".join(f"`{each}`" for each in names)
+            raise InputMismatchError(
+                f"the model has no output `{name}`; it gives {given}", output=name, expected=", ".join(names)
+            )
+        if name in seen:
+            raise InputMismatchError(f"output `{name}` is asked for twice", output=name, expected="once")
+        seen.add(name)
+
+
+def _agree_on_rows(request: Request, slot: Slot) -> None:
+    """Count the rows, or raise InputMismatchError when the inputs do not have the same number of them."""
+    feeds = request.feeds
+    rows = 0
+    first = ""
+    for name in slot.row_inputs:
+        array = feeds.get(name)
+        # What the feature set fills has one row.
+        own = array.shape[0] if array is not None else 1
+        if rows and own != rows:
+            raise InputMismatchError(
+                f"the inputs disagree on the number of rows: `{first}` has {rows}, `{name}` has {own}"
+                + ("" if array is not None else " from the feature set"),
+                input=first if array is None else name,
+                expected=own if array is None else rows,
+            )
+        rows, first = own, name
+    request.rows = rows or 1
+
+
+def _agree_on_extents(feeds: dict[str, np.ndarray], slot: Slot) -> None:
+    """Raise InputMismatchError unless extents that the graph gives one name are one number."""
+    for symbol, places in slot.agreements:
+        extents = {feeds[name].shape[axis]: name for name, axis in places if name in feeds}
+        if len(extents) > 1:
+            expected, *others = extents
+            raise InputMismatchError(
+                f"the inputs disagree on the extent `{symbol}`: " + " and ".join(str(extent) for extent in extents),
+                input=extents[others[0]],
+                expected=expected,
+            )
+
+
+def _refuse_not_finite(feeds: dict[str, np.ndarray], slot: Slot) -> None:
+    for name in slot.finite:
+        array = feeds.get(name)
+        if array is not None and not np.isfinite(array).all():
+            raise InputMismatchError(
+                f"input `{name}` has an element that is NaN or infinite; the version takes finite numbers only",
+                input=name,
+                expected="finite numbers",
+            )
+
+
+def check_finite(request: Request, slot: Slot) -> None:
+    """Raise InputMismatchError when a feature that the caller gives is no number and its input takes numbers only."""
+    if slot.feature_input in slot.finite:
+        for name, value in (request.features or {}).items():
+            if not isfinite(value):
+                raise InputMismatchError(
+                    f"feature `{name}` is {value}; the version takes finite numbers only",
+                    feature=name,
+                    input=slot.feature_input,
+                    expected="finite numbers",
+                )
+
+
+def _feed_scalars(request: Request, specs: Mapping[str, Port]) -> None:
     for name, value in (request.features or {}).items():
         spec = specs.get(name)
         if spec is None or prod(spec.shape[1:]) != 1 or spec.dtype == "string":
             raise InputMismatchError(f"the model has no scalar input `{name}`", input=name)
         if name in request.feeds:
-            raise InputMismatchError(f"input `{name}` is given twice", input=name)
+            raise InputMismatchError(f"input `{name}` is given twice", input=name, expected="once")
         shape = tuple(1 if extent == -1 else extent for extent in spec.shape)
-        request.feeds[name] = np.full(shape, value, dtype=spec.dtype)
+        dtype = np.dtype(spec.dtype)
+        if dtype.kind in "iub" and not _holds(dtype, value):
+            raise InputMismatchError(
+                f"input `{name}` is {value}, which {spec.dtype} does not hold", input=name, expected=spec.dtype
+            )
+        request.feeds[name] = np.full(shape, value, dtype=dtype)
+
+
+def _holds(dtype: np.dtype, value: float) -> bool:
+    """Return whether a type of whole numbers holds a value."""
+    if dtype.kind == "b":
+        return value in {0.0, 1.0}
+    limits = np.iinfo(dtype)
+    return value.is_integer() and limits.min <= int(value) <= limits.max
 
 
 def _array(tensor: GivenTensor, spec: Port) -> np.ndarray:
+    """Return a tensor's elements, or raise InputMismatchError where it is not what the graph declares."""
     if tensor.dtype != spec.dtype:
         raise InputMismatchError(
             f"input `{spec.name}` is {tensor.dtype or 'untyped'}; the model takes {spec.dtype}",
@@ -77,28 +173,37 @@ def _array(tensor: GivenTensor, spec: Port) -> np.ndarray:
             expected=spec.dtype,
         )
     shape = tensor.shape
-    fits = len(shape) == len(spec.shape) and all(
-        given >= 0 and given == (declared if declared != -1 else given)
-        for given, declared in zip(shape, spec.shape, strict=True)
-    )
-    if not fits or (shape and shape[0] == 0):
+    declared = spec.shape
+    if len(shape) != len(declared):
         raise InputMismatchError(
-            f"input `{spec.name}` has the shape {list(shape)}; the model takes {list(spec.shape)} (-1: any but 0)",
+            f"input `{spec.name}` has {len(shape)} dimensions; the model takes {list(declared)} (-1: any but 0)",
             input=spec.name,
-            expected=list(spec.shape),
+            expected=list(declared),
         )
-    count = prod(shape)
+    count = 1
+    for given, taken in zip(shape, declared, strict=True):
+        if given <= 0 or -1 != taken != given:
+            raise InputMismatchError(
+                f"input `{spec.name}` has the shape {list(shape)}; the model takes {list(declared)} (-1: any but 0)",
+                input=spec.name,
+                expected=list(declared),
+            )
+        count *= given
     if spec.dtype == "string":
         return _strings(tensor, count).reshape(shape)
+    data = tensor.data
     expected_bytes = count * _WIDTHS[spec.dtype]
-    if len(tensor.data) != expected_bytes:
+    if len(data) != expected_bytes:
         raise InputMismatchError(
-            f"input `{spec.name}` has {len(tensor.data)} bytes; shape {list(shape)} of {spec.dtype} takes "
-            f"{expected_bytes}",
+            f"input `{spec.name}` has {len(data)} bytes; shape {list(shape)} of {spec.dtype} takes {expected_bytes}",
             input=spec.name,
             expected=expected_bytes,
         )
-    return np.frombuffer(tensor.data, dtype=np.dtype(spec.dtype).newbyteorder("<")).reshape(shape)
+    if spec.dtype == "bool" and data.translate(None, _BOOLS):
+        raise InputMismatchError(
+            f"input `{spec.name}` is bool and has a byte that is neither 0 nor 1", input=spec.name, expected="0 or 1"
+        )
+    return np.frombuffer(data, dtype=np.dtype(spec.dtype).newbyteorder("<")).reshape(shape)
 
 
 def _strings(tensor: GivenTensor, count: int) -> np.ndarray:
@@ -115,14 +220,20 @@ def _strings(tensor: GivenTensor, count: int) -> np.ndarray:
             items.append(data[start:at].decode())
         except UnicodeDecodeError:
             raise InputMismatchError(
-                f"input `{tensor.name}`: element {len(items)} is not UTF-8", input=tensor.name
+                f"input `{tensor.name}`: element {len(items)} is not UTF-8", input=tensor.name, expected="UTF-8"
             ) from None
     if len(items) != count or at != len(data):
         raise InputMismatchError(
-            f"input `{tensor.name}` does not hold {count} length-prefixed strings", input=tensor.name
+            f"input `{tensor.name}` does not hold {count} length-prefixed strings",
+            input=tensor.name,
+            expected=f"{count} strings, each after its length in 4 bytes",
         )
     return np.array(items, dtype=object)
 
 
 def _names(slot: Slot) -> str:
-    return ", ".join(f"`{spec.name}` ({spec.dtype} {list(spec.shape)})" for spec in slot.session.inputs)
+    return ", ".join(f"`{spec.name}` ({_described(spec)})" for spec in slot.session.inputs)
+
+
+def _described(spec: Port) -> str:
+    return f"{spec.dtype} {list(spec.shape)}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gateway.models.slots import Slot, VersionKey
     from gateway.serving.pipeline import Pipeline
-    from gateway.serving.table import Target
+    from gateway.serving.table import MakeHeads
 
 DRAIN_S = 30.0
 NOTHING_APPLIED = -1
@@ -66,8 +66,8 @@ class Installer:
         Gets each new serving table.
     load
         Makes a slot of a version and its entry in the desired set; raises when it cannot.
-    make_head
-        Makes the constant part of a target's replies.
+    make_heads
+        Makes the constant parts of a target's replies.
     report
         Is told of all progress; called on the installer's thread.
     drain_s
@@ -79,13 +79,13 @@ class Installer:
         *,
         pipeline: Pipeline,
         load: Callable[[VersionKey, Document], Slot],
-        make_head: Callable[[Target], bytes],
+        make_heads: MakeHeads,
         report: Callable[[Progress], None],
         drain_s: float = DRAIN_S,
     ) -> None:
         self._pipeline = pipeline
         self._load = load
-        self._make_head = make_head
+        self._make_heads = make_heads
         self._report = report
         self._drain_s = drain_s
         self._slots: dict[VersionKey, Slot] = {}
@@ -158,7 +158,7 @@ class Installer:
 
     def _publish(self, document: Document) -> None:
         previous = self._pipeline.table or ServingTable(revision=NOTHING_APPLIED)
-        table = build_table(document, self._slots, previous, self._make_head)
+        table = build_table(document, self._slots, previous, self._make_heads)
         self._pipeline.swap(table)
 
     def _superseded(self, document: Document) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from features.fetch import fetch
 from gateway.errors import DeadlineSpentError, JournalUnavailableError, ModelNotServedError, StillLoadingError
 from gateway.serving.entries import entry
-from gateway.serving.inputs import feed_tensors
+from gateway.serving.inputs import check_finite, check_wanted, feed_tensors
 from gateway.serving.running import run_version
 from gateway.serving.stored import check_given, fill, lookup
 from storage.errors import DomainError
@@ -197,3 +197,7 @@ def _check(request: Request, slot: Slot) -> None:
         request.rows = 1
     if slot.plan is not None and slot.feature_input not in request.feeds:
         check_given(request, slot.plan)
+        if slot.finite:
+            check_finite(request, slot)
+    if request.wanted:
+        check_wanted(request, slot)

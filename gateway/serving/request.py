@@ -38,6 +38,10 @@ class Request:
         What was called, for the counters: the method's short name.
     arrived
         When the call came, on the monotonic clock, in seconds; 0 when it came with its wave.
+    wanted
+        The outputs that are asked for, in the order of the reply; empty for all.
+    echo
+        What the reply repeats, for a protocol that has such a thing.
     rows
         How many rows its feeds have.
     feature_row
@@ -51,6 +55,7 @@ class Request:
         "arrived",
         "attributes",
         "deadline",
+        "echo",
         "entities",
         "error",
         "event_time_us",
@@ -68,6 +73,7 @@ class Request:
         "version",
         "view_age_ms",
         "view_status",
+        "wanted",
     )
 
     def __init__(
@@ -98,6 +104,8 @@ class Request:
         self.features = features
         self.method = ""
         self.arrived = 0.0
+        self.wanted: tuple[str, ...] = ()
+        self.echo = ""
         self.target: Target | None = None
         self.error: DomainError | None = None
         self.feeds: dict[str, np.ndarray] = {}

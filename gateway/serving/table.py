@@ -6,7 +6,8 @@ by one reference, never changed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from experiments.assignment import Assigned, AssignmentTable, compile_assignment
@@ -14,9 +15,11 @@ from gateway.errors import ModelNotServedError, VersionNotServedError
 from gateway.models.slots import Slot, VersionKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 Document = dict[str, Any]
+MakeHeads = Callable[["Target"], tuple[bytes, bytes]]
+"""Makes a target's `head` and `infer_head`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +34,8 @@ class Target:
         What chose it: empty, empty, 0 and 1.0 outside an experiment.
     fallback
         Whether the control answers because the variant's version is not loaded.
-    head
-        The part of the reply that is the same for every call.
+    head, infer_head
+        The part of the reply that is the same for every call: of Predict's, and of ModelInfer's.
     """
 
     slot: Slot
@@ -42,6 +45,7 @@ class Target:
     propensity: float = 1.0
     fallback: bool = False
     head: bytes = b""
+    infer_head: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ def build_table(
     document: Document,
     slots: Mapping[VersionKey, Slot],
     previous: ServingTable,
-    make_head: Callable[[Target], bytes],
+    make_heads: MakeHeads,
 ) -> ServingTable:
     """Return the table of a desired set as far as its versions are loaded.
 
@@ -132,7 +136,7 @@ def build_table(
     the champion before instead, so that it answers as the others do.
     """
     routes = {
-        model: _route(model, entry, slots, previous.routes.get(model), make_head)
+        model: _route(model, entry, slots, previous.routes.get(model), make_heads)
         for model, entry in document["models"].items()
     }
     return ServingTable(revision=document["revision"], routes=routes)
@@ -143,31 +147,29 @@ def _route(
     entry: Document,
     slots: Mapping[VersionKey, Slot],
     previous: Route | None,
-    make_head: Callable[[Target], bytes],
+    make_heads: MakeHeads,
 ) -> Route:
     plain: dict[int, Target] = {}
     for number in entry["resident"]:
         slot = slots.get(VersionKey(model, number))
         if slot is not None:
-            plain[number] = _headed(Target(slot=slot), make_head)
+            plain[number] = _headed(Target(slot=slot), make_heads)
     champion = plain.get(entry["champion"])
     if champion is None and entry["champion"]:
         answered = previous.champion if previous is not None else None
         before = answered.slot.key if answered is not None else VersionKey(model, entry["previous"])
         kept = slots.get(before)
-        champion = _headed(Target(slot=kept), make_head) if kept is not None else None
+        champion = _headed(Target(slot=kept), make_heads) if kept is not None else None
     aliases = {alias: plain[number] for alias, number in entry["aliases"].items() if number in plain}
     document = entry.get("assignment")
     if document is None:
         return Route(model=model, champion=champion, versions=plain, aliases=aliases)
     assignment = compile_assignment(document)
-    arms = tuple(_arm(assigned, assignment.control, plain, make_head) for assigned in assignment.arms)
+    arms = tuple(_arm(assigned, assignment.control, plain, make_heads) for assigned in assignment.arms)
     return Route(model=model, champion=champion, versions=plain, aliases=aliases, assignment=assignment, arms=arms)
 
 
-def _arm(
-    assigned: Assigned, control: Assigned, plain: Mapping[int, Target], make_head: Callable[[Target], bytes]
-) -> Target | None:
+def _arm(assigned: Assigned, control: Assigned, plain: Mapping[int, Target], make_heads: MakeHeads) -> Target | None:
     own = plain.get(assigned.version)
     answering = own or plain.get(control.version)
     if answering is None:
@@ -180,16 +182,9 @@ def _arm(
         propensity=assigned.propensity,
         fallback=own is None,
     )
-    return _headed(target, make_head)
+    return _headed(target, make_heads)
 
 
-def _headed(target: Target, make_head: Callable[[Target], bytes]) -> Target:
-    return Target(
-        slot=target.slot,
-        experiment=target.experiment,
-        variant=target.variant,
-        epoch=target.epoch,
-        propensity=target.propensity,
-        fallback=target.fallback,
-        head=make_head(target),
-    )
+def _headed(target: Target, make_heads: MakeHeads) -> Target:
+    head, infer_head = make_heads(target)
+    return replace(target, head=head, infer_head=infer_head)

@@ -1,0 +1,1 @@
+"""The generated code of the Open Inference Protocol; for server processes only."""
