@@ -8,19 +8,19 @@ import sys
 # Before anything imports ONNX Runtime, here or in a child: its Linux wheels send telemetry unless this stands.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from gateway.bootstrap.logs import log_to_stderr
 from gateway.bootstrap.plane import ControlPlane, only_one
 from gateway.bootstrap.settings import read_settings
+from gateway.telemetry.logs import start_logs
 from storage.errors import DomainError
 
 
 def main(arguments: list[str]) -> int:
     """Serve until told to stop; return the exit code."""
-    log_to_stderr("control")
     try:
         settings = read_settings(arguments)
+        logs = start_logs("control", form=settings.log_format, level=settings.log_level)
         with only_one(settings):
-            return ControlPlane(settings).run()
+            return ControlPlane(settings, logs).run()
     except (DomainError, OSError) as error:
         sys.stderr.write(f"turnout: {error}\n")
         return 1

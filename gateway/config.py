@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from gateway.telemetry.meter import LABEL_SETS_MAX
+
+if TYPE_CHECKING:
+    from gateway.telemetry.logs import LogFormat, LogLevel
 
 ClockKind = Literal["system", "replay"]
 TransportKind = Literal["auto", "native", "grpcio"]
@@ -39,6 +42,8 @@ class WorkerConfig:
         How long calls in flight may take to finish at the stop.
     metric_label_sets_max
         How many label sets a metric may have.
+    log_format, log_level
+        How its log is written, and from which level on.
     """
 
     slot: int
@@ -54,6 +59,8 @@ class WorkerConfig:
     wave_calls_max: int = 64
     grace_s: float = 10.0
     metric_label_sets_max: int = LABEL_SETS_MAX
+    log_format: LogFormat = "text"
+    log_level: LogLevel = "info"
 
     @property
     def folders(self) -> StateFolders:

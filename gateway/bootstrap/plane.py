@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.bootstrap.settings import Settings
+    from gateway.telemetry.logs import Logs
     from storage.clock import Clock
 
 CONTROL_THREADS_MAX = 16
@@ -54,9 +55,11 @@ class ControlPlane:
     ----------
     settings
         What was asked for.
+    logs
+        What writes this process's log.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, logs: Logs) -> None:
         self._settings = settings
         self._stop = StopRequest()
         self._stopped = threading.Event()
@@ -89,6 +92,7 @@ class ControlPlane:
         self._fleet.ask_by(self._supervisor.ask)
         figures = Figures(
             meter=self._meter,
+            logs=logs,
             fleet=self._fleet,
             publisher=self._publisher,
             compactor=self._compactor,

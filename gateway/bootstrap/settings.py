@@ -16,6 +16,8 @@ from gateway.telemetry.meter import LABEL_SETS_MAX
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gateway.telemetry.logs import LogFormat, LogLevel
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -54,6 +56,8 @@ class Settings(BaseSettings):
         How long calls in flight may take to finish at the stop.
     metric_label_sets_max
         How many label sets a metric may have, in each process and in the sum; further ones are counted as `other`.
+    log_format, log_level
+        How the logs are written, `text` or `json`, and from which level on: `debug`, `info`, `warning` or `error`.
     """
 
     model_config = SettingsConfigDict(env_prefix="TURNOUT_", extra="ignore", frozen=True)
@@ -76,6 +80,8 @@ class Settings(BaseSettings):
     wave_calls_max: Annotated[int, Field(ge=1, le=1024)] = 64
     grace_s: Annotated[float, Field(gt=0, le=600)] = 10.0
     metric_label_sets_max: Annotated[int, Field(ge=1, le=100_000)] = LABEL_SETS_MAX
+    log_format: LogFormat = "text"
+    log_level: LogLevel = "info"
 
     @property
     def folders(self) -> StateFolders:
@@ -108,6 +114,8 @@ class Settings(BaseSettings):
             wave_calls_max=self.wave_calls_max,
             grace_s=self.grace_s,
             metric_label_sets_max=self.metric_label_sets_max,
+            log_format=self.log_format,
+            log_level=self.log_level,
         )
 
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from features.store import open_store
 from gateway.bootstrap.link import Link
-from gateway.bootstrap.logs import log_to_stderr
 from gateway.bootstrap.services import DataServices
 from gateway.bootstrap.stopping import StopRequest
 from gateway.config import WorkerConfig
@@ -33,6 +32,7 @@ from gateway.serving.installer import NOTHING_APPLIED, Installer, Progress
 from gateway.serving.outcomes import OutcomeRecorder
 from gateway.serving.pipeline import Pipeline
 from gateway.serving.tally import Tally
+from gateway.telemetry.logs import start_logs
 from gateway.telemetry.meter import Meter
 from gateway.telemetry.vitals import put_vitals
 from gateway.transport.port import Limits, Wiring
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import grpc
 
     from gateway.models.slots import Slot, VersionKey
+    from gateway.telemetry.logs import Logs
     from gateway.transport.port import Transport
     from storage.clock import Clock
 
@@ -65,11 +66,14 @@ class Worker:
         What it was told.
     link
         The line to the supervisor.
+    logs
+        What writes its log.
     """
 
-    def __init__(self, config: WorkerConfig, link: Link) -> None:
+    def __init__(self, config: WorkerConfig, link: Link, logs: Logs) -> None:
         self._config = config
         self._link = link
+        self._logs = logs
         folders = config.folders
         clock: Clock = ReplayClock(folders.clock) if config.clock == "replay" else SystemClock()
         self._meter = Meter(config.metric_label_sets_max)
@@ -200,6 +204,7 @@ class Worker:
         meter = self._meter
         worker = (str(self._config.slot),)
         self._tally.settle()
+        self._logs.put_counts(meter)
         put_vitals(meter, f"worker-{self._config.slot}")
         facts = self._journal.facts()
         meter.put("turnout_journal_records_total", (), facts.records)
@@ -242,10 +247,10 @@ def _settle_garbage_collector() -> None:
 def main(arguments: list[str]) -> None:
     """Be a worker: the arguments are the link's file descriptor and the settings as JSON."""
     config = WorkerConfig.from_json(arguments[1])
-    log_to_stderr(f"worker-{config.slot}")
+    logs = start_logs(f"worker-{config.slot}", form=config.log_format, level=config.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     link = Link(socket.socket(fileno=int(arguments[0])))
-    Worker(config, link).run()
+    Worker(config, link, logs).run()
     link.close()
     logging.shutdown()
     os._exit(0)  # threads of libraries must not hold up the end; everything of ours is flushed

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.control.compaction import Compactor
     from gateway.control.fleet import Fleet
     from gateway.control.publisher import TablePublisher
+    from gateway.telemetry.logs import Logs
     from gateway.telemetry.meter import Meter
 
 REPORTS_WAIT_S = 0.25
@@ -29,6 +30,8 @@ class Figures:
     ----------
     meter
         What the control plane counts itself.
+    logs
+        What writes its log.
     fleet, publisher, compactor
         What else is told of.
     journal
@@ -36,9 +39,17 @@ class Figures:
     """
 
     def __init__(
-        self, *, meter: Meter, fleet: Fleet, publisher: TablePublisher, compactor: Compactor, journal: Path
+        self,
+        *,
+        meter: Meter,
+        logs: Logs,
+        fleet: Fleet,
+        publisher: TablePublisher,
+        compactor: Compactor,
+        journal: Path,
     ) -> None:
         self._meter = meter
+        self._logs = logs
         self._fleet = fleet
         self._publisher = publisher
         self._compactor = compactor
@@ -50,6 +61,7 @@ class Figures:
         figures = self._fleet.figures()
         figures.merge(self._meter)
         put_vitals(figures, "control")
+        self._logs.put_counts(figures)
         figures.put("turnout_build_info", (version("turnout"),), 1)
         figures.put("turnout_revision", (), self._publisher.written)
         self._put_workers(figures)

@@ -71,7 +71,12 @@ def _run_alone(slot: Slot, request: Request) -> None:
     try:
         arrays = slot.session.run(request.feeds)
     except Exception:  # noqa: BLE001  (as above)
-        _log.exception("version %d of model %s failed on a call", slot.key.version, slot.key.model)
+        _log.exception(
+            "version %d of model %s failed on a call",
+            slot.key.version,
+            slot.key.model,
+            extra={"request_id": request.request_id},
+        )
         request.error = ModelRunError("the model failed on this input", model=slot.key.model, version=slot.key.version)
         return
     request.outputs = [
