@@ -11,12 +11,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.config import ClockKind, StateFolders, TransportKind, WorkerConfig
 from gateway.errors import SettingInvalidError
+from gateway.telemetry.logs import LogFormat, LogLevel  # noqa: TC001  (pydantic reads them)
 from gateway.telemetry.meter import LABEL_SETS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.telemetry.logs import LogFormat, LogLevel
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Port = Annotated[int, Field(ge=0, le=65535)]
