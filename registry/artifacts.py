@@ -48,6 +48,10 @@ class ArtifactStore(Protocol):
         """Return a local file that holds the artifact, or raise ArtifactMissingError; the bytes are not looked at."""
         ...
 
+    def place(self, sha256: str) -> Path:
+        """Return where the local file of an artifact is, or would be."""
+        ...
+
     def verify(self, sha256: str) -> Path:
         """Return a local file that holds the artifact and has its digest.
 
@@ -83,7 +87,7 @@ class LocalArtifacts:
 
     def put(self, chunks: Iterable[bytes], *, expected_sha256: str, bytes_max: int = ARTIFACT_BYTES_MAX) -> int:
         """Keep the bytes for good and return how many they are, as the port says."""
-        place = self._place(expected_sha256)
+        place = self.place(expected_sha256)
         with spooled(chunks, folder=self._incoming, expected_sha256=expected_sha256, bytes_max=bytes_max) as spool:
             length = spool.stat().st_size
             # Bytes that rotted are replaced by the good ones; good ones are left alone.
@@ -98,10 +102,16 @@ class LocalArtifacts:
 
     def path(self, sha256: str) -> Path:
         """Return the file that holds the artifact, or raise ArtifactMissingError; the bytes are not looked at."""
-        place = self._place(sha256)
+        place = self.place(sha256)
         if not place.is_file():
             raise ArtifactMissingError(f"there is no artifact {sha256}", sha256=sha256)
         return place
+
+    def place(self, sha256: str) -> Path:
+        """Return where the file of an artifact is, or would be."""
+        if _SHA256.fullmatch(sha256) is None:  # it becomes a path: nothing else may
+            raise ArtifactDigestError(f"{sha256[:80]!r} is not a sha256 in lower-case hexadecimal")
+        return self._folder / sha256[:2] / sha256
 
     def verify(self, sha256: str) -> Path:
         """Return the file that holds the artifact, or raise ArtifactMissingError or ArtifactCorruptError."""
@@ -114,11 +124,6 @@ class LocalArtifacts:
     def clear_incoming(self) -> int:
         """Remove what unfinished puts left and return how many there were; for the start, before any put."""
         return clear_spools(self._incoming)
-
-    def _place(self, sha256: str) -> Path:
-        if _SHA256.fullmatch(sha256) is None:  # it becomes a path: nothing else may
-            raise ArtifactDigestError(f"{sha256[:80]!r} is not a sha256 in lower-case hexadecimal")
-        return self._folder / sha256[:2] / sha256
 
 
 @contextlib.contextmanager

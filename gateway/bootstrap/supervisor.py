@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 RESTART_PAUSE_S = 0.1
 RESTART_PAUSE_MAX_S = 5.0
+WORKER_ENVIRONMENT = {
+    # Large blocks are taken from the system one by one and go back to it when they are freed. By default the C library
+    # raises this bound to what was freed last, keeps such blocks, and a worker that swaps versions grows.
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
+}
 STEADY_S = 10.0
 """A worker that lived this long is started again at once; one that dies young, after ever longer pauses."""
 
@@ -127,6 +133,7 @@ class Supervisor:
                 [*command, self._settings.worker(slot, self._data_port).to_json()],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
+                env=WORKER_ENVIRONMENT | os.environ,
             )
             theirs.close()
             link = Link(ours)

@@ -28,9 +28,10 @@ from gateway.models.loader import load_slot
 from gateway.rpc import data_plane
 from gateway.rpc.inference_service import InferenceService
 from gateway.rpc.status import number_of
-from gateway.serving.installer import NOTHING_APPLIED, Installer, Progress
+from gateway.serving.installer import Installer
 from gateway.serving.outcomes import OutcomeRecorder
 from gateway.serving.pipeline import Pipeline
+from gateway.serving.standing import NOTHING_APPLIED, Progress
 from gateway.serving.tally import Tally
 from gateway.telemetry.logs import start_logs
 from gateway.telemetry.meter import Meter
@@ -40,6 +41,8 @@ from gateway.transport.select import open_transport
 from storage.clock import ReplayClock, SystemClock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import grpc
 
     from gateway.models.slots import Slot, VersionKey
@@ -86,8 +89,13 @@ class Worker:
         )
         self._store = open_store(config.online or folders.online_url, writable=False)
         pipeline = Pipeline(store=self._store, journal=self._journal, clock=clock, tally=self._tally, code_of=number_of)
+        waves = self._meter.series("turnout_wave_calls")
         self._installer = Installer(
-            pipeline=pipeline, load=self._load, make_heads=data_plane.heads_of, report=self._report
+            pipeline=pipeline,
+            load=self._load,
+            make_heads=data_plane.heads_of,
+            report=self._report,
+            activity=lambda: waves.total,
         )
         self._inference = InferenceService(  # type: ignore[abstract]  # inferences are answered in waves
             table=lambda: pipeline.table,
@@ -149,15 +157,15 @@ class Worker:
                 continue
             document = json.loads(Path(message["table"]).read_text())
             self._offered_at[document["revision"]] = time.monotonic()
-            self._installer.offer(document)
+            self._installer.wishes.offer(document)
         self._stop.ask()
 
-    def _load(self, key: VersionKey, entry: dict[str, Any]) -> Slot:
+    def _load(self, key: VersionKey, entry: Mapping[str, Any], go_on: Callable[[], None]) -> Slot:
         """Return a version that is ready to answer, and count its load; or raise what it raises."""
         began = time.monotonic()
         result = "failed"
         try:
-            slot = load_slot(key, entry)
+            slot = load_slot(key, entry, go_on)
             result = "ready"
         finally:
             self._meter.count("turnout_version_loads_total", (key.model, result))
@@ -219,7 +227,7 @@ class Worker:
     def _drain(self) -> None:
         """Finish what was accepted, put it on the disk, and say goodbye."""
         self._services.not_serving()
-        self._installer.close()
+        self._installer.wishes.close()
         started = time.monotonic()
         finished = self._transport.drain(self._config.grace_s) if self._ready else True
         self._journal.close()

@@ -14,7 +14,6 @@ from experiments.assignment import assignment_document
 from experiments.records import list_running
 from features.records import plan_document_for
 from registry.desired import DesiredModel, desired_versions
-from registry.errors import ArtifactMissingError
 from storage.revision import current_revision
 
 if TYPE_CHECKING:
@@ -80,20 +79,14 @@ def _version(tx: Connection, version: Version, artifacts: ArtifactStore) -> dict
     bound = version.feature_set
     return {
         "digest": version.artifact_sha256,
-        "path": _file(artifacts, version.artifact_sha256),
-        "probe_path": _file(artifacts, version.probe_sha256) if version.probe_sha256 else None,
+        # Whether they are there is the worker's to find out: one that is gone may come back before the next try.
+        "path": str(artifacts.place(version.artifact_sha256)),
+        "bytes": version.artifact_bytes,
+        "probe_path": str(artifacts.place(version.probe_sha256)) if version.probe_sha256 else None,
         "feature_set": f"{bound}@{version.feature_set_digest}" if bound else "",
         "feature_input": version.feature_input,
         "plan": plan_document_for(tx, bound, version.feature_set_digest) if bound else None,
     }
-
-
-def _file(artifacts: ArtifactStore, sha256: str) -> str:
-    """Return where an artifact is; empty when it is gone, which is that version's trouble and nobody else's."""
-    try:
-        return str(artifacts.path(sha256))
-    except ArtifactMissingError:
-        return ""
 
 
 def table_path(folder: Path, revision: int) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +17,17 @@ from gateway.models.slots import Slot, VersionKey
 from registry.probe import Probe, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 STACK_SIZES = (2, 3, 4, 5, 8, 13, 16, 32, 64)
 """The sizes at which stacking must change no bit."""
 
 _CHUNK_BYTES = 1 << 20
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _WARM_RUNS = 3
 
 
-def load_slot(key: VersionKey, entry: Mapping[str, Any]) -> Slot:
+def load_slot(key: VersionKey, entry: Mapping[str, Any], go_on: Callable[[], None]) -> Slot:
     """Return a slot that is ready to answer, or raise a DomainError that says why there is none.
 
     Parameters
@@ -33,26 +35,30 @@ def load_slot(key: VersionKey, entry: Mapping[str, Any]) -> Slot:
     key
         Which version.
     entry
-        The version's part of the desired set: ``digest``, ``path``, ``probe_path`` (each empty when the file is gone;
-        the latter None when there never was one), ``feature_set``, ``feature_input``, ``plan``.
+        The version's part of the desired set: ``digest``, ``path``, ``bytes``, ``probe_path`` (None when there never
+        was one), ``feature_set``, ``feature_input``, ``plan``.
+    go_on
+        Is called between the steps; raises when the version is not wanted any more.
 
     Notes
     -----
     The file's digest is checked at every load; the probe rows must give the outputs that were published with them, on
-    this host, before the version answers its first call.
+    this host, before the version answers its first call. What it takes is the growth of the process meanwhile, and at
+    least the length of its file.
     """
-    if not entry["path"] or entry.get("probe_path") == "":
-        raise VersionUnloadableError(f"the artifact {entry['digest'][:12]}…, or its probe rows, is gone from the store")
     path = Path(entry["path"])
     check_digest(path, entry["digest"])
+    go_on()
+    resident_before = resident_bytes()
     session = Session(path)
+    go_on()
     plan = entry.get("plan")
-    probe_path = entry.get("probe_path")
-    probe = decode(Path(probe_path).read_bytes()) if probe_path else None
+    probe = _probe(entry.get("probe_path"))
     stackable = False
     if probe is not None:
         for _ in range(_WARM_RUNS):
             replay(session, probe)
+            go_on()
         stackable = stacking_is_exact(session, probe)
     return Slot(
         key,
@@ -62,7 +68,22 @@ def load_slot(key: VersionKey, entry: Mapping[str, Any]) -> Slot:
         feature_set=entry.get("feature_set", ""),
         feature_input=entry.get("feature_input", ""),
         stackable=stackable,
+        size_bytes=max(entry.get("bytes", 0), resident_bytes() - resident_before),
     )
+
+
+def resident_bytes() -> int:
+    """Return how much memory this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
+
+
+def _probe(path: str | None) -> Probe | None:
+    if path is None:
+        return None
+    try:
+        return decode(Path(path).read_bytes())
+    except OSError as error:
+        raise VersionUnloadableError(f"the probe rows cannot be read: {_why(error)}") from error
 
 
 def check_digest(path: Path, digest: str) -> None:
@@ -73,9 +94,13 @@ def check_digest(path: Path, digest: str) -> None:
             while chunk := file.read(_CHUNK_BYTES):
                 found.update(chunk)
     except OSError as error:
-        raise VersionUnloadableError(f"the artifact {digest[:12]}… cannot be read: {error.strerror}") from error
+        raise VersionUnloadableError(f"the artifact {digest[:12]}… cannot be read: {_why(error)}") from error
     if found.hexdigest() != digest:
         raise VersionUnloadableError(f"the artifact {digest[:12]}… is damaged: its bytes have another sha256")
+
+
+def _why(error: OSError) -> str:
+    return "it is gone from the store" if isinstance(error, FileNotFoundError) else str(error.strerror)
 
 
 def stacking_is_exact(session: Session, probe: Probe) -> bool:

@@ -87,7 +87,7 @@ class Session:
         options.enable_cpu_mem_arena = False
         options.log_severity_level = 4
         try:
-            self._inner = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._inner: Any = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no base but this one
             raise VersionUnloadableError(f"ONNX Runtime refuses the file: {_first_line(error)}") from error
         self.inputs = tuple(_port(node) for node in self._inner.get_inputs())
@@ -106,6 +106,11 @@ class Session:
         """
         outputs: list[np.ndarray] = self._run(self._output_names, feeds, None)
         return outputs
+
+    def close(self) -> None:
+        """Free the graph's memory, which holds the interpreter for its time; nothing runs afterwards."""
+        self._run = None
+        self._inner = None
 
 
 def _port(node: Any) -> Port:

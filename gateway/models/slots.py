@@ -45,6 +45,8 @@ class Slot:
         Whether rows of several calls may be run together: proved at load on the probe rows, bit by bit.
     finite
         The inputs that take finite numbers only.
+    size_bytes
+        How much memory it takes, as far as one could measure.
 
     Attributes
     ----------
@@ -59,7 +61,6 @@ class Slot:
     """
 
     __slots__ = (
-        "_free",
         "_leases",
         "_lock",
         "_retired",
@@ -74,6 +75,7 @@ class Slot:
         "plan",
         "row_inputs",
         "session",
+        "size_bytes",
         "stackable",
     )
 
@@ -88,6 +90,7 @@ class Slot:
         feature_input: str,
         stackable: bool,
         finite: frozenset[str] = frozenset(),
+        size_bytes: int = 0,
     ) -> None:
         self.key = key
         self.digest = digest
@@ -97,6 +100,7 @@ class Slot:
         self.feature_input = feature_input
         self.stackable = stackable
         self.finite = finite
+        self.size_bytes = size_bytes
         self.feature_dtype = np.dtype(
             next((spec.dtype for spec in session.inputs if spec.name == feature_input), "float64")
         )
@@ -104,7 +108,6 @@ class Slot:
         self.row_inputs = tuple(spec.name for spec in session.inputs if spec.shape and spec.shape[0] == -1)
         self.agreements = _agreements(session)
         self._lock = threading.Lock()
-        self._free = threading.Event()
         self._leases = 0
         self._retired = False
 
@@ -117,19 +120,20 @@ class Slot:
         """Give the lease back."""
         with self._lock:
             self._leases -= 1
-            if self._retired and self._leases == 0:
-                self._free.set()
 
     def retire(self) -> None:
         """Say that no new lease is coming; called once the serving table no longer names the slot."""
-        with self._lock:
-            self._retired = True
-            if self._leases == 0:
-                self._free.set()
+        self._retired = True
 
-    def wait_free(self, timeout_s: float) -> bool:
-        """Return whether a retired slot became free of leases within the time."""
-        return self._free.wait(timeout_s)
+    @property
+    def is_free(self) -> bool:
+        """Whether the slot is retired and nobody leases it."""
+        with self._lock:
+            return self._retired and self._leases == 0
+
+    def close(self) -> None:
+        """Free the session, which holds the interpreter for its time; only when `is_free`."""
+        self.session.close()
 
 
 def _agreements(session: Session) -> tuple[tuple[str, tuple[tuple[str, int], ...]], ...]:

@@ -29,6 +29,7 @@ _STATES = {
     "ready": pb.LOAD_STATE_READY,
     "draining": pb.LOAD_STATE_DRAINING,
     "failed": pb.LOAD_STATE_FAILED,
+    "held": pb.LOAD_STATE_HELD,
 }
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from gateway.models.session import Port
     from gateway.models.slots import Slot, VersionKey
-    from gateway.serving.installer import Standing
+    from gateway.serving.standing import Standing
     from gateway.serving.table import Route, ServingTable
 
 EXTENSIONS = ("model_configuration",)

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from features.fetch import fetch
-from gateway.errors import DeadlineSpentError, JournalUnavailableError, ModelNotServedError, StillLoadingError
+from gateway.errors import DeadlineSpentError, JournalUnavailableError, StillLoadingError
 from gateway.serving.entries import entry
 from gateway.serving.inputs import check_finite, check_wanted, feed_tensors
 from gateway.serving.running import run_version
@@ -179,11 +179,7 @@ class Pipeline:
 
 def _target(table: ServingTable, request: Request) -> Target:
     """Return what answers a request: its pin, else its variant, else the champion; or raise."""
-    route = table.routes.get(request.model)
-    if route is None:
-        raise ModelNotServedError(
-            f"model `{request.model}` is not served: it has no version with an alias", model=request.model
-        )
+    route = table.route(request.model)
     if request.version or request.alias:
         return route.pinned(version=request.version, alias=request.alias)
     return route.unpinned(request.unit_id)

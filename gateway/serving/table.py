@@ -102,10 +102,29 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class ServingTable:
-    """All routes at one revision."""
+    """All routes at one revision.
+
+    Attributes
+    ----------
+    revision
+        The revision of the metadata.
+    routes
+        How calls are answered, by model.
+    held
+        The models that are wanted and yet not served here, each with the reason.
+    """
 
     revision: int
     routes: Mapping[str, Route] = field(default_factory=dict)
+    held: Mapping[str, str] = field(default_factory=dict)
+
+    def route(self, model: str) -> Route:
+        """Return how calls for a model are answered, or raise ModelNotServedError."""
+        route = self.routes.get(model)
+        if route is None:
+            why = f"is held: {self.held[model]}" if model in self.held else "has no version with an alias"
+            raise ModelNotServedError(f"model `{model}` is not served: it {why}", model=model)
+        return route
 
     def slots(self) -> set[VersionKey]:
         """Return the versions that some route names."""
@@ -128,18 +147,23 @@ def build_table(
     slots: Mapping[VersionKey, Slot],
     previous: ServingTable,
     make_heads: MakeHeads,
+    *,
+    held: Mapping[str, str] | None = None,
 ) -> ServingTable:
     """Return the table of a desired set as far as its versions are loaded.
 
-    A model whose champion is not loaded (yet, or at all) keeps the champion of the previous table while that one is
-    loaded: a change never takes an answer away. A worker that has no previous table, since it was just started, takes
-    the champion before instead, so that it answers as the others do.
+    A champion, or another alias, whose version is not loaded (yet, or at all) keeps what answered in the previous table
+    while that one is loaded: a change never takes an answer away. A worker that has no previous table, since it was
+    just started, takes the champion before instead, so that it answers as the others do. Models that are held are left
+    out.
     """
+    held = held or {}
     routes = {
         model: _route(model, entry, slots, previous.routes.get(model), make_heads)
         for model, entry in document["models"].items()
+        if model not in held
     }
-    return ServingTable(revision=document["revision"], routes=routes)
+    return ServingTable(revision=document["revision"], routes=routes, held=held)
 
 
 def _route(
@@ -160,7 +184,14 @@ def _route(
         before = answered.slot.key if answered is not None else VersionKey(model, entry["previous"])
         kept = slots.get(before)
         champion = _headed(Target(slot=kept), make_heads) if kept is not None else None
-    aliases = {alias: plain[number] for alias, number in entry["aliases"].items() if number in plain}
+    aliases: dict[str, Target] = {}
+    for alias, number in entry["aliases"].items():
+        target = plain.get(number) or (champion if number == entry["champion"] else None)
+        if target is None and previous is not None and alias in previous.aliases:
+            kept = slots.get(previous.aliases[alias].slot.key)
+            target = _headed(Target(slot=kept), make_heads) if kept is not None else None
+        if target is not None:
+            aliases[alias] = target
     document = entry.get("assignment")
     if document is None:
         return Route(model=model, champion=champion, versions=plain, aliases=aliases)

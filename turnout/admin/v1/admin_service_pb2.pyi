@@ -34,7 +34,9 @@ class _LoadStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LoadState.V
     LOAD_STATE_DRAINING: _LoadState.ValueType  # 3
     """Takes no new calls; finishes the ones that lease it."""
     LOAD_STATE_FAILED: _LoadState.ValueType  # 4
-    """Could not be loaded; see the reason."""
+    """Could not be loaded; see the reason. What answered before goes on."""
+    LOAD_STATE_HELD: _LoadState.ValueType  # 5
+    """Wanted, and yet not served: its model is held. See the reason."""
 
 class LoadState(_LoadState, metaclass=_LoadStateEnumTypeWrapper):
     """Where a version stands in a worker."""
@@ -48,7 +50,9 @@ LOAD_STATE_READY: LoadState.ValueType  # 2
 LOAD_STATE_DRAINING: LoadState.ValueType  # 3
 """Takes no new calls; finishes the ones that lease it."""
 LOAD_STATE_FAILED: LoadState.ValueType  # 4
-"""Could not be loaded; see the reason."""
+"""Could not be loaded; see the reason. What answered before goes on."""
+LOAD_STATE_HELD: LoadState.ValueType  # 5
+"""Wanted, and yet not served: its model is held. See the reason."""
 Global___LoadState: _TypeAlias = LoadState  # noqa: Y015
 
 @_typing.final
@@ -169,7 +173,7 @@ class LoadedVersion(_message.Message):
     state: Global___LoadState.ValueType
     """Where it stands."""
     reason: _builtins.str
-    """Why it stands there: empty, or the reason of a failure."""
+    """Why it stands there: empty where it is plain; why it failed and whether it is tried again; why it is held."""
     def __init__(
         self,
         *,
