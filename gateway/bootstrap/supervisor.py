@@ -56,6 +56,8 @@ class Supervisor:
         self._links: dict[int, Link] = {}
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._table: Path | None = None
+        self._holds: dict[str, str] = {}
+        self._holding = threading.Lock()  # held while holds are sent: each worker gets the newest one last
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -141,6 +143,8 @@ class Supervisor:
             self._links[slot] = link
             table = self._table
         self._fleet.update(slot, pid=process.pid, restarts=restarts)
+        with self._holding:
+            link.send({"holds": self._holds, "forgiven": ""})
         if table is not None:
             link.send({"table": str(table)})
         for message in link.messages():
@@ -150,7 +154,17 @@ class Supervisor:
         link.close()
         return process.wait()
 
+    def _hold(self, model: str, reason: str | None) -> None:
+        """Tell all workers, those that are started later too, which models are held, now that one more or less is."""
+        with self._holding:
+            others = {name: why for name, why in self._holds.items() if name != model}
+            self._holds = others if reason is None else {**others, model: reason}
+            self._send_all({"holds": self._holds, "forgiven": model if reason is None else ""})
+
     def _take(self, slot: int, message: dict[str, Any]) -> None:
+        if "hold" in message:
+            self._hold(message["hold"], message["reason"])
+            return
         self._fleet.update(
             slot,
             ready=message["ready"],

@@ -96,6 +96,7 @@ class Worker:
             make_heads=data_plane.heads_of,
             report=self._report,
             activity=lambda: waves.total,
+            spread_hold=self._send_hold,
         )
         self._inference = InferenceService(  # type: ignore[abstract]  # inferences are answered in waves
             table=lambda: pipeline.table,
@@ -155,10 +156,17 @@ class Worker:
                 self._reported = message["report"]
                 self._send()
                 continue
+            if "holds" in message:
+                self._installer.wishes.be_held(message["holds"], forgiven=message["forgiven"])
+                continue
             document = json.loads(Path(message["table"]).read_text())
             self._offered_at[document["revision"]] = time.monotonic()
             self._installer.wishes.offer(document)
         self._stop.ask()
+
+    def _send_hold(self, model: str, reason: str | None) -> None:
+        """Ask the supervisor to tell all workers that a model is held, or is not any more."""
+        self._link.send({"hold": model, "reason": reason})
 
     def _load(self, key: VersionKey, entry: Mapping[str, Any], go_on: Callable[[], None]) -> Slot:
         """Return a version that is ready to answer, and count its load; or raise what it raises."""

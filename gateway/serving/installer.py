@@ -65,6 +65,8 @@ class Installer:
         How much memory all versions may take together; 0 means no bound.
     chance
         Gives numbers from 0 to 1, which spread the retries.
+    spread_hold
+        Passes holds to all workers, as `Wishes` says.
 
     Attributes
     ----------
@@ -82,8 +84,9 @@ class Installer:
         activity: Callable[[], float],
         resident_bytes_max: int = 0,
         chance: Callable[[], float] = random.random,
+        spread_hold: Callable[[str, str | None], None] | None = None,
     ) -> None:
-        self.wishes = Wishes()
+        self.wishes = Wishes(spread_hold)
         self._pipeline = pipeline
         self._loader = Loader(load, self.wishes.look_again)
         self._make_heads = make_heads

@@ -13,7 +13,7 @@ from gateway.models.slots import VersionKey
 from gateway.serving.standing import NOTHING_APPLIED, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
 
     from gateway.serving.table import Document
@@ -51,13 +51,20 @@ class Wish:
 class Wishes:
     """Takes wishes from any thread, and gives them to the one that fulfils them.
 
+    Parameters
+    ----------
+    spread
+        Passes a hold of a model, or with None its end, to all workers of the gateway, this one included: each is then
+        told by `be_held`. Without one a hold is this worker's alone.
+
     Attributes
     ----------
     progress
         What the worker serves, as it was last told.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, spread: Callable[[str, str | None], None] | None = None) -> None:
+        self._spread = spread or self._keep
         self.progress = Progress(NOTHING_APPLIED, {})
         self._changed = threading.Condition()
         self._is_new = False
@@ -67,7 +74,8 @@ class Wishes:
         self._offered_at = 0.0
         self._holds: dict[str, str] = {}
         self._forgiven: set[str] = set()
-        self._published = 0
+        self._forgiven_by: dict[str, int] = {}
+        self._published_holds: Mapping[str, str] = {}
         self._settled = 0
 
     def offer(self, document: Document) -> None:
@@ -79,10 +87,10 @@ class Wishes:
                 self._add()
 
     def hold(self, model: str, reason: str, *, timeout_s: float = HOLD_S_MAX) -> None:
-        """Stop serving a model here until `unhold` or the worker's end; return when no new call reaches it.
+        """Stop serving a model until `unhold` or the gateway's end; return when no new call reaches it here.
 
         Its versions drain and are freed; each is told as held, with the reason. A hold on a held model changes the
-        reason.
+        reason. Other workers follow at once, without being waited for.
 
         Raises
         ------
@@ -93,9 +101,11 @@ class Wishes:
         """
         with self._changed:
             self._known(model)
-            self._holds = {**self._holds, model: reason}
-            number = self._add()
-            if not self._changed.wait_for(lambda: self._closed or self._published >= number, timeout_s):
+        self._spread(model, reason)
+        with self._changed:
+            if not self._changed.wait_for(
+                lambda: self._closed or self._published_holds.get(model) == reason, timeout_s
+            ):
                 raise StillLoadingError(f"after {timeout_s:g} s model `{model}` is not taken out of service yet")
 
     def unhold(self, model: str, *, timeout_s: float = HOLD_S_MAX) -> None:
@@ -112,15 +122,26 @@ class Wishes:
         """
         with self._changed:
             self._known(model)
-            self._holds = {name: reason for name, reason in self._holds.items() if name != model}
-            self._forgiven.add(model)
-            number = self._add()
-            if not self._changed.wait_for(lambda: self._closed or self._settled >= number, timeout_s):
+            before = self._forgiven_by.get(model, 0)
+        self._spread(model, None)
+        with self._changed:
+            if not self._changed.wait_for(
+                lambda: self._closed or before < self._forgiven_by.get(model, 0) <= self._settled, timeout_s
+            ):
                 raise StillLoadingError(f"after {timeout_s:g} s model `{model}` is not loaded yet", model=model)
             champion = self._known(model)["champion"]
             standing = self.progress.standings.get(VersionKey(model, champion))
         if standing is not None and standing.state is not LoadState.READY:
             raise VersionUnloadableError(standing.reason, model=model, version=champion)
+
+    def be_held(self, holds: Mapping[str, str], *, forgiven: str = "") -> None:
+        """Say which models are held, each with its reason: all of them; and which one is to be tried anew."""
+        with self._changed:
+            self._holds = dict(holds)
+            number = self._add()
+            if forgiven:
+                self._forgiven.add(forgiven)
+                self._forgiven_by[forgiven] = number
 
     def close(self) -> None:
         """Want nothing any more."""
@@ -148,10 +169,16 @@ class Wishes:
         """Say that a wish is published, and whether all of it was loaded or tried."""
         with self._changed:
             self.progress = progress
-            self._published = wish.number
+            self._published_holds = wish.holds
             if settled:
                 self._settled = wish.number
             self._changed.notify_all()
+
+    def _keep(self, model: str, reason: str | None) -> None:
+        """Hold a model, or hold it no longer, in this worker alone."""
+        with self._changed:
+            others = {name: why for name, why in self._holds.items() if name != model}
+            self.be_held(others if reason is None else {**others, model: reason}, forgiven="" if reason else model)
 
     def _add(self) -> int:
         """Wake who fulfils the wishes and return the number of the one that was added; with the lock held."""
