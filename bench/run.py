@@ -34,6 +34,7 @@ FLOORS = (
     "grpcio-echo",
     "aio-echo",
     "grpcio-predict",
+    "front-predict",
     "transport-native-predict",
     "transport-grpcio-predict",
 )

@@ -36,8 +36,10 @@ class WorkerConfig:
         The address of the online store.
     sync_interval_ms
         How long an event may be with the kernel only; 0 puts it on the disk before the answer.
-    request_bytes_max, calls_max, wave_calls_max
+    request_bytes_max, calls_max, wave_calls_max, streams_max, stream_calls_max
         The transport's limits.
+    batch_rows_max
+        How many rows a batch may have.
     grace_s
         How long calls in flight may take to finish at the stop.
     metric_label_sets_max
@@ -57,6 +59,9 @@ class WorkerConfig:
     request_bytes_max: int = 16 * 1024 * 1024
     calls_max: int = 256
     wave_calls_max: int = 64
+    streams_max: int = 64
+    stream_calls_max: int = 32
+    batch_rows_max: int = 4096
     grace_s: float = 10.0
     metric_label_sets_max: int = LABEL_SETS_MAX
     log_format: LogFormat = "text"

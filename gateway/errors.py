@@ -25,6 +25,18 @@ class RequestMalformedError(InvalidError):
     reason = "REQUEST_MALFORMED"
 
 
+class BatchTooLargeError(InvalidError):
+    """A batch has more rows than are taken."""
+
+    reason = "BATCH_TOO_LARGE"
+
+
+class RequestIdRepeatedError(InvalidError):
+    """Two rows of a batch have the same request id."""
+
+    reason = "REQUEST_ID_REPEATED"
+
+
 class ModelNotServedError(MissingError):
     """The model has no version that could answer."""
 

@@ -8,18 +8,31 @@ import grpc
 
 from turnout import channel as _channel
 from turnout import errors
-from turnout.outcome import Outcome, OutcomeResult, outcomes_request, read_results
+from turnout.batch import BatchAsk, BatchPart, BatchPrediction, read_batch
+from turnout.outcome import Outcome, OutcomeResult, outcomes_message, outcomes_request, read_results
 from turnout.outcomes.v1 import outcome_service_pb2_grpc
-from turnout.prediction import Ask, Prediction, ViewReading, read_prediction
+from turnout.prediction import Ask, Prediction, ViewReading, read_answer, read_prediction
 from turnout.serving.v1 import prediction_service_pb2_grpc
+from turnout.streams import AsyncFeed, follow_async
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from numpy.typing import ArrayLike
 
-__all__ = ["AsyncClient", "Outcome", "OutcomeResult", "Prediction", "ViewReading"]
+    from turnout.batch import Numbers, Texts
+
+__all__ = [
+    "Ask",
+    "AsyncClient",
+    "BatchPart",
+    "BatchPrediction",
+    "Outcome",
+    "OutcomeResult",
+    "Prediction",
+    "ViewReading",
+]
 
 
 class AsyncClient:
@@ -38,6 +51,7 @@ class AsyncClient:
         attempts_max: int = _channel.ATTEMPTS_MAX,
     ) -> None:
         self._timeout_s = timeout_s
+        self._attempts_max = attempts_max
         self._guard = _channel.ForkGuard()
         self._target = _channel.target_of(address)
         self._options = _channel.options_of([{}], attempts_max=attempts_max)
@@ -77,6 +91,53 @@ class AsyncClient:
             raise errors.from_rpc(error) from error
         return read_prediction(response)
 
+    async def predict_batch(
+        self,
+        model: str,
+        *,
+        entities: Texts | None = None,
+        unit_ids: Sequence[str | None] | None = None,
+        version: int | None = None,
+        alias: str | None = None,
+        inputs: Mapping[str, ArrayLike] | None = None,
+        features: Numbers | None = None,
+        attributes: Texts | None = None,
+        event_times_us: Sequence[int | None] | None = None,
+        request_ids: Sequence[str] | None = None,
+        timeout_s: float | None = None,
+    ) -> BatchPrediction:
+        """Return the predictions of many rows of one model, or raise TurnoutError; see ``Client.predict_batch``."""
+        ask = BatchAsk(
+            entities=entities,
+            unit_ids=unit_ids,
+            version=version,
+            alias=alias,
+            inputs=inputs,
+            features=features,
+            attributes=attributes,
+            event_times_us=event_times_us,
+            request_ids=request_ids,
+        )
+        self._open()
+        try:
+            response = await self._predictions.BatchPredict(ask.message(model), timeout=timeout_s or self._timeout_s)
+        except grpc.RpcError as error:
+            raise errors.from_rpc(error) from error
+        return read_batch(model, response)
+
+    def predict_stream(
+        self, model: str, asks: AsyncIterable[Ask] | Iterable[Ask], *, timeout_s: float | None = None
+    ) -> AsyncIterator[Prediction | errors.TurnoutError]:
+        """Give the answers to a stream of calls, in their order; see ``Client.predict_stream``."""
+        self._open()
+        return follow_async(
+            lambda messages, left_s: self._predictions.StreamPredict(messages, timeout=left_s),
+            AsyncFeed(asks, lambda ask: ask.streamed(model)),
+            read_answer,
+            timeout_s=timeout_s,
+            attempts_max=self._attempts_max,
+        )
+
     async def record_outcome(
         self,
         name: str,
@@ -105,6 +166,22 @@ class AsyncClient:
         except grpc.RpcError as error:
             raise errors.from_rpc(error) from error
         return read_results(response)
+
+    def record_outcomes_stream(
+        self,
+        batches: AsyncIterable[Iterable[Outcome]] | Iterable[Iterable[Outcome]],
+        *,
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[list[OutcomeResult]]:
+        """Give what became of each batch of outcomes, in order; see ``Client.record_outcomes_stream``."""
+        self._open()
+        return follow_async(
+            lambda messages, left_s: self._outcomes.StreamOutcomes(messages, timeout=left_s),
+            AsyncFeed(batches, outcomes_message),
+            read_results,
+            timeout_s=timeout_s,
+            attempts_max=self._attempts_max,
+        )
 
     async def close(self) -> None:
         """End the connection; calls in flight fail."""

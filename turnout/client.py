@@ -8,18 +8,22 @@ import grpc
 
 from turnout import channel as _channel
 from turnout import errors
-from turnout.outcome import Outcome, OutcomeResult, outcomes_request, read_results
+from turnout.batch import BatchAsk, BatchPart, BatchPrediction, read_batch
+from turnout.outcome import Outcome, OutcomeResult, outcomes_message, outcomes_request, read_results
 from turnout.outcomes.v1 import outcome_service_pb2_grpc
-from turnout.prediction import Ask, Prediction, ViewReading, read_prediction
+from turnout.prediction import Ask, Prediction, ViewReading, read_answer, read_prediction
 from turnout.serving.v1 import prediction_service_pb2_grpc
+from turnout.streams import Feed, follow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from numpy.typing import ArrayLike
 
-__all__ = ["Client", "Outcome", "OutcomeResult", "Prediction", "ViewReading"]
+    from turnout.batch import Numbers, Texts
+
+__all__ = ["Ask", "BatchPart", "BatchPrediction", "Client", "Outcome", "OutcomeResult", "Prediction", "ViewReading"]
 
 
 class Client:
@@ -57,6 +61,7 @@ class Client:
         attempts_max: int = _channel.ATTEMPTS_MAX,
     ) -> None:
         self._timeout_s = timeout_s
+        self._attempts_max = attempts_max
         self._guard = _channel.ForkGuard()
         options = _channel.options_of([{}], attempts_max=attempts_max)
         self._channel = grpc.insecure_channel(_channel.target_of(address), options)
@@ -138,6 +143,100 @@ class Client:
             raise errors.from_rpc(error) from error
         return read_prediction(response)
 
+    def predict_batch(
+        self,
+        model: str,
+        *,
+        entities: Texts | None = None,
+        unit_ids: Sequence[str | None] | None = None,
+        version: int | None = None,
+        alias: str | None = None,
+        inputs: Mapping[str, ArrayLike] | None = None,
+        features: Numbers | None = None,
+        attributes: Texts | None = None,
+        event_times_us: Sequence[int | None] | None = None,
+        request_ids: Sequence[str] | None = None,
+        timeout_s: float | None = None,
+    ) -> BatchPrediction:
+        """Return the predictions of many rows of one model, asked in one call; or raise TurnoutError.
+
+        Each row is a prediction of its own, with its own assignment; one that is refused stands as a TurnoutError in
+        its place and leaves the others alone. Every argument in the plural is a column with one value for each row; a
+        None in it means what leaving the argument out means in ``predict``.
+
+        Parameters
+        ----------
+        model
+            The model's name.
+        entities, attributes
+            Columns of text by name.
+        unit_ids, event_times_us
+            A column each.
+        version, alias
+            A pin for all rows. At most one of the two.
+        inputs
+            The model's inputs by name, each with the rows along its first axis.
+        features
+            Columns of numbers by name.
+        request_ids
+            The identities of the predictions. None makes one for each row before the first try.
+        timeout_s
+            The deadline of this call, in seconds.
+
+        Raises
+        ------
+        errors.InvalidError
+            The columns make no table, or there are more rows than the gateway takes.
+        errors.TurnoutError
+            The call failed as a whole, as a call of ``predict`` may.
+        ValueError
+            A version and an alias are given, there is no column, or a value cannot be sent.
+        """
+        self._guard.check()
+        ask = BatchAsk(
+            entities=entities,
+            unit_ids=unit_ids,
+            version=version,
+            alias=alias,
+            inputs=inputs,
+            features=features,
+            attributes=attributes,
+            event_times_us=event_times_us,
+            request_ids=request_ids,
+        )
+        try:
+            response = self._predictions.BatchPredict(ask.message(model), timeout=timeout_s or self._timeout_s)
+        except grpc.RpcError as error:
+            raise errors.from_rpc(error) from error
+        return read_batch(model, response)
+
+    def predict_stream(
+        self, model: str, asks: Iterable[Ask], *, timeout_s: float | None = None
+    ) -> Iterator[Prediction | errors.TurnoutError]:
+        """Give the answers to a stream of calls, in their order; raise TurnoutError when the stream failed for good.
+
+        A call that is refused stands as a TurnoutError in its place, and the stream goes on. When a worker goes away,
+        the stream is opened anew and goes on with what was not answered; each call names its prediction, so a second
+        try is the same one. Calls are taken from ``asks`` by another thread, only as fast as the gateway takes them.
+
+        Parameters
+        ----------
+        model
+            The model's name.
+        asks
+            What is asked, one after another.
+        timeout_s
+            The deadline of the whole stream, in seconds; None for none.
+        """
+        self._guard.check()
+        return follow(
+            lambda messages, left_s: self._predictions.StreamPredict(messages, timeout=left_s),
+            Feed(asks, lambda ask: ask.streamed(model)),
+            read_answer,
+            timeout_s=timeout_s,
+            attempts_max=self._attempts_max,
+        )
+
     def record_outcome(
         self,
         name: str,
@@ -191,6 +290,30 @@ class Client:
         except grpc.RpcError as error:
             raise errors.from_rpc(error) from error
         return read_results(response)
+
+    def record_outcomes_stream(
+        self, batches: Iterable[Iterable[Outcome]], *, timeout_s: float | None = None
+    ) -> Iterator[list[OutcomeResult]]:
+        """Give what became of each batch of outcomes, in order; raise TurnoutError when the stream failed for good.
+
+        Each batch is one message. When a worker goes away, the stream is opened anew and goes on with what was not
+        acknowledged, as in ``predict_stream``.
+
+        Parameters
+        ----------
+        batches
+            At most 10 000 outcomes each.
+        timeout_s
+            The deadline of the whole stream, in seconds; None for none.
+        """
+        self._guard.check()
+        return follow(
+            lambda messages, left_s: self._outcomes.StreamOutcomes(messages, timeout=left_s),
+            Feed(batches, outcomes_message),
+            read_results,
+            timeout_s=timeout_s,
+            attempts_max=self._attempts_max,
+        )
 
     def close(self) -> None:
         """End the connection; calls in flight fail."""

@@ -111,6 +111,27 @@ _KINDS: dict[str, type[TurnoutError]] = {
     "UNAVAILABLE": UnavailableError,
 }
 
+_CODES = (
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+)
+"""The names of gRPC's status codes by their numbers."""
+
 
 class ErrorInfo(NamedTuple):
     """What a google.rpc.ErrorInfo holds."""
@@ -165,6 +186,12 @@ def from_status(code: str, message: str, trailing: Iterable[tuple[str, str | byt
     if code == "UNAVAILABLE":  # a gateway always says why: this came from the network
         return UnreachableError(code, "UNREACHABLE", message)
     return _KINDS.get(code, TurnoutError)(code, code, message)
+
+
+def from_parts(number: int, reason: str, message: str, facts: Mapping[str, str]) -> TurnoutError:
+    """Return the error that an answer to one of several predictions holds: a status code's number, and the rest."""
+    code = _CODES[number] if 0 <= number < len(_CODES) else "UNKNOWN"
+    return _KINDS.get(code, TurnoutError)(code, reason, message, facts)
 
 
 def from_rpc(error: grpc.RpcError) -> TurnoutError:

@@ -104,7 +104,12 @@ def outcomes_request(outcomes: Iterable[Outcome]) -> pb.RecordOutcomesRequest:
     return pb.RecordOutcomesRequest(outcomes=[outcome.message() for outcome in outcomes])
 
 
-def read_results(response: pb.RecordOutcomesResponse) -> list[OutcomeResult]:
+def outcomes_message(outcomes: Iterable[Outcome]) -> pb.StreamOutcomesRequest:
+    """Return a batch as a stream's message, or raise ValueError."""
+    return pb.StreamOutcomesRequest(outcomes=[outcome.message() for outcome in outcomes])
+
+
+def read_results(response: pb.RecordOutcomesResponse | pb.StreamOutcomesResponse) -> list[OutcomeResult]:
     """Return what became of each outcome, in the order of the request."""
     # A status that this client does not know is taken as not recorded: sending an outcome again is harmless.
     return [

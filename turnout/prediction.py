@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from turnout import ids, tensors
+from turnout import errors, ids, tensors
 from turnout.serving.v1 import prediction_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -68,7 +68,10 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """What a call for a prediction says, but for the model; the fields are those of ``Client.predict``."""
+    """What a call for a prediction says, but for the model; the fields are those of ``Client.predict``.
+
+    In a stream, ``timeout_s`` is how long this answer may take from when the gateway takes the message up.
+    """
 
     entities: Mapping[str, str] | None = None
     unit_id: str | None = None
@@ -79,6 +82,12 @@ class Ask:
     attributes: Mapping[str, str] | None = None
     event_time_us: int | None = None
     request_id: str | None = None
+    timeout_s: float | None = None
+
+    def streamed(self, model: str) -> pb.StreamPredictRequest:
+        """Return the request as a stream's message, or raise ValueError."""
+        timeout_ms = None if self.timeout_s is None else max(1, round(self.timeout_s * 1000))
+        return pb.StreamPredictRequest(request=self.message(model), timeout_ms=timeout_ms)
 
     def message(self, model: str) -> pb.PredictRequest:
         """Return the request, with a request id of its own unless one is given, or raise ValueError."""
@@ -114,7 +123,24 @@ def read_prediction(response: pb.PredictResponse) -> Prediction:
     )
 
 
+def read_answer(response: pb.StreamPredictResponse) -> Prediction | errors.TurnoutError:
+    """Return what became of a stream's message, or raise TensorError when its tensors are malformed."""
+    if response.HasField("prediction"):
+        return read_prediction(response.prediction)
+    return read_error(response.error)
+
+
+def read_error(error: pb.PredictionError) -> errors.TurnoutError:
+    """Return the error in an answer as the one that a call of its own would have raised."""
+    return errors.from_parts(error.code, error.reason, error.message, dict(error.facts))
+
+
+def status_name(status: pb.ViewStatus.ValueType) -> str:
+    """Return the name of a view's status, for example ``PRESENT``; its number when it is newer than this client."""
+    known = status in pb.ViewStatus.values()
+    return pb.ViewStatus.Name(status).removeprefix(_STATUS_PREFIX) if known else str(status)
+
+
 def _read_view(reading: pb.ViewReading) -> ViewReading:
-    known = reading.status in pb.ViewStatus.values()
-    status = pb.ViewStatus.Name(reading.status).removeprefix(_STATUS_PREFIX) if known else str(reading.status)
-    return ViewReading(reading.view, status, reading.age_ms if reading.HasField("age_ms") else None)
+    age_ms = reading.age_ms if reading.HasField("age_ms") else None
+    return ViewReading(reading.view, status_name(reading.status), age_ms)

@@ -50,7 +50,7 @@ class Settings(BaseSettings):
         How long an event may be with the kernel only; 0 puts it on the disk before the answer.
     compact_interval_s
         How often sealed segments become Parquet.
-    request_bytes_max, calls_max, wave_calls_max
+    request_bytes_max, calls_max, wave_calls_max, streams_max, stream_calls_max, batch_rows_max
         The data port's limits, per worker.
     grace_s
         How long calls in flight may take to finish at the stop.
@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     request_bytes_max: Annotated[int, Field(ge=1024, le=1 << 30)] = 16 * 1024 * 1024
     calls_max: Annotated[int, Field(ge=1, le=65_536)] = 256
     wave_calls_max: Annotated[int, Field(ge=1, le=1024)] = 64
+    streams_max: Annotated[int, Field(ge=1, le=1024)] = 64
+    stream_calls_max: Annotated[int, Field(ge=1, le=1024)] = 32
+    batch_rows_max: Annotated[int, Field(ge=1, le=65_536)] = 4096
     grace_s: Annotated[float, Field(gt=0, le=600)] = 10.0
     metric_label_sets_max: Annotated[int, Field(ge=1, le=100_000)] = LABEL_SETS_MAX
     log_format: LogFormat = "text"
@@ -112,6 +115,9 @@ class Settings(BaseSettings):
             request_bytes_max=self.request_bytes_max,
             calls_max=self.calls_max,
             wave_calls_max=self.wave_calls_max,
+            streams_max=self.streams_max,
+            stream_calls_max=self.stream_calls_max,
+            batch_rows_max=self.batch_rows_max,
             grace_s=self.grace_s,
             metric_label_sets_max=self.metric_label_sets_max,
             log_format=self.log_format,

@@ -109,6 +109,7 @@ class Worker:
             outcomes=OutcomeRecorder(journal=self._journal, tally=self._tally),
             clock=clock,
             meter=self._meter,
+            batch_rows_max=config.batch_rows_max,
         )
         self._transport: Transport = open_transport(
             config.transport,
@@ -122,6 +123,8 @@ class Worker:
                     request_bytes_max=config.request_bytes_max,
                     calls_max=config.calls_max,
                     wave_calls_max=config.wave_calls_max,
+                    streams_max=config.streams_max,
+                    stream_calls_max=config.stream_calls_max,
                 ),
                 shed=plane.shed,
                 close=plane.close,

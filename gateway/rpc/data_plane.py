@@ -1,7 +1,8 @@
 """The data plane's edge: waves of calls in, waves of answers out.
 
-Every method that is answered in waves stands in one table. The predicting ones differ by their codec alone: whatever
-the protocol, a call becomes a request of the one pipeline, and an answered request becomes that protocol's reply.
+Every method that is answered in waves stands in one table, and so do the streams, whose messages are calls. The
+predicting ones differ by their codec alone: whatever the protocol, a call becomes a request of the one pipeline, and an
+answered request becomes that protocol's reply. A batch becomes many requests, which walk in waves of their own.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.errors import OverloadedError, WorkerDrainingError
-from gateway.rpc import infer_codec, outcome_codec, prediction_codec
-from gateway.rpc.status import DETAILS_KEY, details_of, number_of, sentence_of
+from gateway.errors import OutcomeInvalidError, OverloadedError, WorkerDrainingError
+from gateway.rpc import infer_codec, outcome_codec, prediction_codec, stream_codec
+from gateway.rpc.batches import Batches
+from gateway.rpc.status import fail, hidden, number_of
 from gateway.telemetry.families import CODES
 from storage.errors import DomainError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.journal.record import Outcome
     from gateway.serving.outcomes import OutcomeRecorder
     from gateway.serving.pipeline import Pipeline
     from gateway.serving.request import Request
@@ -29,11 +32,6 @@ if TYPE_CHECKING:
     from storage.clock import Clock
 
 _log = logging.getLogger(__name__)
-
-
-def fail(call: Call, error: DomainError) -> None:
-    """Answer a call with an error's status and details."""
-    call.fail(number_of(error), sentence_of(error), ((DETAILS_KEY, details_of(error)),))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +54,16 @@ class Codec:
 
 
 PREDICT = "/turnout.serving.v1.PredictionService/Predict"
+BATCH_PREDICT = "/turnout.serving.v1.PredictionService/BatchPredict"
+STREAM_PREDICT = "/turnout.serving.v1.PredictionService/StreamPredict"
 MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 MODEL_STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 RECORD_OUTCOMES = "/turnout.outcomes.v1.OutcomeService/RecordOutcomes"
+STREAM_OUTCOMES = "/turnout.outcomes.v1.OutcomeService/StreamOutcomes"
 
 CODECS: dict[str, Codec] = {
     PREDICT: Codec(decode=prediction_codec.decode, encode=prediction_codec.encode),
+    STREAM_PREDICT: Codec(decode=stream_codec.decode, encode=stream_codec.encode, refuse=stream_codec.refuse),
     MODEL_INFER: Codec(decode=infer_codec.decode, encode=infer_codec.encode),
     MODEL_STREAM_INFER: Codec(
         decode=infer_codec.decode, encode=infer_codec.encode_streamed, refuse=infer_codec.refuse_streamed
@@ -69,10 +71,10 @@ CODECS: dict[str, Codec] = {
 }
 """The methods that the pipeline answers."""
 
-METHODS = (PREDICT, MODEL_INFER, RECORD_OUTCOMES)
+METHODS = (PREDICT, BATCH_PREDICT, MODEL_INFER, RECORD_OUTCOMES)
 """All methods that are answered in waves."""
 
-STREAMS = (MODEL_STREAM_INFER,)
+STREAMS = (STREAM_PREDICT, MODEL_STREAM_INFER, STREAM_OUTCOMES)
 """All streams whose messages are; a call names its method by the place in both together."""
 
 SERVICES = tuple(dict.fromkeys(path.split("/")[1] for path in METHODS))
@@ -81,6 +83,7 @@ SERVICES = tuple(dict.fromkeys(path.split("/")[1] for path in METHODS))
 _PATHS = (*METHODS, *STREAMS)
 _CODEC_AT: tuple[Codec | None, ...] = tuple(CODECS.get(path) for path in _PATHS)
 _NAME_AT = tuple(path.rpartition("/")[2] for path in _PATHS)
+_BATCH_PREDICT_AT = METHODS.index(BATCH_PREDICT)
 
 
 def heads_of(target: Target) -> tuple[bytes, bytes]:
@@ -91,31 +94,40 @@ def heads_of(target: Target) -> tuple[bytes, bytes]:
 class DataPlane:
     """Answers waves of calls."""
 
-    def __init__(self, *, pipeline: Pipeline, outcomes: OutcomeRecorder, clock: Clock, meter: Meter) -> None:
+    def __init__(
+        self, *, pipeline: Pipeline, outcomes: OutcomeRecorder, clock: Clock, meter: Meter, batch_rows_max: int
+    ) -> None:
         self._pipeline = pipeline
         self._outcomes = outcomes
         self._clock = clock
         self._meter = meter
         self._counting = threading.Lock()
         self._answered = [meter.series("turnout_calls_total", (name, "OK")) for name in _NAME_AT]
+        self._batches = Batches(
+            pipeline=pipeline, clock=clock, rows_max=batch_rows_max, reply=self._reply, refuse=self._refuse
+        )
 
     def answer(self, wave: list[Call]) -> None:
         """Answer every call of a wave."""
         now_us = self._clock.now_us()
         calls: list[tuple[Call, Codec]] = []
         requests: list[Request] = []
+        recording: list[Call] = []
         for call in wave:
             codec = _CODEC_AT[call.method]
             if codec is None:
-                self._record(call, now_us)
+                if call.method == _BATCH_PREDICT_AT:
+                    self._batches.offer(call)
+                else:
+                    recording.append(call)
                 continue
             try:
                 request = codec.decode(call, now_us)
             except DomainError as error:
-                self._refuse(call, codec.refuse, error)
+                self._refuse(call, error, codec.refuse)
             except Exception:  # noqa: BLE001  (one call's surprise is not the wave's)
                 _log.exception("a call of %s could not be read", _PATHS[call.method])
-                self._refuse(call, codec.refuse, _hidden())
+                self._refuse(call, hidden(), codec.refuse)
             else:
                 request.method = _NAME_AT[call.method]
                 request.arrived = call.arrived
@@ -123,6 +135,8 @@ class DataPlane:
                 calls.append((call, codec))
         if requests:
             self._predict(calls, requests)
+        if recording:
+            self._record(recording, now_us)
 
     def _predict(self, calls: list[tuple[Call, Codec]], requests: list[Request]) -> None:
         """Walk the requests of a wave through the pipeline and answer the call of each."""
@@ -131,52 +145,68 @@ class DataPlane:
         except Exception:  # noqa: BLE001  (whatever it is, every call of the wave must be answered)
             _log.exception("a wave of %d calls failed", len(requests))
             for call, codec in calls:
-                self._refuse(call, codec.refuse, _hidden())
+                self._refuse(call, hidden(), codec.refuse)
             return
         for (call, codec), request in zip(calls, requests, strict=True):
             if request.error is not None:
-                self._refuse(call, codec.refuse, request.error)
+                self._refuse(call, request.error, codec.refuse)
                 continue
             try:
                 reply = codec.encode(request)
             except Exception:  # noqa: BLE001  (as above)
                 _log.exception("a reply of %s could not be written", _PATHS[call.method])
-                self._refuse(call, codec.refuse, _hidden())
+                self._refuse(call, hidden(), codec.refuse)
             else:
                 self._reply(call, reply)
 
-    def _record(self, call: Call, now_us: int) -> None:
+    def _record(self, calls: list[Call], now_us: int) -> None:
+        """Write the outcomes of a wave into the journal, all at once, and answer their calls."""
+        taken: list[tuple[Call, list[Outcome]]] = []
+        for call in calls:
+            try:
+                outcomes = self._outcomes_of(call, now_us)
+            except DomainError as error:
+                self._refuse(call, error)
+            else:
+                if outcomes is not None:
+                    taken.append((call, outcomes))
         try:
-            outcomes = outcome_codec.decode(call.payload, now_us)
-            reply = outcome_codec.encode(self._outcomes.record(outcomes))
-        except DomainError as error:
-            self._refuse(call, fail, error)
+            results = iter(self._outcomes.record([outcome for _, several in taken for outcome in several]))
+            replies = [outcome_codec.encode([next(results) for _ in several]) for _, several in taken]
         except Exception:  # noqa: BLE001  (as above)
             _log.exception("recording outcomes failed")
-            self._refuse(call, fail, _hidden())
-        else:
+            for call, _ in taken:
+                self._refuse(call, hidden())
+            return
+        for (call, _), reply in zip(taken, replies, strict=True):
             self._reply(call, reply)
+
+    def _outcomes_of(self, call: Call, now_us: int) -> list[Outcome] | None:
+        """Return what a call wants recorded, None when it is answered already; or raise RequestMalformedError."""
+        if _PATHS[call.method] == RECORD_OUTCOMES:
+            return outcome_codec.decode(call.payload, now_us)
+        outcomes = outcome_codec.decode_streamed(call.payload, now_us)
+        if len(outcomes) <= outcome_codec.BATCH_MAX:
+            return outcomes
+        many = OutcomeInvalidError(f"a message holds at most {outcome_codec.BATCH_MAX} outcomes", field="outcomes")
+        self._reply(call, outcome_codec.encode([many] * len(outcomes)))
+        return None
 
     def shed(self, call: Call) -> None:
         """Refuse a call past the bound on calls in flight."""
         self._meter.count("turnout_calls_shed_total", ("overload",))
-        self._refuse(call, fail, OverloadedError("more calls than the bound are in flight; try again after a pause"))
+        self._refuse(call, OverloadedError("more calls than the bound are in flight; try again after a pause"))
 
     def close(self, call: Call) -> None:
         """Refuse a call that came during the drain."""
         self._meter.count("turnout_calls_shed_total", ("draining",))
-        self._refuse(call, fail, WorkerDrainingError("the worker is draining; try again on another connection"))
+        self._refuse(call, WorkerDrainingError("the worker is draining; try again on another connection"))
 
     def _reply(self, call: Call, reply: bytes) -> None:
         with self._counting:  # waves may come from two transports at once
             self._answered[call.method].total += 1
         call.reply(reply)
 
-    def _refuse(self, call: Call, refuse: Callable[[Call, DomainError], None], error: DomainError) -> None:
+    def _refuse(self, call: Call, error: DomainError, refuse: Callable[[Call, DomainError], None] = fail) -> None:
         self._meter.count("turnout_calls_total", (_NAME_AT[call.method], CODES[number_of(error)]))
         refuse(call, error)
-
-
-def _hidden() -> DomainError:
-    """Return what a client is told of a failure whose particulars are not for it."""
-    return DomainError("internal error; the gateway's log has the particulars")

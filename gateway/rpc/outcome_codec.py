@@ -30,6 +30,19 @@ def decode(payload: bytes, now_us: int) -> list[Outcome]:
         raise RequestMalformedError(
             f"a request holds 1 to {BATCH_MAX} outcomes; this one has {count}", field="outcomes"
         )
+    return _read(message.outcomes, now_us)
+
+
+def decode_streamed(payload: bytes, now_us: int) -> list[Outcome]:
+    """Return the outcomes of a stream's message, or raise RequestMalformedError, which ends the stream."""
+    try:
+        message = pb.StreamOutcomesRequest.FromString(payload)
+    except DecodeError:
+        raise RequestMalformedError("the message is not a turnout.outcomes.v1.StreamOutcomesRequest") from None
+    return _read(message.outcomes, now_us)
+
+
+def _read(outcomes: Sequence[pb.Outcome], now_us: int) -> list[Outcome]:
     return [
         Outcome(
             request_id=outcome.request_id,
@@ -41,12 +54,12 @@ def decode(payload: bytes, now_us: int) -> list[Outcome]:
             outcome_id=outcome.outcome_id,
             time_us=now_us,
         )
-        for outcome in message.outcomes
+        for outcome in outcomes
     ]
 
 
 def encode(results: Sequence[DomainError | None]) -> bytes:
-    """Return the reply that says what became of each outcome."""
+    """Return the reply that says what became of each outcome; to a stream's message it has the same bytes."""
     response = pb.RecordOutcomesResponse()
     for fault in results:
         if fault is None:

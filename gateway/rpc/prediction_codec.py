@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 
 from gateway.errors import RequestMalformedError
 from gateway.rpc.dtypes import NAME_OF, NUMBER_OF
+from gateway.rpc.status import number_of, sentence_of
 from gateway.serving.identity import time_ordered_id
 from gateway.serving.request import GivenTensor, Request
 from turnout.serving.v1 import prediction_service_pb2 as pb
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from gateway.journal.record import Output
     from gateway.serving.table import Target
     from gateway.transport.port import Call
+    from storage.errors import DomainError
 
 DEADLINE_DEFAULT_S = 10.0
 REQUEST_ID_CHARS_MAX = 128
@@ -49,17 +51,22 @@ def decode(call: Call, now_us: int) -> Request:
         message = _parse(call.payload)
     except DecodeError:
         raise RequestMalformedError("the request is not a turnout.serving.v1.PredictRequest") from None
+    deadline = call.deadline
+    return request_of(message, now_us, time.monotonic() + DEADLINE_DEFAULT_S if deadline is None else deadline)
+
+
+def request_of(message: pb.PredictRequest, now_us: int, deadline: float) -> Request:
+    """Return a message as a request with a deadline on the monotonic clock, or raise RequestMalformedError."""
     model = message.model
     if not model:
         raise RequestMalformedError("`model` is empty; say which model is asked", field="model")
     version = message.version
     if version < 0:
         raise RequestMalformedError("`version` counts from 1", field="version")
-    deadline = call.deadline
     return Request(
         request_id=checked_id(message.request_id, now_us),
         model=model,
-        deadline=time.monotonic() + DEADLINE_DEFAULT_S if deadline is None else deadline,
+        deadline=deadline,
         version=version,
         alias=message.alias,
         entities=dict(message.entities.items()),
@@ -76,10 +83,20 @@ def checked_id(request_id: str, now_us: int) -> str:
     if not request_id:
         return time_ordered_id(now_us)
     if not _PRINTABLE.fullmatch(request_id):
-        raise RequestMalformedError(
-            f"`request_id` is at most {REQUEST_ID_CHARS_MAX} characters of printable ASCII", field="request_id"
-        )
+        raise malformed_id()
     return request_id
+
+
+def malformed_id() -> RequestMalformedError:
+    """Return what is wrong with an identity that cannot be one."""
+    return RequestMalformedError(
+        f"`request_id` is at most {REQUEST_ID_CHARS_MAX} characters of printable ASCII", field="request_id"
+    )
+
+
+def error_of(error: DomainError) -> pb.PredictionError:
+    """Return an error as it stands in the answer to one of several predictions."""
+    return pb.PredictionError(code=number_of(error), message=sentence_of(error), reason=error.reason, facts=error.facts)
 
 
 def _tensors(message: pb.PredictRequest) -> list[GivenTensor]:

@@ -13,7 +13,6 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from gateway.transport.peer import peer_of
 from storage.errors import (
     ConflictError,
     DomainError,
@@ -28,6 +27,8 @@ from storage.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from gateway.transport.port import Call
 
 DOMAIN = "turnout"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -94,6 +95,16 @@ def abort(context: grpc.ServicerContext, error: DomainError) -> NoReturn:
     raise AssertionError("abort does not return")  # pragma: no cover  (grpcio types it as returning)
 
 
+def fail(call: Call, error: DomainError) -> None:
+    """Answer a call of a wave with the error's status."""
+    call.fail(number_of(error), sentence_of(error), ((DETAILS_KEY, details_of(error)),))
+
+
+def hidden() -> DomainError:
+    """Return what a client is told of a failure whose particulars are not for it."""
+    return DomainError("internal error; the gateway's log has the particulars")
+
+
 @contextlib.contextmanager
 def mapped(context: grpc.ServicerContext) -> Iterator[None]:
     """End the call with the right status when the body raises: a domain error's, or a bare INTERNAL."""
@@ -107,7 +118,7 @@ def mapped(context: grpc.ServicerContext) -> Iterator[None]:
         if type(error) is Exception:  # what grpcio's abort raises to leave the handler
             raise
         _log.exception("a call failed")
-        abort(context, DomainError("internal error; the gateway's log has the particulars"))
+        abort(context, hidden())
 
 
 def actor(context: grpc.ServicerContext) -> str:
@@ -115,4 +126,4 @@ def actor(context: grpc.ServicerContext) -> str:
     for key, value in context.invocation_metadata() or ():
         if key == "turnout-actor" and isinstance(value, str):
             return value[:128]
-    return peer_of(context)
+    return str(context.peer())

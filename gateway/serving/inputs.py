@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gateway.models.slots import Slot
     from gateway.serving.request import GivenTensor, Request
 
-_WIDTHS = {
+WIDTHS = {
     "bool": 1,
     "int8": 1,
     "int16": 2,
@@ -192,7 +192,7 @@ def _array(tensor: GivenTensor, spec: Port) -> np.ndarray:
     if spec.dtype == "string":
         return _strings(tensor, count).reshape(shape)
     data = tensor.data
-    expected_bytes = count * _WIDTHS[spec.dtype]
+    expected_bytes = count * WIDTHS[spec.dtype]
     if len(data) != expected_bytes:
         raise InputMismatchError(
             f"input `{spec.name}` has {len(data)} bytes; shape {list(shape)} of {spec.dtype} takes {expected_bytes}",

@@ -40,6 +40,11 @@ class OutcomeServiceStub:
                 request_serializer=turnout_dot_outcomes_dot_v1_dot_outcome__service__pb2.RecordOutcomesRequest.SerializeToString,
                 response_deserializer=turnout_dot_outcomes_dot_v1_dot_outcome__service__pb2.RecordOutcomesResponse.FromString,
                 _registered_method=True)
+        self.StreamOutcomes = channel.stream_stream(
+                '/turnout.outcomes.v1.OutcomeService/StreamOutcomes',
+                request_serializer=turnout_dot_outcomes_dot_v1_dot_outcome__service__pb2.StreamOutcomesRequest.SerializeToString,
+                response_deserializer=turnout_dot_outcomes_dot_v1_dot_outcome__service__pb2.StreamOutcomesResponse.FromString,
+                _registered_method=True)
 
 
 class OutcomeServiceServicer:
@@ -54,6 +59,18 @@ class OutcomeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamOutcomes(self, request_iterator, context):
+        """Records outcomes as long as the client sends some. Each message is acknowledged by one answer, in the order of the
+        messages; an outcome that is refused is told so there, and the stream goes on.
+
+        At most `stream_calls_max` messages of a stream (32 unless it is set) wait for their answers; the gateway reads no
+        further until the client has read some. The stream ends OK when the client has half-closed and everything is answered, and UNAVAILABLE when the
+        gateway drains; recording again what was not acknowledged by then is harmless.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OutcomeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +78,11 @@ def add_OutcomeServiceServicer_to_server(servicer, server):
                     servicer.RecordOutcomes,
                     request_deserializer=turnout_dot_outcomes_dot_v1_dot_outcome__service__pb2.RecordOutcomesRequest.FromString,
                     response_serializer=turnout_dot_outcomes_dot_v1_dot_outcome__service__pb2.RecordOutcomesResponse.SerializeToString,
+            ),
+            'StreamOutcomes': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamOutcomes,
+                    request_deserializer=turnout_dot_outcomes_dot_v1_dot_outcome__service__pb2.StreamOutcomesRequest.FromString,
+                    response_serializer=turnout_dot_outcomes_dot_v1_dot_outcome__service__pb2.StreamOutcomesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +113,33 @@ class OutcomeService:
             '/turnout.outcomes.v1.OutcomeService/RecordOutcomes',
             turnout_dot_outcomes_dot_v1_dot_outcome__service__pb2.RecordOutcomesRequest.SerializeToString,
             turnout_dot_outcomes_dot_v1_dot_outcome__service__pb2.RecordOutcomesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamOutcomes(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/turnout.outcomes.v1.OutcomeService/StreamOutcomes',
+            turnout_dot_outcomes_dot_v1_dot_outcome__service__pb2.StreamOutcomesRequest.SerializeToString,
+            turnout_dot_outcomes_dot_v1_dot_outcome__service__pb2.StreamOutcomesResponse.FromString,
             options,
             channel_credentials,
             insecure,

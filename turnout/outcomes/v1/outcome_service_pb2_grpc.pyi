@@ -37,6 +37,14 @@ class OutcomeServiceStub:
     """Records a batch of outcomes, each with a status of its own. An outcome that is answered RECORDED survives the death
     of every process. Recording the same outcome again is harmless: readers keep the first of an identity.
     """
+    StreamOutcomes: _grpc.StreamStreamMultiCallable[_outcome_service_pb2.StreamOutcomesRequest, _outcome_service_pb2.StreamOutcomesResponse]
+    """Records outcomes as long as the client sends some. Each message is acknowledged by one answer, in the order of the
+    messages; an outcome that is refused is told so there, and the stream goes on.
+
+    At most `stream_calls_max` messages of a stream (32 unless it is set) wait for their answers; the gateway reads no
+    further until the client has read some. The stream ends OK when the client has half-closed and everything is answered, and UNAVAILABLE when the
+    gateway drains; recording again what was not acknowledged by then is harmless.
+    """
 
 @_typing.type_check_only
 class OutcomeServiceAsyncStub(OutcomeServiceStub):
@@ -46,6 +54,14 @@ class OutcomeServiceAsyncStub(OutcomeServiceStub):
     RecordOutcomes: _aio.UnaryUnaryMultiCallable[_outcome_service_pb2.RecordOutcomesRequest, _outcome_service_pb2.RecordOutcomesResponse]  # type: ignore[assignment]
     """Records a batch of outcomes, each with a status of its own. An outcome that is answered RECORDED survives the death
     of every process. Recording the same outcome again is harmless: readers keep the first of an identity.
+    """
+    StreamOutcomes: _aio.StreamStreamMultiCallable[_outcome_service_pb2.StreamOutcomesRequest, _outcome_service_pb2.StreamOutcomesResponse]  # type: ignore[assignment]
+    """Records outcomes as long as the client sends some. Each message is acknowledged by one answer, in the order of the
+    messages; an outcome that is refused is told so there, and the stream goes on.
+
+    At most `stream_calls_max` messages of a stream (32 unless it is set) wait for their answers; the gateway reads no
+    further until the client has read some. The stream ends OK when the client has half-closed and everything is answered, and UNAVAILABLE when the
+    gateway drains; recording again what was not acknowledged by then is harmless.
     """
 
 class OutcomeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -59,6 +75,20 @@ class OutcomeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_outcome_service_pb2.RecordOutcomesResponse, _abc.Awaitable[_outcome_service_pb2.RecordOutcomesResponse]]:
         """Records a batch of outcomes, each with a status of its own. An outcome that is answered RECORDED survives the death
         of every process. Recording the same outcome again is harmless: readers keep the first of an identity.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamOutcomes(
+        self,
+        request_iterator: _MaybeAsyncIterator[_outcome_service_pb2.StreamOutcomesRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_outcome_service_pb2.StreamOutcomesResponse], _abc.AsyncIterator[_outcome_service_pb2.StreamOutcomesResponse]]:
+        """Records outcomes as long as the client sends some. Each message is acknowledged by one answer, in the order of the
+        messages; an outcome that is refused is told so there, and the stream goes on.
+
+        At most `stream_calls_max` messages of a stream (32 unless it is set) wait for their answers; the gateway reads no
+        further until the client has read some. The stream ends OK when the client has half-closed and everything is answered, and UNAVAILABLE when the
+        gateway drains; recording again what was not acknowledged by then is harmless.
         """
 
 def add_OutcomeServiceServicer_to_server(servicer: OutcomeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -276,3 +276,417 @@ class ViewReading(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__age_ms) -> _WhichOneofReturnType__age_ms | None: ...
 
 Global___ViewReading: _TypeAlias = ViewReading  # noqa: Y015
+
+@_typing.final
+class BatchPredictRequest(_message.Message):
+    """Many predictions of one model, as a table: every field in the plural is a column with one value for each row. That
+    is a tenth of the bytes and of the work of as many single requests.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    ENTITIES_FIELD_NUMBER: _builtins.int
+    UNIT_IDS_FIELD_NUMBER: _builtins.int
+    EVENT_TIMES_US_FIELD_NUMBER: _builtins.int
+    REQUEST_IDS_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model's name."""
+    version: _builtins.int
+    """A version number, at least 1."""
+    alias: _builtins.str
+    """An alias, for example `challenger`."""
+    rows: _builtins.int
+    """How many rows there are, 1 to the gateway's `batch_rows_max` (4096 unless it is set)."""
+    @_builtins.property
+    def entities(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextColumn]:
+        """What features are looked up for: one column for each join key."""
+
+    @_builtins.property
+    def unit_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is assigned and observed. No values, or one for each row; an empty one means what it means in a PredictRequest."""
+
+    @_builtins.property
+    def event_times_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """When the events happened, in microseconds since the Unix epoch. No values, or one for each row; 0 means that the row
+        names none.
+        """
+
+    @_builtins.property
+    def request_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The identities of the predictions. No values, or one for each row; for an empty one the gateway makes one. Of the
+        rows with the same identity only the first is answered.
+        """
+
+    @_builtins.property
+    def attributes(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextColumn]:
+        """Facts about the rows: one column for each name."""
+
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[_tensor_pb2.Tensor]:
+        """Inputs, each with the rows along its first axis: `[rows, …]`. The model sees a row as `[1, …]`."""
+
+    @_builtins.property
+    def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___NumberColumn]:
+        """Features given by the caller: one column for each name; each value wins over the stored one."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        version: _builtins.int = ...,
+        alias: _builtins.str = ...,
+        rows: _builtins.int = ...,
+        entities: _abc.Iterable[Global___TextColumn] | None = ...,
+        unit_ids: _abc.Iterable[_builtins.str] | None = ...,
+        event_times_us: _abc.Iterable[_builtins.int] | None = ...,
+        request_ids: _abc.Iterable[_builtins.str] | None = ...,
+        attributes: _abc.Iterable[Global___TextColumn] | None = ...,
+        inputs: _abc.Iterable[_tensor_pb2.Tensor] | None = ...,
+        features: _abc.Iterable[Global___NumberColumn] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "pin", b"pin", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "attributes", b"attributes", "entities", b"entities", "event_times_us", b"event_times_us", "features", b"features", "inputs", b"inputs", "model", b"model", "pin", b"pin", "request_ids", b"request_ids", "rows", b"rows", "unit_ids", b"unit_ids", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_pin: _TypeAlias = _typing.Literal["version", "alias"]  # noqa: Y015
+    _WhichOneofArgType_pin: _TypeAlias = _typing.Literal["pin", b"pin"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_pin) -> _WhichOneofReturnType_pin | None: ...
+
+Global___BatchPredictRequest: _TypeAlias = BatchPredictRequest  # noqa: Y015
+
+@_typing.final
+class TextColumn(_message.Message):
+    """A column of text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The join key, or the attribute's name."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """One value for each row; empty: the row does not name it."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextColumn: _TypeAlias = TextColumn  # noqa: Y015
+
+@_typing.final
+class NumberColumn(_message.Message):
+    """A column of numbers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    GIVEN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The feature's name."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """One value for each row."""
+
+    @_builtins.property
+    def given(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]:
+        """Whether the row gives it, one for each row. Empty: every row does."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+        given: _abc.Iterable[_builtins.bool] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["given", b"given", "name", b"name", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NumberColumn: _TypeAlias = NumberColumn  # noqa: Y015
+
+@_typing.final
+class BatchPredictResponse(_message.Message):
+    """The answers to the rows of a batch. Each row is in one part, or among the errors."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_IDS_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def request_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The identities of the predictions, in the order of the rows; outcomes refer to them."""
+
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchPart]:
+        """The rows that were answered."""
+
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___RowError]:
+        """The rows that were not."""
+
+    def __init__(
+        self,
+        *,
+        request_ids: _abc.Iterable[_builtins.str] | None = ...,
+        parts: _abc.Iterable[Global___BatchPart] | None = ...,
+        errors: _abc.Iterable[Global___RowError] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["errors", b"errors", "parts", b"parts", "request_ids", b"request_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchPredictResponse: _TypeAlias = BatchPredictResponse  # noqa: Y015
+
+@_typing.final
+class BatchPart(_message.Message):
+    """The rows of a batch that were answered by one version for one variant, with outputs of one shape."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    FEATURE_STATUS_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """The version that answered."""
+    experiment: _builtins.str
+    """The experiment that chose the version; empty when none did."""
+    variant: _builtins.str
+    """The variant that answered; empty outside an experiment."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Which rows of the batch these are, from 0, in rising order."""
+
+    @_builtins.property
+    def outputs(self) -> _containers.RepeatedCompositeFieldContainer[_tensor_pb2.Tensor]:
+        """The model's outputs, in the order of its signature. The rows' outputs follow one another along the first axis, which
+        is as many times longer than a single answer's as the part has rows.
+        """
+
+    @_builtins.property
+    def feature_status(self) -> _containers.RepeatedCompositeFieldContainer[Global___ViewColumn]:
+        """How the features of each view came about, in the order of the feature set's views."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        experiment: _builtins.str = ...,
+        variant: _builtins.str = ...,
+        rows: _abc.Iterable[_builtins.int] | None = ...,
+        outputs: _abc.Iterable[_tensor_pb2.Tensor] | None = ...,
+        feature_status: _abc.Iterable[Global___ViewColumn] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "feature_status", b"feature_status", "outputs", b"outputs", "rows", b"rows", "variant", b"variant", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchPart: _TypeAlias = BatchPart  # noqa: Y015
+
+@_typing.final
+class ViewColumn(_message.Message):
+    """How the stored features of one view came about, row by row."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIEW_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    AGE_MS_FIELD_NUMBER: _builtins.int
+    view: _builtins.str
+    """The feature view's name."""
+    @_builtins.property
+    def status(self) -> _containers.RepeatedScalarFieldContainer[Global___ViewStatus.ValueType]:
+        """What was found for each row of the part."""
+
+    @_builtins.property
+    def age_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """How old each row's value was; -1 where nothing was found."""
+
+    def __init__(
+        self,
+        *,
+        view: _builtins.str = ...,
+        status: _abc.Iterable[Global___ViewStatus.ValueType] | None = ...,
+        age_ms: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_ms", b"age_ms", "status", b"status", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ViewColumn: _TypeAlias = ViewColumn  # noqa: Y015
+
+@_typing.final
+class RowError(_message.Message):
+    """Why one row of a batch was not answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    row: _builtins.int
+    """Which row of the batch, from 0."""
+    @_builtins.property
+    def error(self) -> Global___PredictionError:
+        """What was wrong."""
+
+    def __init__(
+        self,
+        *,
+        row: _builtins.int = ...,
+        error: Global___PredictionError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "row", b"row"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RowError: _TypeAlias = RowError  # noqa: Y015
+
+@_typing.final
+class PredictionError(_message.Message):
+    """Why one prediction among several was not answered: what the status of a call of its own would say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class FactsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """The number of the gRPC status code, for example 3 for INVALID_ARGUMENT."""
+    message: _builtins.str
+    """What is wrong and what to do about it, as a sentence."""
+    reason: _builtins.str
+    """The same as a machine-readable reason, for example `INPUT_MISMATCH`."""
+    @_builtins.property
+    def facts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The values that matter, by name."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        message: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        facts: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "facts", b"facts", "message", b"message", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PredictionError: _TypeAlias = PredictionError  # noqa: Y015
+
+@_typing.final
+class StreamPredictRequest(_message.Message):
+    """One message of a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    timeout_ms: _builtins.int
+    """How long the answer may take from when the gateway takes the message up, in milliseconds. Absent: as long as the
+    stream's own deadline leaves, or 10 s where it has none.
+    """
+    @_builtins.property
+    def request(self) -> Global___PredictRequest:
+        """What is asked."""
+
+    def __init__(
+        self,
+        *,
+        request: Global___PredictRequest | None = ...,
+        timeout_ms: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "request", b"request", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms", "request", b"request", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__timeout_ms: _TypeAlias = _typing.Literal["timeout_ms"]  # noqa: Y015
+    _WhichOneofArgType__timeout_ms: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_ms) -> _WhichOneofReturnType__timeout_ms | None: ...
+
+Global___StreamPredictRequest: _TypeAlias = StreamPredictRequest  # noqa: Y015
+
+@_typing.final
+class StreamPredictResponse(_message.Message):
+    """The answer to one message of a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREDICTION_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def prediction(self) -> Global___PredictResponse:
+        """It was answered."""
+
+    @_builtins.property
+    def error(self) -> Global___PredictionError:
+        """It was not."""
+
+    def __init__(
+        self,
+        *,
+        prediction: Global___PredictResponse | None = ...,
+        error: Global___PredictionError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "prediction", b"prediction", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "prediction", b"prediction", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["prediction", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___StreamPredictResponse: _TypeAlias = StreamPredictResponse  # noqa: Y015

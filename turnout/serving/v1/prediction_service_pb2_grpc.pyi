@@ -40,6 +40,24 @@ class PredictionServiceStub:
     experiment of the model assigns to the unit, else the version that holds the alias `champion`.
     Every call that got as far as its assignment is journalled before it is answered, failed ones too.
     """
+    BatchPredict: _grpc.UnaryUnaryMultiCallable[_prediction_service_pb2.BatchPredictRequest, _prediction_service_pb2.BatchPredictResponse]
+    """Answers many predictions of one model: each row is a prediction of its own, with its own assignment, its own record
+    in the journal, and its own error. What rows have in common is done once: the request is read once, the online store
+    is asked once for up to 256 rows, and each version runs once for up to 64 rows where stacking them was proved to
+    change no bit. A row is answered as Predict would answer it.
+
+    The call itself fails only when it is malformed as a whole, holds more rows than the gateway takes, or ends before
+    it is answered; a try after that is the same predictions as long as the rows bring their request ids.
+    """
+    StreamPredict: _grpc.StreamStreamMultiCallable[_prediction_service_pb2.StreamPredictRequest, _prediction_service_pb2.StreamPredictResponse]
+    """Answers predictions as long as the client sends some. There is one answer for each message, in the order of the
+    messages; one that cannot be answered is told so in its answer, and the stream goes on.
+
+    At most `stream_calls_max` messages of a stream (32 unless it is set) wait for their answers; the gateway reads no
+    further until the client has read some. A deadline of the call is one of the whole stream. The stream ends OK when
+    the client has half-closed and everything is answered, and UNAVAILABLE when the gateway drains; what was not
+    answered by then was not taken.
+    """
 
 @_typing.type_check_only
 class PredictionServiceAsyncStub(PredictionServiceStub):
@@ -52,6 +70,24 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
     What is served: the pin if one is given (such a call is in no experiment), else the variant that a running
     experiment of the model assigns to the unit, else the version that holds the alias `champion`.
     Every call that got as far as its assignment is journalled before it is answered, failed ones too.
+    """
+    BatchPredict: _aio.UnaryUnaryMultiCallable[_prediction_service_pb2.BatchPredictRequest, _prediction_service_pb2.BatchPredictResponse]  # type: ignore[assignment]
+    """Answers many predictions of one model: each row is a prediction of its own, with its own assignment, its own record
+    in the journal, and its own error. What rows have in common is done once: the request is read once, the online store
+    is asked once for up to 256 rows, and each version runs once for up to 64 rows where stacking them was proved to
+    change no bit. A row is answered as Predict would answer it.
+
+    The call itself fails only when it is malformed as a whole, holds more rows than the gateway takes, or ends before
+    it is answered; a try after that is the same predictions as long as the rows bring their request ids.
+    """
+    StreamPredict: _aio.StreamStreamMultiCallable[_prediction_service_pb2.StreamPredictRequest, _prediction_service_pb2.StreamPredictResponse]  # type: ignore[assignment]
+    """Answers predictions as long as the client sends some. There is one answer for each message, in the order of the
+    messages; one that cannot be answered is told so in its answer, and the stream goes on.
+
+    At most `stream_calls_max` messages of a stream (32 unless it is set) wait for their answers; the gateway reads no
+    further until the client has read some. A deadline of the call is one of the whole stream. The stream ends OK when
+    the client has half-closed and everything is answered, and UNAVAILABLE when the gateway drains; what was not
+    answered by then was not taken.
     """
 
 class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -68,6 +104,36 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
         What is served: the pin if one is given (such a call is in no experiment), else the variant that a running
         experiment of the model assigns to the unit, else the version that holds the alias `champion`.
         Every call that got as far as its assignment is journalled before it is answered, failed ones too.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchPredict(
+        self,
+        request: _prediction_service_pb2.BatchPredictRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_prediction_service_pb2.BatchPredictResponse, _abc.Awaitable[_prediction_service_pb2.BatchPredictResponse]]:
+        """Answers many predictions of one model: each row is a prediction of its own, with its own assignment, its own record
+        in the journal, and its own error. What rows have in common is done once: the request is read once, the online store
+        is asked once for up to 256 rows, and each version runs once for up to 64 rows where stacking them was proved to
+        change no bit. A row is answered as Predict would answer it.
+
+        The call itself fails only when it is malformed as a whole, holds more rows than the gateway takes, or ends before
+        it is answered; a try after that is the same predictions as long as the rows bring their request ids.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamPredict(
+        self,
+        request_iterator: _MaybeAsyncIterator[_prediction_service_pb2.StreamPredictRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_prediction_service_pb2.StreamPredictResponse], _abc.AsyncIterator[_prediction_service_pb2.StreamPredictResponse]]:
+        """Answers predictions as long as the client sends some. There is one answer for each message, in the order of the
+        messages; one that cannot be answered is told so in its answer, and the stream goes on.
+
+        At most `stream_calls_max` messages of a stream (32 unless it is set) wait for their answers; the gateway reads no
+        further until the client has read some. A deadline of the call is one of the whole stream. The stream ends OK when
+        the client has half-closed and everything is answered, and UNAVAILABLE when the gateway drains; what was not
+        answered by then was not taken.
         """
 
 def add_PredictionServiceServicer_to_server(servicer: PredictionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
