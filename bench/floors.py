@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import grpc
 import numpy as np
 import onnxruntime
-from pygrpc_native import EVENT_CALL, NativeGrpcFront
 
 from gateway.transport.port import Wiring
 from gateway.transport.select import open_transport
@@ -110,25 +109,6 @@ async def serve_aio_echo() -> None:
     await server.stop(GRACE_S)
 
 
-def serve_front(answer: Callable[[bytes], bytes]) -> None:
-    """Answer on the bare front of pygrpc-native, with call details, in batches of whatever waits."""
-    front = NativeGrpcFront("127.0.0.1:0", [(PREDICT, False)], io_threads=1, call_details=True)
-    front.start()
-
-    def receive() -> None:
-        while (events := front.recv_batch_details(WAVE_CALLS_MAX)) is not None:
-            Counts.waves += 1
-            for kind, number, _, payload, _, _ in events:
-                if kind == EVENT_CALL:
-                    Counts.calls += 1
-                    front.respond(number, answer(payload))
-
-    threading.Thread(target=receive, daemon=True).start()
-    announce(front.bound_port)
-    STOP.wait()
-    front.close()
-
-
 def serve_transport(kind: Kind, answer: Callable[[bytes], bytes]) -> None:
     """Answer on one of Turnout's transports, with its bounds, deadlines and cancellation."""
 
@@ -165,7 +145,7 @@ FLOORS: dict[str, Callable[[str], None]] = {
     "grpcio-predict": lambda path: serve_grpcio(
         lambda server: pb_grpc.add_PredictionServiceServicer_to_server(Predictor(path), server)
     ),
-    "front-predict": lambda path: serve_front(answer_bytes(path)),
+    "transport-native-echo": lambda _: serve_transport("native", lambda payload: payload),
     "transport-native-predict": lambda path: serve_transport("native", answer_bytes(path)),
     "transport-grpcio-predict": lambda path: serve_transport("grpcio", answer_bytes(path)),
 }

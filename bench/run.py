@@ -34,7 +34,6 @@ FLOORS = (
     "grpcio-echo",
     "aio-echo",
     "grpcio-predict",
-    "front-predict",
     "transport-native-predict",
     "transport-grpcio-predict",
 )

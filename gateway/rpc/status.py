@@ -13,6 +13,7 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
+from gateway.transport.peer import peer_of
 from storage.errors import (
     ConflictError,
     DomainError,
@@ -126,4 +127,4 @@ def actor(context: grpc.ServicerContext) -> str:
     for key, value in context.invocation_metadata() or ():
         if key == "turnout-actor" and isinstance(value, str):
             return value[:128]
-    return str(context.peer())
+    return peer_of(context)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 
+from gateway.transport.peer import forwarded_names
 from gateway.transport.tls import names_in_context
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ def deadline_of(context: grpc.ServicerContext) -> float | None:
 
 def certificate_of(context: grpc.ServicerContext) -> tuple[str, ...]:
     """Return who the client is by the certificate that it showed; empty where it showed none."""
+    passed_on = forwarded_names(context)
+    if passed_on is not None:
+        return passed_on
     properties: Any = context.auth_context()  # the stubs say one value for each key; there are several
     return names_in_context(properties)
 

@@ -27,6 +27,8 @@ _SERVICE_THREADS_MAX = 64
 _SHORT_WAIT_S = 0.02
 # How long a handler waits for the answer of a call without a deadline.
 _ANSWER_WAIT_S_MAX = 60.0
+# grpc-core takes the largest integer for no bound.
+_NEVER_MS = 2**31 - 1
 # How long grpcio may take to report what it has ended.
 _REPORT_S_MAX = 1.0
 
@@ -37,8 +39,11 @@ def server_options(limits: Limits) -> list[tuple[str, int]]:
     Clients may ping as often as they like: by default grpc-core closes a connection with `too_many_pings` after
     two pings within five minutes, which kills healthy clients behind impatient proxies.
     """
+    age_ms = round(limits.connection_age_max_s * 1000) or _NEVER_MS
     return [
         ("grpc.so_reuseport", 1),
+        ("grpc.max_connection_age_ms", age_ms),
+        ("grpc.max_connection_age_grace_ms", round(limits.connection_grace_s * 1000)),
         ("grpc.max_receive_message_length", limits.request_bytes_max),
         ("grpc.max_send_message_length", limits.response_bytes_max),
         ("grpc.keepalive_time_ms", 60_000),

@@ -79,6 +79,7 @@ Answer = Callable[[list[Call]], None]
 CANCELLED = 1
 DEADLINE_EXCEEDED = 4
 RESOURCE_EXHAUSTED = 8
+UNIMPLEMENTED = 12
 INTERNAL = 13
 UNAVAILABLE = 14
 
@@ -112,6 +113,13 @@ class Limits:
     stream_calls_max
         How many messages of one stream may be taken whose answers its client has not read; a stream that has as many
         is not read further.
+    connections_max
+        How many connections may be open at a time; one more is closed at once.
+    connection_age_max_s
+        How long a connection may last before its client is asked to open another, which spreads clients over workers
+        that came later; 0: for ever. Calls on it are finished first, for `connection_grace_s` at the most.
+    connection_grace_s
+        How long the calls on a connection that is too old may go on.
     """
 
     request_bytes_max: int = 16 * 1024 * 1024
@@ -120,6 +128,9 @@ class Limits:
     wave_calls_max: int = 64
     streams_max: int = 64
     stream_calls_max: int = 32
+    connections_max: int = 16 * 1024
+    connection_age_max_s: float = 0.0
+    connection_grace_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ def open_transport(kind: Kind, wiring: Wiring) -> Transport:
     Parameters
     ----------
     kind
-        `auto` takes native where its wheel imports, its self-test passes and the port needs no TLS, else grpcio.
+        `auto` takes native where its wheel imports and its self-test passes, else grpcio.
     wiring
         What the transport is opened with.
 
@@ -44,12 +44,9 @@ def _open(kind: Kind, wiring: Wiring) -> Transport:
     if kind == "grpcio":
         return GrpcioTransport(wiring)
     native = _native()
-    if wiring.tls is not None:
-        fault: str | None = "the port needs TLS"
-    else:
-        fault = native if isinstance(native, str) else find_fault(native)
+    fault = native if isinstance(native, str) else find_fault(native)
     if fault is None and not isinstance(native, str):
-        why = "it was asked for" if kind == "native" else "its wheel imports, its self-test passed, no TLS is needed"
+        why = "it was asked for" if kind == "native" else "its wheel imports and its self-test passed"
         return native(wiring, why)
     if kind == "native":
         raise TransportUnavailableError(f"the native transport cannot serve here: {fault}", fault=fault)
@@ -61,7 +58,7 @@ def _native() -> Callable[[Wiring, str], Transport] | str:
     try:
         module = importlib.import_module("gateway.transport.native")
     except ImportError as error:
-        return f"its wheel does not import ({error})"
+        return f"it does not import ({error})"
 
     def open_native(wiring: Wiring, why: str) -> Transport:
         transport: Transport = module.NativeTransport(wiring, why=why)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-import pytest
-
-from gateway.errors import TransportUnavailableError
 from gateway.transport.port import Wiring
 from gateway.transport.select import open_transport
 from gateway.transport.selftest import find_fault
@@ -33,23 +30,12 @@ def test_auto_takes_native_where_it_works_and_says_why(caplog):
     transport.close()
 
 
-@pytest.fixture
-def with_tls(tmp_path, certificate_authority):
+def test_auto_takes_native_where_the_port_needs_tls_too(tmp_path, certificate_authority):
     server = certificate_authority(tmp_path).issue_server()
-    return replace(wiring(), tls=Certificates(TlsFiles(certificate=server.certificate, key=server.key)))
-
-
-def test_auto_takes_grpcio_where_the_port_needs_tls_and_says_why(with_tls):
-    transport = open_transport("auto", with_tls)
-    assert transport.name == "grpcio"
-    assert "TLS" in transport.why
-
-
-def test_native_is_refused_where_the_port_needs_tls(with_tls):
-    with pytest.raises(TransportUnavailableError) as caught:
-        open_transport("native", with_tls)
-    assert caught.value.reason == "TRANSPORT_UNAVAILABLE"
-    assert caught.value.facts == {"fault": "the port needs TLS"}
+    certificates = Certificates(TlsFiles(certificate=server.certificate, key=server.key))
+    transport = open_transport("auto", replace(wiring(), tls=certificates))
+    assert transport.name == "native"
+    transport.close()
 
 
 def test_what_was_asked_for_is_taken():

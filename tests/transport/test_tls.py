@@ -33,7 +33,7 @@ class _Healthy(health_pb2_grpc.HealthServicer):
         return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
 
 
-@pytest.fixture(params=["grpcio"])
+@pytest.fixture(params=["grpcio", "native"])
 def kind(request):
     return request.param
 

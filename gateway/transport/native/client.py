@@ -1,0 +1,124 @@
+"""The life of a client's connection: its handshake, its keepalive, its old age and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from typing import TYPE_CHECKING
+
+from ngh2 import NGH2Error, Role
+
+from gateway.transport.native import bounds
+from gateway.transport.native.link import Link
+from gateway.transport.tls import names_of_peer
+
+if TYPE_CHECKING:
+    from gateway.transport.native.loop import Loop
+
+_log = logging.getLogger(__name__)
+_ENHANCE_YOUR_CALM = 11
+
+
+class ClientLink(Link):
+    """A link to a client, whatever is asked on it.
+
+    Attributes
+    ----------
+    peer
+        The client's address, as grpcio writes it.
+    settled
+        Whether the client has shown that it speaks HTTP/2.
+    """
+
+    __slots__ = ("_certificate", "_idle_frames", "_leaving", "_pinged", "_resets", "_second", "peer", "settled")
+
+    def __init__(self, loop: Loop, accepted: socket.socket, peer: str) -> None:
+        self.peer = peer
+        self.settled = False
+        self._certificate: tuple[str, ...] | None = None
+        self._pinged = False
+        self._leaving = False
+        self._second = self._resets = self._idle_frames = 0
+        super().__init__(
+            loop,
+            accepted,
+            role=Role.SERVER,
+            configuration=bounds.SERVER,
+            settings=bounds.SETTINGS,
+            window_bytes=bounds.CONNECTION_WINDOW_BYTES,
+        )
+        loop.call_later(bounds.HANDSHAKE_S_MAX, self._check)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no stream is open and all answers have left."""
+        raise NotImplementedError
+
+    def check_arriving(self) -> None:
+        """Give up requests that do not come to their end."""
+        raise NotImplementedError
+
+    @property
+    def certificate(self) -> tuple[str, ...]:
+        """Who the client is by the certificate that it showed."""
+        if self._certificate is None:
+            self._certificate = names_of_peer(self._tls.getpeercert()) if self._tls is not None and self.is_open else ()
+        return self._certificate
+
+    def spend(self, *, resets: int = 0, idle_frames: int = 0) -> None:
+        """Count what a client may do only so often in a second."""
+        second = int(self._loop.now)
+        if second != self._second:
+            self._second, self._resets, self._idle_frames = second, 0, 0
+        self._resets += resets
+        self._idle_frames += idle_frames
+        if self._resets > bounds.RESETS_PER_S_MAX or self._idle_frames > bounds.IDLE_FRAMES_PER_S_MAX:
+            _log.warning("%s is told to calm down", self.peer)
+            self._resets = self._idle_frames = 0
+            self.session.terminate_connection(_ENHANCE_YOUR_CALM)
+
+    def notice(self) -> None:
+        """Tell the client that it should go; the calls that it has sent meanwhile are served."""
+        with contextlib.suppress(NGH2Error):
+            self.session.send_shutdown_notice()
+        self.changed()
+
+    def dismiss(self) -> None:
+        """Look at no call that comes later, and close when the others are finished."""
+        with contextlib.suppress(NGH2Error):
+            self.session.send_goaway()
+        self._leaving = True
+        self.changed()
+
+    def flushed(self) -> None:
+        """Close where nothing more is to come."""
+        session = self.session
+        if not session.want_read and not session.want_write:
+            self.lose()  # the session has said GOAWAY, and why
+        elif self._leaving and self.is_idle:
+            self._leaving = False
+            self._linger()
+
+    def _linger(self) -> None:
+        """Say that nothing more comes, and wait for the client to close: it may still be reading."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+        self._loop.call_later(bounds.LINGER_S_MAX, self.lose)
+
+    def _check(self) -> None:
+        """Look whether the client is still there."""
+        if not self.is_open:
+            return
+        silent_s = self._loop.now - self.heard_at
+        if not self.settled or (self._pinged and silent_s >= bounds.KEEPALIVE_ANSWER_S_MAX):
+            self.lose()
+            return
+        self._pinged = silent_s >= bounds.KEEPALIVE_S
+        if self._pinged:
+            self.session.ping()
+            self.changed()
+        self.check_arriving()
+        self._loop.call_later(
+            bounds.KEEPALIVE_ANSWER_S_MAX if self._pinged else bounds.KEEPALIVE_S - silent_s, self._check
+        )

@@ -1,0 +1,158 @@
+"""One thread that waits for sockets, timers and what other threads ask of it."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import logging
+import os
+import select
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.transport.native.link import Link
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+_EVENTS_MAX = 256
+# How long the loop looks for the next event before it sleeps, where the last one came that soon.
+_LOOK_S = 0.0003
+_log = logging.getLogger(__name__)
+
+
+class Loop:
+    """Waits, and calls whoever waited; everything in this package runs in its thread, unless it says otherwise.
+
+    Attributes
+    ----------
+    now
+        The monotonic clock when this turn began.
+    changed
+        Links whose sessions may have something to send; they are flushed when the turn ends.
+    urgent
+        Whether they are flushed before this turn's work too: what they have to send must not wait for it.
+    thread
+        The number of the loop's thread.
+    """
+
+    def __init__(self) -> None:
+        self.now = time.monotonic()
+        self.changed: list[Link] = []
+        self.urgent = False
+        self.thread = 0
+        self._poll = select.epoll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._woken = False
+        self._posted: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._serial = itertools.count()
+        self._eager = False
+        self._running = True
+        self.watch(self._wake, self._hear)
+
+    def watch(self, descriptor: int, handler: Callable[[int], None], mask: int = READ) -> None:
+        """Call the handler whenever the descriptor is ready."""
+        self._handlers[descriptor] = handler
+        self._poll.register(descriptor, mask)
+
+    def rewatch(self, descriptor: int, mask: int) -> None:
+        """Wait for something else of the descriptor."""
+        self._poll.modify(descriptor, mask)
+
+    def forget(self, descriptor: int) -> None:
+        """Wait no longer for the descriptor; before it is closed."""
+        if self._handlers.pop(descriptor, None) is not None:
+            self._poll.unregister(descriptor)
+
+    def call_later(self, delay_s: float, job: Callable[[], None]) -> None:
+        """Call the job once, not before that time."""
+        heapq.heappush(self._timers, (self.now + delay_s, next(self._serial), job))
+
+    def post(self, job: Callable[..., None], *arguments: object) -> None:
+        """Have the loop's thread call the job soon; from any thread."""
+        self._posted.append((job, arguments))
+        if not self._woken and not self._poll.closed:
+            self._woken = True
+            os.eventfd_write(self._wake, 1)
+
+    def stop(self) -> None:
+        """Leave `run` when this turn is over."""
+        self._running = False
+
+    def run(self, work: Callable[[], bool]) -> None:
+        """Take turns until stopped; each ends with `work`, which returns whether more is left of it."""
+        self.thread = threading.get_ident()
+        more = False
+        while self._running:
+            events = self._poll.poll(0, _EVENTS_MAX) if more else self._await()
+            self.now = time.monotonic()
+            for descriptor, mask in events:
+                handler = self._handlers.get(descriptor)
+                if handler is not None:  # else closed by an event before it
+                    handler(mask)
+            if self._posted:
+                self._run_posted()
+            if self._timers and self._timers[0][0] <= self.now:
+                self._run_timers()
+            if self.urgent:
+                self.flush()
+            more = work()
+            if self.changed:
+                self.flush()
+
+    def close(self) -> None:
+        """Give back what the kernel holds; after `run`, or instead of it; more than once does no harm."""
+        if not self._poll.closed:
+            self._poll.close()
+            os.close(self._wake)
+
+    def flush(self) -> None:
+        """Send what the sessions have to send."""
+        self.urgent = False
+        while self.changed:
+            changed, self.changed = self.changed, []
+            for link in changed:
+                link.flush()
+
+    def _await(self) -> list[tuple[int, int]]:
+        """Return the next events, or none when a timer is due.
+
+        Where the last events came within `_LOOK_S`, the next ones are looked for that long before the thread sleeps: a
+        core that goes to sleep between two calls answers the second with cold caches.
+        """
+        poll = self._poll.poll
+        began = time.monotonic()
+        if self._eager:
+            while time.monotonic() - began < _LOOK_S:
+                events = poll(0, _EVENTS_MAX)
+                if events:
+                    return events
+                os.sched_yield()
+        until = self._timers[0][0] if self._timers else None
+        events = poll(None if until is None else max(0.0, until - began), _EVENTS_MAX)
+        self._eager = bool(events) and time.monotonic() - began < _LOOK_S
+        return events
+
+    def _hear(self, _: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+
+    def _run_posted(self) -> None:
+        self._woken = False
+        self.urgent = True
+        posted = self._posted
+        for _ in range(len(posted)):  # what they post waits for the next turn
+            job, arguments = posted.popleft()
+            job(*arguments)
+
+    def _run_timers(self) -> None:
+        timers = self._timers
+        while timers and timers[0][0] <= self.now:
+            heapq.heappop(timers)[2]()

@@ -1,0 +1,107 @@
+"""The calls that are held, and the waves that are made of those that wait."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from gateway.transport.native.bounds import (
+    ARRIVING_REQUESTS_MAX,
+    ARRIVING_REQUESTS_PER_WORKER_MAX,
+    UNREAD_RESPONSES_MAX,
+    UNREAD_RESPONSES_PER_WORKER_MAX,
+)
+from gateway.transport.native.call import NativeCall
+from gateway.transport.port import INTERNAL
+
+if TYPE_CHECKING:
+    from gateway.transport.native.connection import Connection
+    from gateway.transport.native.head import Head
+    from gateway.transport.port import Call, Wiring
+
+_log = logging.getLogger(__name__)
+
+
+class Waves:
+    """What all connections of a transport share.
+
+    Attributes
+    ----------
+    held
+        How many calls are not answered yet.
+    bytes_held
+        How much the bodies take that are arriving, and those of whole calls that came in pieces.
+    bytes_unread
+        How much the answers take that clients do not read.
+    """
+
+    def __init__(self, wiring: Wiring) -> None:
+        limits = wiring.limits
+        self.wiring = wiring
+        self.calls_max = limits.calls_max
+        self.request_bytes_max = limits.request_bytes_max
+        self.response_bytes_max = limits.response_bytes_max
+        self.arriving_bytes_max = ARRIVING_REQUESTS_MAX * limits.request_bytes_max
+        self.unread_bytes_max = UNREAD_RESPONSES_MAX * limits.response_bytes_max
+        self.held = 0
+        self.bytes_held = 0
+        self.bytes_unread = 0
+        self._bytes_held_max = ARRIVING_REQUESTS_PER_WORKER_MAX * limits.request_bytes_max
+        self._bytes_unread_max = UNREAD_RESPONSES_PER_WORKER_MAX * limits.response_bytes_max
+        self._waiting: deque[NativeCall] = deque()
+        self._wave_calls_max = limits.wave_calls_max
+
+    @property
+    def has_room_for_bytes(self) -> bool:
+        """Whether bodies may go on arriving."""
+        return self.bytes_held <= self._bytes_held_max
+
+    @property
+    def has_room_for_answers(self) -> bool:
+        """Whether clients read what they asked for, by and large."""
+        return self.bytes_unread <= self._bytes_unread_max
+
+    def admit(self, connection: Connection, stream: int, head: Head, payload: bytes, weight: int = 0) -> NativeCall:
+        """Return the call that has come whole; it waits for the next wave, or is refused where there is no room."""
+        call = self.hold(connection, stream, head, payload, weight)
+        if self.held > self.calls_max:
+            self.wiring.shed(call)
+        else:
+            self._waiting.append(call)
+        return call
+
+    def hold(self, connection: Connection, stream: int, head: Head, payload: bytes, weight: int = 0) -> NativeCall:
+        """Return a call that counts until it ends."""
+        self.held += 1
+        timeout_s = head.timeout_s
+        arrived = connection.now
+        deadline = None if timeout_s is None else arrived + timeout_s
+        call = NativeCall(connection, stream, head.method, payload, head.metadata, deadline, weight, arrived)
+        connection.streams[stream] = call
+        return call
+
+    def end(self, call: NativeCall) -> None:
+        """Count a call no longer; it was answered or its client has gone."""
+        self.held -= 1
+        self.bytes_held -= call.weight
+
+    def answer(self) -> bool:
+        """Answer the next wave, if calls wait; return whether more do."""
+        waiting = self._waiting
+        if not waiting:
+            return False
+        wave: list[Call] = []
+        wave_calls_max = self._wave_calls_max
+        while waiting and len(wave) < wave_calls_max:
+            call = waiting.popleft()
+            if not call.cancelled:
+                wave.append(call)
+        if wave:
+            try:
+                self.wiring.answer(wave)
+            except Exception:  # noqa: BLE001 (whatever went wrong, the clients must be told)
+                _log.exception("a wave was not answered")
+                for one in wave:
+                    one.fail(INTERNAL, "internal error")
+        return bool(waiting)
