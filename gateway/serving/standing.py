@@ -80,11 +80,11 @@ def _wanted(scene: Scene, step: Step, key: VersionKey) -> Standing:
     trouble = step.refused.get(key, "")
     if not trouble and failure is not None and failure.spec == spec:
         trouble = _told(failure)
-    is_loading = scene.loading is not None and scene.loading.key == key
     if there is not None:
-        return Standing(LoadState.READY, f"with its settings before, {trouble}" if trouble else "")
-    if trouble and not is_loading:
+        return Standing(LoadState.READY, f"with its settings before: {trouble or 'the new ones are being loaded'}")
+    if trouble:  # while it is tried again, too
         return Standing(LoadState.FAILED, trouble)
+    is_loading = scene.loading is not None and scene.loading.key == key
     return Standing(LoadState.LOADING, "" if is_loading else "waits for its turn")
 
 
