@@ -40,6 +40,8 @@ class WorkerConfig:
         The transport's limits.
     batch_rows_max
         How many rows a batch may have.
+    resident_bytes_max
+        How much memory all versions may take together; 0: no bound.
     grace_s
         How long calls in flight may take to finish at the stop.
     metric_label_sets_max
@@ -62,6 +64,7 @@ class WorkerConfig:
     streams_max: int = 64
     stream_calls_max: int = 32
     batch_rows_max: int = 4096
+    resident_bytes_max: int = 0
     grace_s: float = 10.0
     metric_label_sets_max: int = LABEL_SETS_MAX
     log_format: LogFormat = "text"

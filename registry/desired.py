@@ -30,26 +30,30 @@ class DesiredModel:
         The version that each alias names.
     champion
         The version that answers unpinned calls; None when there is no champion.
-    previous_champion
-        Where a rollback would go, kept resident so that it is instant; None when there is none.
+    previous_champions
+        Where a rollback would go, the latest first, kept resident so that it is instant.
     versions
-        All that should be resident, by number: what the aliases name, the previous champion, the pinned ones.
+        All that should be resident, by number: what the aliases name, the previous champions, the pinned ones.
     """
 
     model: str
     aliases: Mapping[str, int]
     champion: int | None
-    previous_champion: int | None
+    previous_champions: tuple[int, ...]
     versions: tuple[Version, ...]
 
 
-def desired_versions(tx: Connection, *, pinned: Mapping[str, Collection[int]] | None = None) -> list[DesiredModel]:
+def desired_versions(
+    tx: Connection, *, pinned: Mapping[str, Collection[int]] | None = None, previous_max: int = 1
+) -> list[DesiredModel]:
     """Return what should be resident, by model; models of which nothing should be are left out.
 
     Parameters
     ----------
     pinned
         Further versions wanted, by model: the arms of experiments. Ones that do not exist are left out.
+    previous_max
+        How many champions before the present one are wanted.
     """
     pinned = pinned or {}
     desired: list[DesiredModel] = []
@@ -59,10 +63,9 @@ def desired_versions(tx: Connection, *, pinned: Mapping[str, Collection[int]] | 
         for model in page:
             aliases = {alias.alias: alias.version for alias in model.aliases}
             line = champion_line(tx, model.id)
-            previous = line[-2] if len(line) > 1 else None
-            wanted = {*aliases.values(), *pinned.get(model.id, ())}
-            if previous is not None:
-                wanted.add(previous)
+            before = dict.fromkeys(number for number in reversed(line) if number != line[-1])
+            previous = tuple(before)[:previous_max]
+            wanted = {*aliases.values(), *pinned.get(model.id, ()), *previous}
             versions = tuple(versions_of(tx, model.id, wanted)) if wanted else ()
             if versions:
                 desired.append(DesiredModel(model.id, aliases, aliases.get(CHAMPION), previous, versions))

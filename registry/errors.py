@@ -136,3 +136,9 @@ class FeatureInputError(InvalidError):
     """The graph has no input that the feature set could fill, or more than one."""
 
     reason = "FEATURE_INPUT_MISMATCH"
+
+
+class DeploymentInvalidError(InvalidError):
+    """A setting of a session is not one that there is."""
+
+    reason = "DEPLOYMENT_INVALID"

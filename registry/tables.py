@@ -83,3 +83,12 @@ alias_moves = Table(
     ForeignKeyConstraint(["model", "to_version"], ["versions.model", "versions.number"]),
     Index(None, "model", "revision"),
 )
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("model", ForeignKey("models.id"), primary_key=True),
+    # 0: of all versions without settings of their own.
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("settings", JSON, nullable=False),
+)

@@ -19,7 +19,7 @@ from turnout.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
 from turnout.events.v1 import event_service_pb2_grpc
 from turnout.experiments.v1 import experiment_service_pb2_grpc
 from turnout.features.v1 import feature_service_pb2, feature_service_pb2_grpc
-from turnout.registry.v1 import registry_service_pb2, registry_service_pb2_grpc
+from turnout.registry.v1 import deployment_service_pb2_grpc, registry_service_pb2, registry_service_pb2_grpc
 from turnout.translate import Translate
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _READS = {
         "ListVersions",
         "ListAliasHistory",
     ),
+    "turnout.registry.v1.DeploymentService": ("GetDeployment",),
     "turnout.experiments.v1.ExperimentService": (
         "GetExperiment",
         "ListExperiments",
@@ -82,6 +83,11 @@ class Control:
     def registry(self) -> registry_service_pb2_grpc.RegistryServiceStub:
         """Models, versions and aliases."""
         return registry_service_pb2_grpc.RegistryServiceStub(self._channel)
+
+    @functools.cached_property
+    def deployments(self) -> deployment_service_pb2_grpc.DeploymentServiceStub:
+        """How versions are run."""
+        return deployment_service_pb2_grpc.DeploymentServiceStub(self._channel)
 
     @functools.cached_property
     def experiments(self) -> experiment_service_pb2_grpc.ExperimentServiceStub:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from features.records import get_set
@@ -13,6 +14,7 @@ from gateway.control.features import FeatureControl
 from gateway.control.publish import FeatureSetShape, Publisher
 from gateway.control.trial import Trial
 from gateway.rpc.admin_service import AdminService
+from gateway.rpc.deployment_service import DeploymentService
 from gateway.rpc.event_service import EventService
 from gateway.rpc.experiment_service import ExperimentService
 from gateway.rpc.feature_service import FeatureService
@@ -21,7 +23,12 @@ from turnout.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
 from turnout.events.v1 import event_service_pb2, event_service_pb2_grpc
 from turnout.experiments.v1 import experiment_service_pb2, experiment_service_pb2_grpc
 from turnout.features.v1 import feature_service_pb2, feature_service_pb2_grpc
-from turnout.registry.v1 import registry_service_pb2, registry_service_pb2_grpc
+from turnout.registry.v1 import (
+    deployment_service_pb2,
+    deployment_service_pb2_grpc,
+    registry_service_pb2,
+    registry_service_pb2_grpc,
+)
 
 if TYPE_CHECKING:
     import grpc
@@ -47,6 +54,7 @@ class ControlParts:
     events: EventLog
     fleet: Fleet
     folders: StateFolders
+    previous_max: int
 
 
 def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str, ...]:
@@ -62,12 +70,20 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str,
     registry_service_pb2_grpc.add_RegistryServiceServicer_to_server(
         RegistryService(database=parts.database, clock=parts.clock, publisher=publisher), server
     )
+    deployment_service_pb2_grpc.add_DeploymentServiceServicer_to_server(
+        DeploymentService(database=parts.database, clock=parts.clock, providers=parts.fleet.providers), server
+    )
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
         AdminService(database=parts.database, clock=parts.clock, fleet=parts.fleet), server
     )
     feature_service_pb2_grpc.add_FeatureServiceServicer_to_server(
         FeatureService(
-            FeatureControl(database=parts.database, store=parts.store, clock=parts.clock, bound_sets=bound_sets)
+            FeatureControl(
+                database=parts.database,
+                store=parts.store,
+                clock=parts.clock,
+                bound_sets=partial(bound_sets, previous_max=parts.previous_max),
+            )
         ),
         server,
     )
@@ -78,6 +94,7 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str,
     files = (
         admin_service_pb2,
         registry_service_pb2,
+        deployment_service_pb2,
         feature_service_pb2,
         experiment_service_pb2,
         event_service_pb2,

@@ -77,7 +77,11 @@ class ControlPlane:
         self._meter = Meter(settings.metric_label_sets_max)
         self._supervisor = Supervisor(settings, data_port=self._data_port, fleet=self._fleet)
         self._publisher = TablePublisher(
-            database=self._database, artifacts=artifacts, folder=folders.tables, announce=self._supervisor.announce
+            database=self._database,
+            artifacts=artifacts,
+            folder=folders.tables,
+            previous_max=settings.resident_previous,
+            announce=self._supervisor.announce,
         )
         self._compactor = Compactor(folders.state, clock, interval_s=settings.compact_interval_s)
         self._parts = ControlParts(
@@ -88,6 +92,7 @@ class ControlPlane:
             events=self._events,
             fleet=self._fleet,
             folders=folders,
+            previous_max=settings.resident_previous,
         )
         self._fleet.ask_by(self._supervisor.ask)
         figures = Figures(

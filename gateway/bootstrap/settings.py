@@ -52,6 +52,10 @@ class Settings(BaseSettings):
         How often sealed segments become Parquet.
     request_bytes_max, calls_max, wave_calls_max, streams_max, stream_calls_max, batch_rows_max
         The data port's limits, per worker.
+    resident_bytes_max
+        How much memory the versions in one worker may take together; 0: no bound.
+    resident_previous
+        How many champions before the present one stay loaded, so that a rollback to them is instant.
     grace_s
         How long calls in flight may take to finish at the stop.
     metric_label_sets_max
@@ -81,6 +85,8 @@ class Settings(BaseSettings):
     streams_max: Annotated[int, Field(ge=1, le=1024)] = 64
     stream_calls_max: Annotated[int, Field(ge=1, le=1024)] = 32
     batch_rows_max: Annotated[int, Field(ge=1, le=65_536)] = 4096
+    resident_bytes_max: Annotated[int, Field(ge=0)] = 0
+    resident_previous: Annotated[int, Field(ge=0, le=8)] = 1
     grace_s: Annotated[float, Field(gt=0, le=600)] = 10.0
     metric_label_sets_max: Annotated[int, Field(ge=1, le=100_000)] = LABEL_SETS_MAX
     log_format: LogFormat = "text"
@@ -118,6 +124,7 @@ class Settings(BaseSettings):
             streams_max=self.streams_max,
             stream_calls_max=self.stream_calls_max,
             batch_rows_max=self.batch_rows_max,
+            resident_bytes_max=self.resident_bytes_max,
             grace_s=self.grace_s,
             metric_label_sets_max=self.metric_label_sets_max,
             log_format=self.log_format,

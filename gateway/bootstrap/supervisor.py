@@ -172,6 +172,7 @@ class Supervisor:
             transport=message["transport"],
             why=message["why"],
             versions=tuple(Loaded(**each) for each in message["versions"]),
+            providers=tuple(message["providers"]),
             counts=Meter.from_report(message["counts"]),
             report=message["report"],
         )

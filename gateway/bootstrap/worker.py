@@ -25,6 +25,7 @@ from gateway.config import WorkerConfig
 from gateway.inference.grpc_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from gateway.journal.writer import JournalWriter
 from gateway.models.loader import load_slot
+from gateway.models.session import PROVIDERS
 from gateway.rpc import data_plane
 from gateway.rpc.inference_service import InferenceService
 from gateway.rpc.status import number_of
@@ -96,6 +97,7 @@ class Worker:
             make_heads=data_plane.heads_of,
             report=self._report,
             activity=lambda: waves.total,
+            resident_bytes_max=config.resident_bytes_max,
             spread_hold=self._send_hold,
         )
         self._inference = InferenceService(  # type: ignore[abstract]  # inferences are answered in waves
@@ -210,6 +212,7 @@ class Worker:
             "revision": self._progress.revision,
             "transport": self._transport.name,
             "why": self._transport.why,
+            "providers": PROVIDERS,
             "versions": [
                 {"model": key.model, "version": key.version, "state": standing.state.value, "reason": standing.reason}
                 for key, standing in self._progress.standings.items()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.assignment import assignment_document
 from experiments.records import list_running
 from features.records import plan_document_for
+from registry.deployments import deployments_of
 from registry.desired import DesiredModel, desired_versions
 from storage.revision import current_revision
 
@@ -30,48 +31,56 @@ KEPT_TABLES_MAX = 8
 """How many desired sets are kept; workers read the newest."""
 
 
-def desired_document(tx: Connection, artifacts: ArtifactStore) -> dict[str, Any]:
-    """Return the desired set as the database says it is, at one revision."""
+def desired_document(tx: Connection, artifacts: ArtifactStore, *, previous_max: int) -> dict[str, Any]:
+    """Return the desired set as the database says it is, at one revision, with so many champions before the present."""
     running = {experiment.model: experiment for experiment in list_running(tx)}
-    models = _desired_models(tx, running)
+    models = _desired_models(tx, running, previous_max)
     return {
         "revision": current_revision(tx),
         "models": {desired.model: _model(desired, running.get(desired.model)) for desired in models},
-        "versions": {
-            desired.model: {str(version.number): _version(tx, version, artifacts) for version in desired.versions}
-            for desired in models
-        },
+        "versions": {desired.model: _versions(tx, desired, artifacts) for desired in models},
     }
 
 
-def bound_sets(tx: Connection) -> set[tuple[str, str]]:
+def bound_sets(tx: Connection, *, previous_max: int) -> set[tuple[str, str]]:
     """Return the feature sets, with their digests, that versions of the desired set are bound to."""
     running = {experiment.model: experiment for experiment in list_running(tx)}
     return {
         (version.feature_set, version.feature_set_digest)
-        for desired in _desired_models(tx, running)
+        for desired in _desired_models(tx, running, previous_max)
         for version in desired.versions
         if version.feature_set
     }
 
 
-def _desired_models(tx: Connection, running: Mapping[str, Experiment]) -> list[DesiredModel]:
+def _desired_models(tx: Connection, running: Mapping[str, Experiment], previous_max: int) -> list[DesiredModel]:
     pinned = {model: {variant.version for variant in experiment.variants} for model, experiment in running.items()}
-    return desired_versions(tx, pinned=pinned)
+    return desired_versions(tx, pinned=pinned, previous_max=previous_max)
 
 
 def _model(desired: DesiredModel, experiment: Experiment | None) -> dict[str, Any]:
     """Return a model's part: who answers, and what is resident, the most urgent first."""
     arms = [variant.version for variant in experiment.variants] if experiment is not None else []
-    order = [desired.champion, *arms, *desired.aliases.values(), desired.previous_champion]
+    order = [desired.champion, *arms, *desired.aliases.values(), *desired.previous_champions]
     there = {version.number for version in desired.versions}
     resident = list(dict.fromkeys(number for number in order if number is not None and number in there))
     return {
         "champion": desired.champion or 0,
-        "previous": desired.previous_champion or 0,
+        "previous": next(iter(desired.previous_champions), 0),
         "aliases": dict(desired.aliases),
         "resident": resident,
         "assignment": assignment_document(experiment) if experiment is not None else None,
+    }
+
+
+def _versions(tx: Connection, desired: DesiredModel, artifacts: ArtifactStore) -> dict[str, Any]:
+    deployments = deployments_of(tx, desired.model, [version.number for version in desired.versions])
+    return {
+        str(version.number): {
+            **_version(tx, version, artifacts),
+            "session": deployments[version.number].to_document(),
+        }
+        for version in desired.versions
     }
 
 

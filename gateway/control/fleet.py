@@ -40,6 +40,8 @@ class WorkerReport:
         Its transport, and why that one.
     versions
         What it holds.
+    providers
+        The execution providers that its runtime has.
     counts
         Its numbers.
     report
@@ -54,6 +56,7 @@ class WorkerReport:
     transport: str = ""
     why: str = ""
     versions: Sequence[Loaded] = ()
+    providers: Sequence[str] = ()
     counts: Meter = field(default_factory=Meter)
     report: int = 0
 
@@ -121,6 +124,12 @@ class Fleet:
             for report in self._reports:
                 total.merge(report.counts)
         return total
+
+    def providers(self) -> frozenset[str]:
+        """Return the execution providers that every worker has; none while no worker has said so."""
+        with self._changed:
+            said = [frozenset(report.providers) for report in self._reports if report.providers]
+        return frozenset.intersection(*said) if said else frozenset()
 
     def lowest_revision(self) -> int:
         """Return the lowest revision that any live worker serves; -1 when none does."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from gateway.errors import DeadlineSpentError
 from registry.aliases import set_alias
 from registry.artifacts import ARTIFACT_BYTES_MAX, chunks_of, clear_spools, spooled
+from registry.deployments import OF_MODEL, deployments_of
 from registry.errors import FeatureInputError
 from registry.models import ensure_model
 from registry.names import check_alias, check_model_id
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from gateway.control.trial import Trial
     from registry.artifacts import ArtifactStore
+    from registry.deployment import Deployment
     from registry.probe import Probe
     from registry.records import Signature, Version, VersionFacts
     from storage.clock import Clock
@@ -157,6 +159,11 @@ class Publisher:
         draft = self._receive(publication, chunks, probe, wanted)
         return self._add(publication, draft, actor=actor)
 
+    def _deployment(self, model: str) -> Deployment:
+        """Return the settings that the model's next version will be run under."""
+        with self._database.read() as tx:
+            return deployments_of(tx, model, (OF_MODEL,))[OF_MODEL]
+
     def _receive(
         self, publication: Publication, chunks: Iterable[bytes], probe: bytes, wanted: Callable[[], bool]
     ) -> VersionDraft:
@@ -169,7 +176,7 @@ class Publisher:
             probe_file = None
             if probe:
                 probe_file = stack.enter_context(spooled([probe], folder=self._scratch, expected_sha256=probe_sha256))
-            signature = self._trial.signature(file, probe_file)
+            signature = self._trial.signature(file, probe_file, self._deployment(publication.model))
             with self._database.read() as tx:  # what cannot be bound is refused before anything is kept
                 self._bind(publication.facts.feature_set, signature, tx)
             if not wanted():

@@ -32,16 +32,25 @@ class TablePublisher:
         What is read.
     folder
         Where the desired sets go.
+    previous_max
+        How many champions before the present one are wanted of each model.
     announce
         Is told each new file; called on the publisher's thread.
     """
 
     def __init__(
-        self, *, database: Database, artifacts: ArtifactStore, folder: Path, announce: Callable[[Path], None]
+        self,
+        *,
+        database: Database,
+        artifacts: ArtifactStore,
+        folder: Path,
+        previous_max: int,
+        announce: Callable[[Path], None],
     ) -> None:
         self._database = database
         self._artifacts = artifacts
         self._folder = folder
+        self._previous_max = previous_max
         self._announce = announce
         self._written = -1
         self._newest: Path | None = None
@@ -63,7 +72,7 @@ class TablePublisher:
         with self._database.read() as tx:
             if current_revision(tx) == self._written:
                 return
-            document = desired_document(tx, self._artifacts)
+            document = desired_document(tx, self._artifacts, previous_max=self._previous_max)
         self._newest = write_table(self._folder, document)
         self._written = document["revision"]
         self._announce(self._newest)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.errors import CheckCrashedError, CheckTimedOutError, OverloadedError, VersionUnloadableError
 from registry import errors
+from registry.deployment import Deployment
 from registry.versions import signature_from
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ class Trial:
         self._wait_s = wait_s
         self._turns = threading.BoundedSemaphore(at_once_max)
 
-    def signature(self, file: Path, probe: Path | None) -> Signature:
-        """Return the signature of a file that loads and agrees with its probe rows.
+    def signature(self, file: Path, probe: Path | None, deployment: Deployment | None = None) -> Signature:
+        """Return the signature of a file that loads under the settings and agrees with its probe rows.
 
         Raises
         ------
@@ -70,7 +71,7 @@ class Trial:
         if not self._turns.acquire(timeout=self._wait_s):
             raise OverloadedError("too many publications are being checked; try again")
         try:
-            finding = self._run(file, probe)
+            finding = self._run(file, probe, deployment or Deployment())
         finally:
             self._turns.release()
         if "signature" in finding:
@@ -78,8 +79,9 @@ class Trial:
         kind = _REFUSALS.get(finding["reason"], errors.GraphInvalidError)
         raise kind(finding["message"], **finding["facts"])
 
-    def _run(self, file: Path, probe: Path | None) -> dict[str, Any]:
-        command = [sys.executable, "-m", "gateway.models.check", str(file), *([] if probe is None else [str(probe)])]
+    def _run(self, file: Path, probe: Path | None, deployment: Deployment) -> dict[str, Any]:
+        told = [str(file), "" if probe is None else str(probe), json.dumps(deployment.to_document())]
+        command = [sys.executable, "-m", "gateway.models.check", *told]
         try:
             done = subprocess.run(  # noqa: S603  our own module, on paths that we made
                 command, capture_output=True, timeout=self._timeout_s, check=False

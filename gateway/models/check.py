@@ -1,8 +1,9 @@
-"""Try a published file in a process of its own: `python -m gateway.models.check FILE [PROBE]`.
+"""Try a published file in a process of its own: `python -m gateway.models.check FILE PROBE SETTINGS`.
 
 A file may crash, stall or eat the memory of whatever loads it. So the control plane never does: it starts this, which
-reads the graph, loads it under the very settings that workers load it under, replays the probe rows, and prints one
-JSON object: `{"signature": {...}}`, or `{"reason": ..., "message": ..., "facts": {...}}`. Exit code 0 in both cases.
+reads the graph, loads it under the very settings that workers load it under (a JSON object), replays the probe rows
+(their path is empty when there are none), and prints one JSON object: `{"signature": {...}}`, or
+`{"reason": ..., "message": ..., "facts": {...}}`. Exit code 0 in both cases.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from gateway.errors import VersionUnloadableError
 from gateway.models.replay import replay
+from registry.deployment import Deployment
 from registry.errors import OpsetUnknownError
 from registry.probe import decode
 from registry.signature import read_signature
@@ -25,25 +27,26 @@ MEMORY_BASE_BYTES = 4 * 1024**3
 MEMORY_PER_FILE_BYTE = 6
 FINDING_BYTES_MAX = 16 * 1024**2  # standard output may be a file
 NICENESS = 10
+_ARGUMENTS = 3
 _USAGE = 2
 
 
-def check(file: Path, probe: Path | None) -> dict[str, object]:
+def check(file: Path, probe: Path | None, deployment: Deployment) -> dict[str, object]:
     """Return what is to be printed; raises nothing for a file that is refused."""
     try:
         # Before the runtime is imported: what is refused here needs none of it.
         signature = read_signature(file)
-        _try(file, probe)
+        _try(file, probe, deployment)
     except DomainError as error:
         return {"reason": error.reason, "message": error.message, "facts": error.facts}
     return {"signature": asdict(signature)}
 
 
-def _try(file: Path, probe: Path | None) -> None:
+def _try(file: Path, probe: Path | None, deployment: Deployment) -> None:
     from gateway.models.session import Session  # noqa: PLC0415  imports the runtime
 
     try:
-        session = Session(file)
+        session = Session(file, deployment)
     except VersionUnloadableError as error:
         # The runtime may know fewer operator sets than the onnx package that read the graph.
         if "opset" in error.message.lower() or "ir version" in error.message.lower():
@@ -70,12 +73,12 @@ def be_modest(file: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     """Check the file that the arguments name, print the finding and return the exit code."""
-    if len(arguments) not in (1, 2):
-        sys.stderr.write("usage: python -m gateway.models.check FILE [PROBE]\n")
+    if len(arguments) != _ARGUMENTS:
+        sys.stderr.write("usage: python -m gateway.models.check FILE PROBE SETTINGS\n")
         return _USAGE
-    file, *probes = (Path(argument) for argument in arguments)
+    file, probe, settings = Path(arguments[0]), arguments[1], Deployment.from_document(json.loads(arguments[2]))
     be_modest(file)
-    sys.stdout.write(json.dumps(check(file, probes[0] if probes else None)) + "\n")
+    sys.stdout.write(json.dumps(check(file, Path(probe) if probe else None, settings)) + "\n")
     return 0
 
 

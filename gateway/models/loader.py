@@ -14,6 +14,7 @@ from gateway.errors import VersionUnloadableError
 from gateway.models.replay import replay
 from gateway.models.session import Session
 from gateway.models.slots import Slot, VersionKey
+from registry.deployment import Deployment
 from registry.probe import Probe, decode
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def load_slot(key: VersionKey, entry: Mapping[str, Any], go_on: Callable[[], Non
         Which version.
     entry
         The version's part of the desired set: ``digest``, ``path``, ``bytes``, ``probe_path`` (None when there never
-        was one), ``feature_set``, ``feature_input``, ``plan``.
+        was one), ``feature_set``, ``feature_input``, ``plan``, ``session`` (its settings; without, the defaults).
     go_on
         Is called between the steps; raises when the version is not wanted any more.
 
@@ -50,8 +51,13 @@ def load_slot(key: VersionKey, entry: Mapping[str, Any], go_on: Callable[[], Non
     check_digest(path, entry["digest"])
     go_on()
     resident_before = resident_bytes()
-    session = Session(path)
+    settings = entry.get("session")
+    deployment = Deployment.from_document(settings) if settings else Deployment()
+    session = Session(path, deployment)
     go_on()
+    for shapes in deployment.warm_up:
+        _warm_up(session, dict(shapes))
+        go_on()
     plan = entry.get("plan")
     probe = _probe(entry.get("probe_path"))
     stackable = False
@@ -59,7 +65,9 @@ def load_slot(key: VersionKey, entry: Mapping[str, Any], go_on: Callable[[], Non
         for _ in range(_WARM_RUNS):
             replay(session, probe)
             go_on()
-        stackable = stacking_is_exact(session, probe)
+        stackable = deployment.stack_rows_max > 1 and stacking_is_exact(
+            session, probe, tolerance=deployment.stack_tolerance
+        )
     return Slot(
         key,
         digest=entry["digest"],
@@ -68,6 +76,7 @@ def load_slot(key: VersionKey, entry: Mapping[str, Any], go_on: Callable[[], Non
         feature_set=entry.get("feature_set", ""),
         feature_input=entry.get("feature_input", ""),
         stackable=stackable,
+        stack_rows_max=deployment.stack_rows_max,
         size_bytes=max(entry.get("bytes", 0), resident_bytes() - resident_before),
     )
 
@@ -103,8 +112,8 @@ def _why(error: OSError) -> str:
     return "it is gone from the store" if isinstance(error, FileNotFoundError) else str(error.strerror)
 
 
-def stacking_is_exact(session: Session, probe: Probe) -> bool:
-    """Return whether running rows together gives, bit by bit, what running each alone gives.
+def stacking_is_exact(session: Session, probe: Probe, *, tolerance: float = 0.0) -> bool:
+    """Return whether running rows together gives, bit by bit or within a tolerance, what running each alone gives.
 
     Only graphs whose inputs and outputs all have a free first dimension and elements of a fixed width can be stacked.
     """
@@ -122,9 +131,29 @@ def stacking_is_exact(session: Session, probe: Probe) -> bool:
             if len(array) != size:
                 return False
             expected = np.concatenate([alone[pick][name] for pick in picks])
-            if array.tobytes() != expected.tobytes():
+            if array.tobytes() != expected.tobytes() and not _is_close(array, expected, tolerance):
                 return False
     return True
+
+
+def _is_close(array: np.ndarray, expected: np.ndarray, tolerance: float) -> bool:
+    return bool(tolerance) and np.allclose(array, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
+def _warm_up(session: Session, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Run zeros of these shapes; of an input that is not named, the smallest that it takes."""
+    unknown = shapes.keys() - {port.name for port in session.inputs}
+    if unknown:
+        raise VersionUnloadableError(f"the warm-up names inputs that the graph has not: {', '.join(sorted(unknown))}")
+    feeds: dict[str, np.ndarray] = {}
+    for port in session.inputs:
+        shape = shapes.get(port.name, tuple(max(1, extent) for extent in port.shape))
+        feeds[port.name] = np.full(shape, "") if port.dtype == "string" else np.zeros(shape, port.dtype)
+    for _ in range(_WARM_RUNS):
+        try:
+            session.run(feeds)
+        except Exception as error:  # ONNX Runtime's errors share no base but this one
+            raise VersionUnloadableError(f"the warm-up fails: {str(error)[:200]}") from error
 
 
 def _rows(probe: Probe, picks: np.ndarray) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 from gateway.errors import VersionUnloadableError
+from registry.deployment import Deployment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
     import numpy as np
 
 RUNTIME_VERSION: str = ort.__version__
+PROVIDERS: tuple[str, ...] = tuple(ort.get_available_providers())
+"""The execution providers that this build of ONNX Runtime has."""
+
+_OPTIMIZATIONS = {
+    "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
 
 _DTYPES = {
     "tensor(bool)": "bool",
@@ -61,12 +71,14 @@ class Port:
 
 
 class Session:
-    """A graph that is ready to run, on one thread and without spinning.
+    """A graph that is ready to run, without spinning threads.
 
     Parameters
     ----------
     path
         The ONNX file. Loading from a path keeps the interpreter free; loading from bytes does not.
+    deployment
+        Its settings.
 
     Raises
     ------
@@ -76,18 +88,22 @@ class Session:
 
     __slots__ = ("_inner", "_output_names", "_run", "input_of", "inputs", "output_names", "outputs")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, deployment: Deployment | None = None) -> None:
+        deployment = deployment or Deployment()
         options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.intra_op_num_threads = deployment.intra_op_threads
+        options.inter_op_num_threads = deployment.inter_op_threads
+        options.execution_mode = (
+            ort.ExecutionMode.ORT_PARALLEL if deployment.inter_op_threads > 1 else ort.ExecutionMode.ORT_SEQUENTIAL
+        )
+        options.graph_optimization_level = _OPTIMIZATIONS[deployment.graph_optimization]
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         # Without the arena a session's memory goes back when it is freed; small models do not miss it.
-        options.enable_cpu_mem_arena = False
+        options.enable_cpu_mem_arena = deployment.arena
         options.log_severity_level = 4
         try:
-            self._inner: Any = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._inner: Any = ort.InferenceSession(str(path), options, providers=list(deployment.execution_providers))
         except Exception as error:  # ONNX Runtime's exceptions share no base but this one
             raise VersionUnloadableError(f"ONNX Runtime refuses the file: {_first_line(error)}") from error
         self.inputs = tuple(_port(node) for node in self._inner.get_inputs())

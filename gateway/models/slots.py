@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from registry.deployment import STACK_ROWS_MAX
+
 if TYPE_CHECKING:
     from features.plan import FeaturePlan
     from gateway.models.session import Session
@@ -45,6 +47,8 @@ class Slot:
         Whether rows of several calls may be run together: proved at load on the probe rows, bit by bit.
     finite
         The inputs that take finite numbers only.
+    stack_rows_max
+        How many rows may be run together.
     size_bytes
         How much memory it takes, as far as one could measure.
 
@@ -76,6 +80,7 @@ class Slot:
         "row_inputs",
         "session",
         "size_bytes",
+        "stack_rows_max",
         "stackable",
     )
 
@@ -90,6 +95,7 @@ class Slot:
         feature_input: str,
         stackable: bool,
         finite: frozenset[str] = frozenset(),
+        stack_rows_max: int = STACK_ROWS_MAX,
         size_bytes: int = 0,
     ) -> None:
         self.key = key
@@ -100,6 +106,7 @@ class Slot:
         self.feature_input = feature_input
         self.stackable = stackable
         self.finite = finite
+        self.stack_rows_max = stack_rows_max
         self.size_bytes = size_bytes
         self.feature_dtype = np.dtype(
             next((spec.dtype for spec in session.inputs if spec.name == feature_input), "float64")

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from gateway.models.slots import Slot
     from gateway.serving.request import Request
 
-STACKED_ROWS_MAX = 64
-"""Stacking is proved up to this many rows; more go in several runs."""
-
 _STACK_MIN = 2
 
 _log = logging.getLogger(__name__)
@@ -33,7 +30,7 @@ def run_version(slot: Slot, requests: Sequence[Request]) -> None:
     stack: list[Request] = []
     rows = 0
     for request in requests:
-        if stack and rows + request.rows > STACKED_ROWS_MAX:
+        if stack and rows + request.rows > slot.stack_rows_max:
             _run_stack(slot, stack)
             stack, rows = [], 0
         stack.append(request)

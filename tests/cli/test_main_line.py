@@ -137,3 +137,17 @@ def test_the_status_names_the_workers(at_gateway, gateway):
     found = at_gateway("status", "--json").document
     assert [one["slot"] for one in found["workers"]] == [0]
     assert found["workers"][0]["pid"] in gateway.pids
+
+
+def test_how_a_model_is_run_is_shown_and_changed(at_gateway, steady):
+    shown = at_gateway("models", "configure", steady, "--json").document
+    assert (shown["intra_op_threads"], shown["execution_providers"]) == (1, ["CPUExecutionProvider"])
+    options = ("--intra-op-threads", "2", "--arena", "--graph-optimization", "basic", "--warm-up", "x=4x3")
+    changed = at_gateway("models", "configure", steady, *options, "--wait", "--json").document
+    assert (changed["intra_op_threads"], changed["arena"], changed["graph_optimization"]) == (2, True, "BASIC")
+    assert changed["warm_ups"] == [{"inputs": {"x": {"extents": [4, 3]}}}]
+    table = at_gateway("models", "configure", steady).out
+    assert "x=4x3" in table
+    assert at_gateway("models", "configure", steady, "--reset", "--wait", "--json").document == shown
+    assert at_gateway("models", "configure", steady, "--warm-up", "4x3").code == 2
+    assert at_gateway("models", "configure", steady, "--provider", "Other").code == 1

@@ -189,9 +189,18 @@ def test_the_desired_set_is_what_aliases_name_the_former_champion_and_the_pinned
         set_alias(tx, "fraud", 3, alias="challenger", actor="ada", now_us=1)
     with five.read() as tx:
         (desired,) = desired_versions(tx, pinned={"fraud": {5, 99}, "unknown": {1}})
-    assert (desired.model, desired.champion, desired.previous_champion) == ("fraud", 2, 1)
+    assert (desired.model, desired.champion, desired.previous_champions) == ("fraud", 2, (1,))
     assert desired.aliases == {"champion": 2, "challenger": 3}
     assert [version.number for version in desired.versions] == [1, 2, 3, 5]
+
+
+@pytest.mark.parametrize(("previous_max", "resident"), [(0, [5]), (1, [4, 5]), (2, [3, 4, 5]), (9, [2, 3, 4, 5])])
+def test_as_many_former_champions_are_desired_as_asked_for(five, previous_max, resident):
+    promoted(five, 2, 5, 3, 4, 5)
+    with five.read() as tx:
+        (desired,) = desired_versions(tx, previous_max=previous_max)
+    assert [version.number for version in desired.versions] == resident
+    assert list(desired.previous_champions) == [4, 3, 2][:previous_max]
 
 
 def test_after_a_rollback_what_was_rolled_back_from_is_no_longer_desired(five):

@@ -7,11 +7,14 @@ import typer
 
 from turnout import resources, tensors
 from turnout.cli import literals, options, probe, show
+from turnout.cli.configure import configure
 from turnout.cli.document import document_of, enum_name
 from turnout.cli.paging import all_pages
 from turnout.registry.v1 import registry_service_pb2 as pb
 
 app = typer.Typer(help="Publish versions of models, and say which one is the champion.", no_args_is_help=True)
+
+app.command()(configure)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
 Generation = Annotated[
