@@ -18,6 +18,7 @@ from gateway.serving.installer import Installer
 from gateway.serving.pipeline import Pipeline
 from gateway.serving.tally import Tally
 from gateway.telemetry.meter import Meter
+from registry.deployment import Deployment
 from storage.clock import SystemClock
 
 TIMEOUT_S = 20
@@ -217,7 +218,7 @@ def test_other_settings_load_a_version_anew_beside_the_old_session(bench):
     there.write(1)
     there.applied(1)
     old = there.pipeline.table.route("m").champion.slot
-    there.applied(1, session={"arena": True})
+    there.applied(1, session=Deployment(arena=True).to_document())
     new = there.pipeline.table.route("m").champion.slot
     assert new is not old
     there.until(lambda progress: progress.counts["freed"] == 1)
