@@ -48,6 +48,8 @@ class WorkerConfig:
         How many label sets a metric may have.
     log_format, log_level
         How its log is written, and from which level on.
+    trace_ratio
+        Which share of the calls whose callers say nothing is traced; None: no call is, whatever its caller says.
     """
 
     slot: int
@@ -69,6 +71,7 @@ class WorkerConfig:
     metric_label_sets_max: int = LABEL_SETS_MAX
     log_format: LogFormat = "text"
     log_level: LogLevel = "info"
+    trace_ratio: float | None = None
 
     @property
     def folders(self) -> StateFolders:

@@ -14,6 +14,7 @@ from turnout.outcomes.v1 import outcome_service_pb2_grpc
 from turnout.prediction import Ask, Prediction, ViewReading, read_answer, read_prediction
 from turnout.serving.v1 import prediction_service_pb2_grpc
 from turnout.streams import AsyncFeed, follow_async
+from turnout.trace import TraceContext
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
@@ -53,6 +54,7 @@ class AsyncClient:
         self._timeout_s = timeout_s
         self._attempts_max = attempts_max
         self._guard = _channel.ForkGuard()
+        self._trace = TraceContext()
         self._target = _channel.target_of(address)
         self._options = _channel.options_of([{}], attempts_max=attempts_max)
         self._channel: grpc.aio.Channel | None = None
@@ -86,7 +88,9 @@ class AsyncClient:
         )
         self._open()
         try:
-            response = await self._predictions.Predict(ask.message(model), timeout=timeout_s or self._timeout_s)
+            response = await self._predictions.Predict(
+                ask.message(model), timeout=timeout_s or self._timeout_s, metadata=self._trace.metadata()
+            )
         except grpc.RpcError as error:
             raise errors.from_rpc(error) from error
         return read_prediction(response)
@@ -120,7 +124,9 @@ class AsyncClient:
         )
         self._open()
         try:
-            response = await self._predictions.BatchPredict(ask.message(model), timeout=timeout_s or self._timeout_s)
+            response = await self._predictions.BatchPredict(
+                ask.message(model), timeout=timeout_s or self._timeout_s, metadata=self._trace.metadata()
+            )
         except grpc.RpcError as error:
             raise errors.from_rpc(error) from error
         return read_batch(model, response)
@@ -131,7 +137,9 @@ class AsyncClient:
         """Give the answers to a stream of calls, in their order; see ``Client.predict_stream``."""
         self._open()
         return follow_async(
-            lambda messages, left_s: self._predictions.StreamPredict(messages, timeout=left_s),
+            lambda messages, left_s: self._predictions.StreamPredict(
+                messages, timeout=left_s, metadata=self._trace.metadata()
+            ),
             AsyncFeed(asks, lambda ask: ask.streamed(model)),
             read_answer,
             timeout_s=timeout_s,
@@ -162,7 +170,9 @@ class AsyncClient:
         request = outcomes_request(outcomes)
         self._open()
         try:
-            response = await self._outcomes.RecordOutcomes(request, timeout=timeout_s or self._timeout_s)
+            response = await self._outcomes.RecordOutcomes(
+                request, timeout=timeout_s or self._timeout_s, metadata=self._trace.metadata()
+            )
         except grpc.RpcError as error:
             raise errors.from_rpc(error) from error
         return read_results(response)
@@ -176,7 +186,9 @@ class AsyncClient:
         """Give what became of each batch of outcomes, in order; see ``Client.record_outcomes_stream``."""
         self._open()
         return follow_async(
-            lambda messages, left_s: self._outcomes.StreamOutcomes(messages, timeout=left_s),
+            lambda messages, left_s: self._outcomes.StreamOutcomes(
+                messages, timeout=left_s, metadata=self._trace.metadata()
+            ),
             AsyncFeed(batches, outcomes_message),
             read_results,
             timeout_s=timeout_s,

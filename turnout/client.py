@@ -14,6 +14,7 @@ from turnout.outcomes.v1 import outcome_service_pb2_grpc
 from turnout.prediction import Ask, Prediction, ViewReading, read_answer, read_prediction
 from turnout.serving.v1 import prediction_service_pb2_grpc
 from turnout.streams import Feed, follow
+from turnout.trace import TraceContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,7 +31,8 @@ class Client:
     """Asks a gateway for predictions and records outcomes.
 
     A client is one connection (one to each of several addresses), made at the first call and kept: make one and share
-    it between threads. It is a context manager; ``close`` ends it.
+    it between threads. It is a context manager; ``close`` ends it. Where OpenTelemetry's API is installed,
+    a call carries the current span's context.
 
     Parameters
     ----------
@@ -63,6 +65,7 @@ class Client:
         self._timeout_s = timeout_s
         self._attempts_max = attempts_max
         self._guard = _channel.ForkGuard()
+        self._trace = TraceContext()
         options = _channel.options_of([{}], attempts_max=attempts_max)
         self._channel = grpc.insecure_channel(_channel.target_of(address), options)
         self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
@@ -138,7 +141,9 @@ class Client:
             request_id=request_id,
         )
         try:
-            response = self._predictions.Predict(ask.message(model), timeout=timeout_s or self._timeout_s)
+            response = self._predictions.Predict(
+                ask.message(model), timeout=timeout_s or self._timeout_s, metadata=self._trace.metadata()
+            )
         except grpc.RpcError as error:
             raise errors.from_rpc(error) from error
         return read_prediction(response)
@@ -205,7 +210,9 @@ class Client:
             request_ids=request_ids,
         )
         try:
-            response = self._predictions.BatchPredict(ask.message(model), timeout=timeout_s or self._timeout_s)
+            response = self._predictions.BatchPredict(
+                ask.message(model), timeout=timeout_s or self._timeout_s, metadata=self._trace.metadata()
+            )
         except grpc.RpcError as error:
             raise errors.from_rpc(error) from error
         return read_batch(model, response)
@@ -230,7 +237,9 @@ class Client:
         """
         self._guard.check()
         return follow(
-            lambda messages, left_s: self._predictions.StreamPredict(messages, timeout=left_s),
+            lambda messages, left_s: self._predictions.StreamPredict(
+                messages, timeout=left_s, metadata=self._trace.metadata()
+            ),
             Feed(asks, lambda ask: ask.streamed(model)),
             read_answer,
             timeout_s=timeout_s,
@@ -286,7 +295,9 @@ class Client:
         self._guard.check()
         request = outcomes_request(outcomes)
         try:
-            response = self._outcomes.RecordOutcomes(request, timeout=timeout_s or self._timeout_s)
+            response = self._outcomes.RecordOutcomes(
+                request, timeout=timeout_s or self._timeout_s, metadata=self._trace.metadata()
+            )
         except grpc.RpcError as error:
             raise errors.from_rpc(error) from error
         return read_results(response)
@@ -308,7 +319,9 @@ class Client:
         """
         self._guard.check()
         return follow(
-            lambda messages, left_s: self._outcomes.StreamOutcomes(messages, timeout=left_s),
+            lambda messages, left_s: self._outcomes.StreamOutcomes(
+                messages, timeout=left_s, metadata=self._trace.metadata()
+            ),
             Feed(batches, outcomes_message),
             read_results,
             timeout_s=timeout_s,

@@ -1,4 +1,4 @@
-"""What every control call goes through: a deadline by default, the caller's name, and errors of our own.
+"""What every control call goes through: a deadline by default, the caller's name and trace, and errors of our own.
 
 One gRPC interceptor does it for every method of every service, so that the generated stubs serve as they are.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import grpc
 
 from turnout import errors
+from turnout.trace import TraceContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -72,6 +73,7 @@ class Translate(
         self._guard = guard
         self._actor = actor
         self._timeout_s = timeout_s
+        self._trace = TraceContext()
 
     def intercept_unary_unary(self, continuation: Callable[..., Any], client_call_details: Any, request: Any) -> Any:
         """Make a unary call."""
@@ -89,7 +91,7 @@ class Translate(
 
     def _details(self, given: Any, timeout_s: float | None) -> _Details:
         self._guard.check()
-        metadata = list(given.metadata or ())
+        metadata = [*(given.metadata or ()), *(self._trace.metadata() or ())]
         if self._actor is not None:
             metadata.append((ACTOR_KEY, self._actor))
         return _Details(

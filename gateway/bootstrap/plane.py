@@ -21,6 +21,7 @@ from gateway.bootstrap.control_services import ControlParts, add_control_service
 from gateway.bootstrap.services import DataServices
 from gateway.bootstrap.stopping import StopRequest
 from gateway.bootstrap.supervisor import Supervisor
+from gateway.bootstrap.traces import Traces
 from gateway.control.compaction import Compactor
 from gateway.control.figures import Figures
 from gateway.control.fleet import Fleet
@@ -75,7 +76,10 @@ class ControlPlane:
         self._reserved, self._data_port = _reserve(settings.host, settings.data_port)
         self._fleet = Fleet(settings.workers, label_sets_max=settings.metric_label_sets_max)
         self._meter = Meter(settings.metric_label_sets_max)
-        self._supervisor = Supervisor(settings, data_port=self._data_port, fleet=self._fleet)
+        self._traces = Traces(settings, self._meter)
+        self._supervisor = Supervisor(
+            settings, data_port=self._data_port, fleet=self._fleet, take_traces=self._traces.take
+        )
         self._publisher = TablePublisher(
             database=self._database,
             artifacts=artifacts,
@@ -130,7 +134,7 @@ class ControlPlane:
                 ("grpc.max_send_message_length", CONTROL_MESSAGE_BYTES_MAX),
                 ("grpc.so_reuseport", 0),
             ],
-            interceptors=[CallCounter(self._meter)],
+            interceptors=[CallCounter(self._meter, self._traces.tracer)],
         )
         names = add_control_services(server, self._parts)
         health = DataServices(names)
@@ -164,6 +168,7 @@ class ControlPlane:
         clean = self._supervisor.stop(self._settings.grace_s + 5.0)
         self._publisher.close()
         server.stop(grace=2.0).wait()
+        self._traces.close()
         self._web.stop()
         self._store.close()
         self._database.close()

@@ -62,6 +62,10 @@ class Settings(BaseSettings):
         How many label sets a metric may have, in each process and in the sum; further ones are counted as `other`.
     log_format, log_level
         How the logs are written, `text` or `json`, and from which level on: `debug`, `info`, `warning` or `error`.
+    trace_otlp
+        Where traces are sent, by OTLP over HTTP, for example `http://127.0.0.1:4318`; empty: nothing is traced.
+    trace_ratio
+        Which share of the calls is traced whose callers say nothing of it; a caller's own decision is followed.
     """
 
     model_config = SettingsConfigDict(env_prefix="TURNOUT_", extra="ignore", frozen=True)
@@ -91,6 +95,8 @@ class Settings(BaseSettings):
     metric_label_sets_max: Annotated[int, Field(ge=1, le=100_000)] = LABEL_SETS_MAX
     log_format: LogFormat = "text"
     log_level: LogLevel = "info"
+    trace_otlp: str = ""
+    trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
 
     @property
     def folders(self) -> StateFolders:
@@ -129,6 +135,7 @@ class Settings(BaseSettings):
             metric_label_sets_max=self.metric_label_sets_max,
             log_format=self.log_format,
             log_level=self.log_level,
+            trace_ratio=self.trace_ratio if self.trace_otlp else None,
         )
 
 

@@ -16,8 +16,10 @@ from gateway.bootstrap.link import Link
 from gateway.control.fleet import Fleet, Loaded
 from gateway.journal.recovery import seal_dead
 from gateway.telemetry.meter import Meter
+from gateway.telemetry.tracing import TracedCall
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gateway.bootstrap.settings import Settings
@@ -46,12 +48,22 @@ class Supervisor:
         The port that they share.
     fleet
         Is told what they say of themselves.
+    take_traces
+        Is told what they traced.
     """
 
-    def __init__(self, settings: Settings, *, data_port: int, fleet: Fleet) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        data_port: int,
+        fleet: Fleet,
+        take_traces: Callable[[list[TracedCall]], None] = lambda _: None,
+    ) -> None:
         self._settings = settings
         self._data_port = data_port
         self._fleet = fleet
+        self._take_traces = take_traces
         self._lock = threading.Lock()
         self._links: dict[int, Link] = {}
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -176,3 +188,5 @@ class Supervisor:
             counts=Meter.from_report(message["counts"]),
             report=message["report"],
         )
+        if message["traced"]:
+            self._take_traces([TracedCall.from_json(each) for each in message["traced"]])

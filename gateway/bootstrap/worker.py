@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from gateway.models.session import PROVIDERS
 from gateway.rpc import data_plane
 from gateway.rpc.inference_service import InferenceService
 from gateway.rpc.status import number_of
+from gateway.rpc.traced import TracedDataPlane
 from gateway.serving.installer import Installer
 from gateway.serving.outcomes import OutcomeRecorder
 from gateway.serving.pipeline import Pipeline
@@ -36,6 +38,7 @@ from gateway.serving.standing import NOTHING_APPLIED, Progress
 from gateway.serving.tally import Tally
 from gateway.telemetry.logs import start_logs
 from gateway.telemetry.meter import Meter
+from gateway.telemetry.tracing import Tracer
 from gateway.telemetry.vitals import put_vitals
 from gateway.transport.port import Limits, Wiring
 from gateway.transport.select import open_transport
@@ -82,6 +85,9 @@ class Worker:
         clock: Clock = ReplayClock(folders.clock) if config.clock == "replay" else SystemClock()
         self._meter = Meter(config.metric_label_sets_max)
         self._tally = Tally(self._meter, number_of)
+        self._tracer = None
+        if config.trace_ratio is not None:
+            self._tracer = Tracer(f"worker-{config.slot}", ratio=config.trace_ratio, meter=self._meter)
         self._journal = JournalWriter(
             folders.journal,
             name=f"worker-{config.slot}",
@@ -106,7 +112,8 @@ class Worker:
             is_ready=lambda: self._ready and not self._stop.is_asked,
         )
         self._services = DataServices(data_plane.SERVICES)
-        plane = data_plane.DataPlane(
+        open_plane = data_plane.DataPlane if self._tracer is None else partial(TracedDataPlane, self._tracer)
+        plane = open_plane(
             pipeline=pipeline,
             outcomes=OutcomeRecorder(journal=self._journal, tally=self._tally),
             clock=clock,
@@ -219,6 +226,7 @@ class Worker:
             ],
             "counts": self._meter.to_report(),
             "report": reported,
+            "traced": self._tracer.take() if self._tracer is not None else [],
         }
 
     def _gauge(self) -> None:

@@ -1,4 +1,4 @@
-"""Counting the calls of the control port: how many, how they ended, how long they took."""
+"""Watching the calls of the control port: how many, how they ended, how long they took, and the traces of some."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gateway.telemetry.meter import Meter
+    from gateway.telemetry.tracing import Tracer
 
 
 class CallCounter(grpc.ServerInterceptor):  # type: ignore[type-arg]  # the stubs make a generic of it, grpcio does not
-    """Counts every call that a handler takes; a stream is counted when it ends."""
+    """Counts, and traces, every call that a handler takes; a stream when it ends."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, tracer: Tracer | None = None) -> None:
         self._meter = meter
+        self._tracer = tracer
 
     def intercept_service(
         self,
@@ -28,7 +30,7 @@ class CallCounter(grpc.ServerInterceptor):  # type: ignore[type-arg]  # the stub
         handler = continuation(handler_call_details)
         if handler is None:
             return None
-        method = handler_call_details.method.rpartition("/")[2]
+        method = handler_call_details.method
         kind = ("stream" if handler.request_streaming else "unary", "stream" if handler.response_streaming else "unary")
         name = "_".join(kind)
         behaviour = getattr(handler, name)
@@ -77,5 +79,14 @@ class CallCounter(grpc.ServerInterceptor):  # type: ignore[type-arg]  # the stub
             code = "UNKNOWN" if context.is_active() else "CANCELLED"
         else:
             code = "OK"
-        self._meter.count("turnout_control_calls_total", (method, code))
-        self._meter.observe("turnout_control_call_seconds", (method,), int((time.monotonic() - began) * 1e6))
+        name = method.rpartition("/")[2]
+        self._meter.count("turnout_control_calls_total", (name, code))
+        self._meter.observe("turnout_control_call_seconds", (name,), int((time.monotonic() - began) * 1e6))
+        if self._tracer is not None:
+            self._trace(self._tracer, method, context, began, "" if code == "OK" else code)
+
+    @staticmethod
+    def _trace(tracer: Tracer, method: str, context: grpc.ServicerContext, began: float, error: str) -> None:
+        parent = tracer.parent_of([(key, value) for key, value in context.invocation_metadata() or ()])
+        if parent is not None:
+            tracer.note(method[1:], parent, began=began, steps=(), attributes={"rpc.system": "grpc"}, error=error)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gateway.serving.request import Request
     from gateway.serving.table import Target
     from gateway.telemetry.meter import Meter
+    from gateway.telemetry.tracing import Watch
     from gateway.transport.port import Call
     from storage.clock import Clock
 
@@ -80,9 +81,11 @@ STREAMS = (STREAM_PREDICT, MODEL_STREAM_INFER, STREAM_OUTCOMES)
 SERVICES = tuple(dict.fromkeys(path.split("/")[1] for path in METHODS))
 """The full names of their services."""
 
-_PATHS = (*METHODS, *STREAMS)
-_CODEC_AT: tuple[Codec | None, ...] = tuple(CODECS.get(path) for path in _PATHS)
-_NAME_AT = tuple(path.rpartition("/")[2] for path in _PATHS)
+PATHS = (*METHODS, *STREAMS)
+"""Both together."""
+
+_CODEC_AT: tuple[Codec | None, ...] = tuple(CODECS.get(path) for path in PATHS)
+_NAME_AT = tuple(path.rpartition("/")[2] for path in PATHS)
 _BATCH_PREDICT_AT = METHODS.index(BATCH_PREDICT)
 
 
@@ -107,8 +110,8 @@ class DataPlane:
             pipeline=pipeline, clock=clock, rows_max=batch_rows_max, reply=self._reply, refuse=self._refuse
         )
 
-    def answer(self, wave: list[Call]) -> None:
-        """Answer every call of a wave."""
+    def answer(self, wave: list[Call], watch: Watch | None = None) -> None:
+        """Answer every call of a wave; a watch is told when each step ends."""
         now_us = self._clock.now_us()
         calls: list[tuple[Call, Codec]] = []
         requests: list[Request] = []
@@ -126,22 +129,24 @@ class DataPlane:
             except DomainError as error:
                 self._refuse(call, error, codec.refuse)
             except Exception:  # noqa: BLE001  (one call's surprise is not the wave's)
-                _log.exception("a call of %s could not be read", _PATHS[call.method])
+                _log.exception("a call of %s could not be read", PATHS[call.method])
                 self._refuse(call, hidden(), codec.refuse)
             else:
                 request.method = _NAME_AT[call.method]
                 request.arrived = call.arrived
                 requests.append(request)
                 calls.append((call, codec))
+        if watch is not None:
+            watch.mark("decode")
         if requests:
-            self._predict(calls, requests)
+            self._predict(calls, requests, watch)
         if recording:
             self._record(recording, now_us)
 
-    def _predict(self, calls: list[tuple[Call, Codec]], requests: list[Request]) -> None:
+    def _predict(self, calls: list[tuple[Call, Codec]], requests: list[Request], watch: Watch | None) -> None:
         """Walk the requests of a wave through the pipeline and answer the call of each."""
         try:
-            self._pipeline.run(requests)
+            self._pipeline.run(requests, watch)
         except Exception:  # noqa: BLE001  (whatever it is, every call of the wave must be answered)
             _log.exception("a wave of %d calls failed", len(requests))
             for call, codec in calls:
@@ -154,7 +159,7 @@ class DataPlane:
             try:
                 reply = codec.encode(request)
             except Exception:  # noqa: BLE001  (as above)
-                _log.exception("a reply of %s could not be written", _PATHS[call.method])
+                _log.exception("a reply of %s could not be written", PATHS[call.method])
                 self._refuse(call, hidden(), codec.refuse)
             else:
                 self._reply(call, reply)
@@ -183,7 +188,7 @@ class DataPlane:
 
     def _outcomes_of(self, call: Call, now_us: int) -> list[Outcome] | None:
         """Return what a call wants recorded, None when it is answered already; or raise RequestMalformedError."""
-        if _PATHS[call.method] == RECORD_OUTCOMES:
+        if PATHS[call.method] == RECORD_OUTCOMES:
             return outcome_codec.decode(call.payload, now_us)
         outcomes = outcome_codec.decode_streamed(call.payload, now_us)
         if len(outcomes) <= outcome_codec.BATCH_MAX:

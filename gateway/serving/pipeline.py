@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gateway.serving.request import Request
     from gateway.serving.table import ServingTable, Target
     from gateway.serving.tally import Tally
+    from gateway.telemetry.tracing import Watch
     from storage.clock import Clock
 
 
@@ -76,18 +77,20 @@ class Pipeline:
         with self._lock:
             return
 
-    def run(self, wave: Sequence[Request]) -> None:
-        """Give each request its outputs or its error."""
+    def run(self, wave: Sequence[Request], watch: Watch | None = None) -> None:
+        """Give each request its outputs or its error; a watch is told when each step ends."""
         with self._lock:
             started = time.monotonic()
             table = self._table
             now_us = self._clock.now_us()
             assigned = self._assign(table, wave, now_us=now_us, started=started)
+            if watch is not None:
+                watch.mark("assign")
             if assigned:
-                self._walk(assigned, now_us=now_us, started=started)
+                self._walk(assigned, now_us=now_us, started=started, watch=watch)
             self._tally.count(wave, started)
 
-    def _walk(self, assigned: list[Request], *, now_us: int, started: float) -> None:
+    def _walk(self, assigned: list[Request], *, now_us: int, started: float, watch: Watch | None) -> None:
         """Take the requests that have a target through the steps that follow."""
         groups: dict[Slot, list[Request]] = {}
         for request in assigned:
@@ -97,11 +100,17 @@ class Pipeline:
             slot.lease()
         try:
             self._feed(assigned, now_us)
+            if watch is not None:
+                watch.mark("features")
             self._expire(assigned)
             for slot, group in groups.items():
                 self._run(slot, [request for request in group if request.error is None])
+            if watch is not None:
+                watch.mark("run")
             self._expire(assigned)
             self._record(assigned, now_us=now_us, started=started)
+            if watch is not None:
+                watch.mark("journal")
         finally:
             for slot in groups:
                 slot.release()

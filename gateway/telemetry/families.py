@@ -160,6 +160,11 @@ _ALL = (
     _times("turnout_control_call_seconds", "Calls of the control port.", "method", bounds=WORK_BOUNDS_US),
     _counter("turnout_log_messages_total", "Log messages, those held back included.", "process", "level"),
     _counter(
+        "turnout_traced_calls_total",
+        "Traced calls: `sent`, `failed` to be, or `dropped` since too many waited.",
+        "result",
+    ),
+    _counter(
         "turnout_metric_labels_overflowed_total",
         "How often something was counted under `other` because its family has as many label sets as it may.",
         "family",

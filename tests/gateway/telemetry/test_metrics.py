@@ -4,34 +4,15 @@ import contextlib
 import os
 import signal
 import time
-import urllib.request
 
 import grpc
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.telemetry.families import FAMILIES
 from turnout.outcomes.v1 import outcome_service_pb2
 from turnout.serving.v1 import prediction_service_pb2
 
 WAIT_S = 30.0
-
-
-def scrape(gateway):
-    """Return every sample: its value by name and labels."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{gateway.http}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
-def value(samples, name, **labels):
-    """Return the sum of the samples of a name that have these labels."""
-    wanted = set(labels.items())
-    return sum(number for (found, has), number in samples.items() if found == name and wanted <= has)
 
 
 def ask(channel, request):
@@ -62,9 +43,9 @@ def served(request, launch, operator_of, tmp_path_factory):
     gateway.stop()
 
 
-def test_counts_equal_what_was_sent(served, request_for):
+def test_counts_equal_what_was_sent(served, metrics_of, request_for):
     gateway, operator = served
-    before = scrape(gateway)
+    before = metrics_of(gateway)
     arms = {}
     sent = 0
     # Several connections, so that both workers answer.
@@ -81,10 +62,10 @@ def test_counts_equal_what_was_sent(served, request_for):
     taken = [operator.predict("scaled", unit_id=f"again-{unit}") for unit in range(50)]
     for answer in taken:
         arms[answer.variant] = arms.get(answer.variant, 0) + 1
-    after = scrape(gateway)
+    after = metrics_of(gateway)
 
     def grew(name, **labels):
-        return value(after, name, **labels) - value(before, name, **labels)
+        return after.value(name, **labels) - before.value(name, **labels)
 
     assert grew("turnout_calls_total", method="Predict", code="OK") == sent + 8 + 50
     assert grew("turnout_calls_total", method="Predict", code="NOT_FOUND") == 16
@@ -105,9 +86,9 @@ def test_counts_equal_what_was_sent(served, request_for):
     assert 0 < grew("turnout_prediction_seconds_sum", model="scaled") < WAIT_S
 
 
-def test_outcomes_are_counted_by_what_became_of_them(served):
+def test_outcomes_are_counted_by_what_became_of_them(served, metrics_of):
     gateway, operator = served
-    before = scrape(gateway)
+    before = metrics_of(gateway)
     outcome = outcome_service_pb2.Outcome
     answer = operator.record(
         outcome(request_id="r-1", name="late", value=1.0),
@@ -115,77 +96,76 @@ def test_outcomes_are_counted_by_what_became_of_them(served):
         outcome(request_id="r-3", name="", value=0.0),
     )
     assert [bool(result.reason) for result in answer.results] == [False, False, True]
-    after = scrape(gateway)
+    after = metrics_of(gateway)
     for code, count in (("OK", 2), ("INVALID_ARGUMENT", 1)):
-        now, then = (value(samples, "turnout_outcomes_total", code=code) for samples in (after, before))
+        now, then = (samples.value("turnout_outcomes_total", code=code) for samples in (after, before))
         assert now - then == count
 
 
-def test_the_control_port_is_counted(served, refusal):
+def test_the_control_port_is_counted(served, metrics_of, refusal):
     gateway, operator = served
-    before = scrape(gateway)
+    before = metrics_of(gateway)
     operator.status()
     refusal(operator.promote, "scaled", 99)
-    after = scrape(gateway)
+    after = metrics_of(gateway)
     for method, code in (("GetServingStatus", "OK"), ("PromoteVersion", "NOT_FOUND")):
         labels = {"method": method, "code": code}
-        calls = [value(samples, "turnout_control_calls_total", **labels) for samples in (before, after)]
+        calls = [samples.value("turnout_control_calls_total", **labels) for samples in (before, after)]
         assert calls[1] - calls[0] == 1, labels
-    assert value(after, "turnout_control_call_seconds_count", method="PublishVersion") >= 2
+    assert after.value("turnout_control_call_seconds_count", method="PublishVersion") >= 2
 
 
-def test_versions_loads_swaps_and_processes_are_told_of(served):
+def test_versions_loads_swaps_and_processes_are_told_of(served, metrics_of):
     gateway, operator = served
-    samples = scrape(gateway)
+    samples = metrics_of(gateway)
     for worker in ("0", "1"):
-        assert value(samples, "turnout_worker_ready", worker=worker) == 1
-        assert value(samples, "turnout_worker_revision", worker=worker) == value(samples, "turnout_revision")
+        assert samples.value("turnout_worker_ready", worker=worker) == 1
+        assert samples.value("turnout_worker_revision", worker=worker) == samples.value("turnout_revision")
         for version in ("1", "2"):
             assert (
-                value(samples, "turnout_version_state", worker=worker, model="scaled", version=version, state="ready")
+                samples.value("turnout_version_state", worker=worker, model="scaled", version=version, state="ready")
                 == 1
             )
-    assert value(samples, "turnout_version_loads_total", model="scaled", result="ready") == 4
-    assert value(samples, "turnout_version_load_seconds_count", model="scaled") == 4
-    assert value(samples, "turnout_swap_seconds_count") >= 4
+    assert samples.value("turnout_version_loads_total", model="scaled", result="ready") == 4
+    assert samples.value("turnout_version_load_seconds_count", model="scaled") == 4
+    assert samples.value("turnout_swap_seconds_count") >= 4
     for process in ("control", "worker-0", "worker-1"):
-        assert value(samples, "turnout_process_resident_memory_bytes", process=process) > 1e7
-        assert value(samples, "turnout_process_cpu_seconds_total", process=process) > 0
-    assert value(samples, "turnout_journal_segments", state="open") >= 1
-    assert value(samples, "turnout_build_info") == 1
+        assert samples.value("turnout_process_resident_memory_bytes", process=process) > 1e7
+        assert samples.value("turnout_process_cpu_seconds_total", process=process) > 0
+    assert samples.value("turnout_journal_segments", state="open") >= 1
+    assert samples.value("turnout_build_info") == 1
     assert operator.status().workers
 
 
-def test_every_family_is_shown(served):
+def test_every_family_is_shown(served, metrics_of):
     gateway, _ = served
-    with urllib.request.urlopen(f"http://127.0.0.1:{gateway.http}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
+    text = metrics_of(gateway).text
     for name, family in FAMILIES.items():
         assert f"# TYPE {name} {family.kind.value}\n" in text
 
 
-def test_what_a_dead_worker_counted_is_not_lost(served, request_for):
+def test_what_a_dead_worker_counted_is_not_lost(served, metrics_of, request_for):
     gateway, _ = served
-    restarts = value(scrape(gateway), "turnout_worker_restarts_total")
+    restarts = metrics_of(gateway).value("turnout_worker_restarts_total")
     with gateway.data_channel() as channel:
         for unit in range(100):
             assert ask(channel, request_for("scaled", unit_id=f"mortal-{unit}")) == "OK"
-    before = scrape(gateway)  # the scrape asks the workers, so nothing counted so far is with them alone
+    before = metrics_of(gateway)  # the scrape asks the workers, so nothing counted so far is with them alone
     for pid in gateway.pids[1:]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     until = time.monotonic() + WAIT_S
     while True:
-        now = scrape(gateway)
+        now = metrics_of(gateway)
         for name in ("turnout_predictions_total", "turnout_calls_total", "turnout_prediction_seconds_count"):
-            assert value(now, name) >= value(before, name)
+            assert now.value(name) >= before.value(name)
         for name in ("turnout_process_cpu_seconds_total", "turnout_journal_records_total"):
-            assert value(now, name) >= value(before, name)
-        if value(now, "turnout_worker_restarts_total") == restarts + 2 and value(now, "turnout_worker_ready") == 2:
+            assert now.value(name) >= before.value(name)
+        if now.value("turnout_worker_restarts_total") == restarts + 2 and now.value("turnout_worker_ready") == 2:
             break
         assert time.monotonic() < until, "the workers were not started again"
         time.sleep(0.05)
-    assert value(now, "turnout_predictions_total") == value(before, "turnout_predictions_total")
+    assert now.value("turnout_predictions_total") == before.value("turnout_predictions_total")
     with gateway.data_channel() as channel:
         assert ask(channel, request_for("scaled", unit_id="after")) == "OK"
-    assert value(scrape(gateway), "turnout_predictions_total") == value(before, "turnout_predictions_total") + 1
+    assert metrics_of(gateway).value("turnout_predictions_total") == before.value("turnout_predictions_total") + 1
