@@ -29,7 +29,7 @@ CALLS_MAX = 8192
 """How many traced calls wait to be sent; further ones are dropped, and counted."""
 BATCH_CALLS_MAX = 256
 SEND_INTERVAL_S = 0.5
-SEND_TIMEOUT_S = 5.0
+SEND_TIMEOUT_S = 3.0
 
 _PATH = "/v1/traces"
 _log = logging.getLogger(__name__)

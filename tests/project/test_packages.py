@@ -55,6 +55,11 @@ def test_the_data_plane_loads_nothing_heavy(python, root):
     assert loaded_by(python, statement, root).isdisjoint(HEAVY)
 
 
+def test_a_worker_loads_nothing_heavy_nor_what_sends_traces(python, root):
+    loaded = loaded_by(python, "import gateway.bootstrap.worker", root)
+    assert loaded.isdisjoint({*HEAVY, "opentelemetry", "requests"})
+
+
 def test_the_client_loads_neither_numpy_nor_the_server(python, root):
     loaded = loaded_by(python, "import turnout", root)
     assert loaded.isdisjoint({*HEAVY, "numpy", "onnxruntime", *(set(PLAIN_NAMES) - {"turnout"})})
