@@ -6,6 +6,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
+import numpy as np
 import pytest
 from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -16,7 +17,8 @@ from gateway.telemetry.tracing import TRACES_MAX, Parent, Tracer
 from turnout import Client
 from turnout.aio import AsyncClient
 from turnout.control import Control
-from turnout.errors import InvalidError, MissingError
+from turnout.errors import MissingError
+from turnout.prediction import Ask
 
 WAIT_S = 30.0
 PREDICT = "turnout.serving.v1.PredictionService/Predict"
@@ -137,14 +139,16 @@ def test_what_the_caller_does_not_trace_is_not_traced(served, receiver, request_
 
 def test_a_call_that_fails_says_why(served, receiver, request_for):
     _, operator = served
-    for request, reason, count in (
-        (request_for("nobody"), "MODEL_NOT_SERVED", 5),
-        (request_for("scaled", request_id="two words"), "REQUEST_MALFORMED", 4),
+    for request, reason, steps in (
+        (request_for("nobody"), "MODEL_NOT_SERVED", {"queue", "decode", "assign", "encode"}),
+        (request_for("scaled", request_id="two words"), "REQUEST_MALFORMED", {"queue"}),
     ):
         trace_id = f"{time.time_ns():032x}"
         with pytest.raises(grpc.RpcError):
             ask(operator, request, f"00-{trace_id}-00000000000000aa-01")
-        _, root = receiver.of_trace(trace_id, count - 1)[PREDICT]
+        spans = receiver.of_trace(trace_id, len(steps) + 1)
+        _, root = spans.pop(PREDICT)
+        assert set(spans) == steps
         assert (root.status.code, root.status.message) == (2, reason)
 
 
@@ -159,10 +163,14 @@ def test_the_clients_pass_the_callers_trace_on(served, receiver):
 
     with Client(gateway.data_address) as client, tracer.start_as_current_span("work"):
         by_thread, span = current()
-        with pytest.raises((InvalidError, MissingError)):
+        with pytest.raises(MissingError):
             client.predict("nobody", inputs=row)
         client.record_outcome("late", 1.0, request_id="r-1")
-    found = receiver.of_trace(by_thread, 4)
+        client.predict_batch("scaled", inputs={"x": np.ones((3, 1, 4), np.float32)})
+        assert len(list(client.predict_stream("scaled", [Ask(inputs={"x": np.ones((1, 4), np.float32)})]))) == 1
+    found = receiver.of_trace(by_thread, 17)
+    assert found["turnout.serving.v1.PredictionService/BatchPredict"][1].parent_span_id == span
+    assert found["turnout.serving.v1.PredictionService/StreamPredict"][1].parent_span_id == span
     assert found[PREDICT][1].parent_span_id == span
     assert found["turnout.outcomes.v1.OutcomeService/RecordOutcomes"][1].parent_span_id == span
 
@@ -174,7 +182,7 @@ def test_the_clients_pass_the_callers_trace_on(served, receiver):
     with tracer.start_as_current_span("work"):
         by_loop, span = current()
         asyncio.run(predict())
-    assert receiver.of_trace(by_loop, 4)[PREDICT][1].parent_span_id == span
+    assert receiver.of_trace(by_loop, 5)[PREDICT][1].parent_span_id == span
     with Control(gateway.control_address) as control, tracer.start_as_current_span("work"):
         by_control, span = current()
         control.promote("scaled", 1)
