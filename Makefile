@@ -17,10 +17,12 @@ PIP_INSTALL = PYTHONWARNINGS='ignore:Editable installation' \
 ifeq ($(origin BIN),command line)
 DEMO_READY :=
 DEV_READY :=
+CLIENTS_READY :=
 else
 BIN := $(VENV)/bin
 DEMO_READY := $(VENV)/.installed-demo
 DEV_READY := $(VENV)/.installed-dev
+CLIENTS_READY := $(VENV)/.installed-clients
 endif
 export PATH := $(abspath $(BIN)):$(PATH)
 
@@ -50,6 +52,11 @@ $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
 	@echo 'installing Turnout with its development tools into $(VENV); the first time takes a minute or two'
 	@$(PIP_INSTALL) --editable '.[dev]'
 	@touch $(VENV)/.installed-demo $@
+
+# The stock clients that tests talk through, in an environment of their own; tests skip them where there are none.
+$(VENV)/.installed-clients: $(DEV_READY) tests/gateway/inference/clients/requirements.txt
+	@$(BIN)/python tools/stock_clients.py >/dev/null || [ $$? = 75 ]
+	@touch $@
 
 .PHONY: install
 install: $(DEV_READY)  ## Install everything into .venv
@@ -96,7 +103,7 @@ check-imports: $(DEV_READY)  ## Do imports go one way?
 check-types: $(DEV_READY)  ## Do the types hold?
 	$(BIN)/mypy
 
-tests: $(DEV_READY)  ## Run the tests alone (ARGS go to pytest)
+tests: $(DEV_READY) $(CLIENTS_READY)  ## Run the tests alone (ARGS go to pytest)
 	$(BIN)/python -m pytest -m 'not soak' $(ARGS)
 
 .PHONY: format generate release-image constraints

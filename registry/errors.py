@@ -142,3 +142,9 @@ class DeploymentInvalidError(InvalidError):
     """A setting of a session is not one that there is."""
 
     reason = "DEPLOYMENT_INVALID"
+
+
+class FiniteInputError(InvalidError):
+    """An input that should take finite numbers only is no floating-point input of the graph."""
+
+    reason = "FINITE_INPUT_INVALID"

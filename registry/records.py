@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from registry.errors import FiniteInputError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 CHAMPION = "champion"
 
@@ -34,11 +36,14 @@ class TensorSpec:
         The name of the numpy dtype, such as `float32`; `string` for text.
     shape
         The declared extents; -1 where any extent is taken.
+    finite
+        Whether callers may give finite numbers only.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    finite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,18 @@ class Signature:
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+    def with_finite(self, names: Sequence[str]) -> Signature:
+        """Return the signature with these inputs marked as finite, or raise FiniteInputError."""
+        fitting = [spec.name for spec in self.inputs if spec.dtype.startswith("float")]
+        for name in names:
+            if name not in fitting:
+                raise FiniteInputError(
+                    f"{name!r} is no floating-point input of the graph; those are {', '.join(fitting) or 'none'}",
+                    input=name,
+                )
+        inputs = tuple(replace(spec, finite=True) if spec.name in names else spec for spec in self.inputs)
+        return replace(self, inputs=inputs)
 
 
 @dataclass(frozen=True, slots=True)

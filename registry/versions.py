@@ -137,7 +137,10 @@ def _version(row: Row[Any]) -> Version:
 def signature_from(document: Mapping[str, Any]) -> Signature:
     """Return the signature that `dataclasses.asdict` turned into this document."""
     inputs, outputs = (
-        tuple(TensorSpec(each["name"], each["dtype"], tuple(each["shape"])) for each in document[side])
+        tuple(
+            TensorSpec(each["name"], each["dtype"], tuple(each["shape"]), each.get("finite", False))
+            for each in document[side]
+        )
         for side in ("inputs", "outputs")
     )
     return Signature(inputs, outputs)

@@ -23,7 +23,7 @@ from turnout.registry.v1 import deployment_service_pb2_grpc, registry_service_pb
 from turnout.translate import Translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
 CHUNK_BYTES_MAX = 1024 * 1024
@@ -117,6 +117,7 @@ class Control:
         facts: registry_service_pb2.VersionFacts | None = None,
         probe: registry_service_pb2.Probe | None = None,
         alias: str = "",
+        finite_inputs: Sequence[str] = (),
         timeout_s: float = 600.0,
     ) -> registry_service_pb2.PublishVersionResponse:
         """Publish an ONNX file as the model's next version and return it, or raise TurnoutError with nothing kept.
@@ -133,6 +134,8 @@ class Control:
             Rows whose outputs are known; replayed at publication and at every load.
         alias
             An alias to set to the new version in the same transaction.
+        finite_inputs
+            Floating-point inputs for which calls that give NaN or an infinity are refused.
         timeout_s
             The deadline of the whole publication, in seconds.
 
@@ -147,7 +150,12 @@ class Control:
         with file.open("rb") as source:
             digest = hashlib.file_digest(source, "sha256").hexdigest()
         head = registry_service_pb2.PublishHead(
-            parent=resources.model_name(model), artifact_sha256=digest, facts=facts, probe=probe, alias=alias
+            parent=resources.model_name(model),
+            artifact_sha256=digest,
+            facts=facts,
+            probe=probe,
+            alias=alias,
+            finite_inputs=finite_inputs,
         )
         return self.registry.PublishVersion(_publication(head, file), timeout=timeout_s)
 

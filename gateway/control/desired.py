@@ -94,6 +94,7 @@ def _version(tx: Connection, version: Version, artifacts: ArtifactStore) -> dict
         "probe_path": str(artifacts.place(version.probe_sha256)) if version.probe_sha256 else None,
         "feature_set": f"{bound}@{version.feature_set_digest}" if bound else "",
         "feature_input": version.feature_input,
+        "finite": [spec.name for spec in version.signature.inputs if spec.finite],
         "plan": plan_document_for(tx, bound, version.feature_set_digest) if bound else None,
     }
 

@@ -60,6 +60,8 @@ class Publication:
         Rows with known outputs; None when there are none.
     alias
         An alias to set to the new version; empty: none.
+    finite_inputs
+        The inputs that take finite numbers only.
     """
 
     model: str
@@ -67,6 +69,7 @@ class Publication:
     facts: VersionFacts
     probe: Probe | None = None
     alias: str = ""
+    finite_inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,8 @@ class Publisher:
             What `Trial.signature` raises for a file that is refused.
         FeatureInputError
             The graph has not exactly one input that the feature set could fill.
+        FiniteInputError
+            An input that should take finite numbers only is no floating-point input.
         MissingError
             There is no such feature set, or a parent is no version of the model.
         DeadlineSpentError
@@ -177,6 +182,7 @@ class Publisher:
             if probe:
                 probe_file = stack.enter_context(spooled([probe], folder=self._scratch, expected_sha256=probe_sha256))
             signature = self._trial.signature(file, probe_file, self._deployment(publication.model))
+            signature = signature.with_finite(publication.finite_inputs)
             with self._database.read() as tx:  # what cannot be bound is refused before anything is kept
                 self._bind(publication.facts.feature_set, signature, tx)
             if not wanted():

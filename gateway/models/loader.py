@@ -37,7 +37,8 @@ def load_slot(key: VersionKey, entry: Mapping[str, Any], go_on: Callable[[], Non
         Which version.
     entry
         The version's part of the desired set: ``digest``, ``path``, ``bytes``, ``probe_path`` (None when there never
-        was one), ``feature_set``, ``feature_input``, ``plan``, ``session`` (its settings; without, the defaults).
+        was one), ``feature_set``, ``feature_input``, ``finite``, ``plan``, ``session`` (its settings; without, the
+        defaults).
     go_on
         Is called between the steps; raises when the version is not wanted any more.
 
@@ -78,6 +79,7 @@ def load_slot(key: VersionKey, entry: Mapping[str, Any], go_on: Callable[[], Non
         stackable=stackable,
         stack_rows_max=deployment.stack_rows_max,
         size_bytes=max(entry.get("bytes", 0), resident_bytes() - resident_before),
+        finite=frozenset(entry.get("finite", ())),
     )
 
 

@@ -70,6 +70,7 @@ def publication(head: pb.PublishHead) -> Publication:
         facts=_facts(head.facts),
         probe=_probe(head.probe) if head.HasField("probe") and (head.probe.inputs or head.probe.outputs) else None,
         alias=head.alias,
+        finite_inputs=tuple(head.finite_inputs),
     )
 
 
@@ -123,7 +124,10 @@ def move_message(move: AliasMove) -> pb.AliasMove:
 
 
 def _specs(specs: Sequence[TensorSpec]) -> list[tensor_pb2.TensorSpec]:
-    return [tensor_pb2.TensorSpec(name=spec.name, data_type=_DTYPES[spec.dtype], shape=spec.shape) for spec in specs]
+    return [
+        tensor_pb2.TensorSpec(name=spec.name, data_type=_DTYPES[spec.dtype], shape=spec.shape, finite=spec.finite)
+        for spec in specs
+    ]
 
 
 def _facts(facts: pb.VersionFacts) -> VersionFacts:

@@ -178,6 +178,19 @@ def test_a_feature_set_that_does_not_exist_is_refused(served, linear):
     assert refused(served.publish, linear, facts=pb.VersionFacts(feature_set="nothing"))[0] == "NOT_FOUND"
 
 
+def test_inputs_that_take_finite_numbers_only_are_part_of_the_signature(served, linear):
+    version = served.publish(linear, finite_inputs=["x"]).version
+    assert [(spec.name, spec.finite) for spec in version.inputs] == [("x", True)]
+    assert version == served.stub.GetVersion(pb.GetVersionRequest(name=version.name)).version
+
+
+def test_an_input_that_is_none_cannot_take_finite_numbers_only(served, linear):
+    code, reason, message = refused(served.publish, linear, finite_inputs=["y"])
+    assert (code, reason) == ("INVALID_ARGUMENT", "FINITE_INPUT_INVALID")
+    assert "those are x" in message
+    assert served.kept() == []
+
+
 @pytest.mark.parametrize("facts", [{"parity_json": "[1]"}, {"parity_json": "{"}, {"metrics": {"auc": float("nan")}}])
 def test_facts_that_are_no_json_are_refused(served, linear, facts):
     code, reason, _ = refused(served.publish, linear, facts=pb.VersionFacts(**facts))

@@ -45,6 +45,12 @@ def publish(
         float | None, typer.Option("--tolerance", min=0, help="The largest difference that the probe passes.")
     ] = None,
     feature_set: Annotated[str, typer.Option("--feature-set", metavar="SET", help="Fills an input.")] = "",
+    finite: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--finite", metavar="INPUT", help="An input for which NaN and infinities are refused; repeatable."
+        ),
+    ] = None,
     description: Annotated[str, typer.Option("--description", help="What it is and why it was made.")] = "",
     algorithm: Annotated[str, typer.Option("--algorithm", help="For example HistGradientBoostingClassifier.")] = "",
     framework: Annotated[str, typer.Option("--framework", help="With its version, e.g. 'scikit-learn 1.9.1'.")] = "",
@@ -69,7 +75,9 @@ def publish(
     )
     rows = None if probe_file is None else probe.read_probe(probe_file, file, tolerance=tolerance)
     with options.control(server) as connection:
-        answer = connection.publish_version(name, file, facts=facts, probe=rows, alias=alias)
+        answer = connection.publish_version(
+            name, file, facts=facts, probe=rows, alias=alias, finite_inputs=finite or ()
+        )
         options.settle(connection, answer.revision, wait=wait)
     show.emit(document_of(answer), lambda: [show.facts("Published", _version_facts(answer.version))], as_json=as_json)
 
@@ -234,4 +242,7 @@ def _version_facts(version: pb.Version) -> list[tuple[str, Any]]:
 
 
 def _signature(specs: Any) -> str:
-    return ", ".join(f"{one.name}: {tensors.dtype_name(one.data_type)}{list(one.shape)}" for one in specs)
+    return ", ".join(
+        f"{one.name}: {'finite ' if one.finite else ''}{tensors.dtype_name(one.data_type)}{list(one.shape)}"
+        for one in specs
+    )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import grpc
 import numpy as np
 import pytest
+from google.rpc import error_details_pb2, status_pb2
 from onnx import TensorProto, helper
 
 from gateway.inference import grpc_service_pb2 as pb
@@ -90,6 +93,7 @@ def prepare(operator, folder, onnx_bytes):
     operator.start_experiment("m")
     operator.publish("plain", 5.0, alias="champion")
     operator.publish_file("every", echo_model(), alias="champion")
+    operator.publish_file("strict", onnx_bytes(1.0), alias="champion", finite_inputs=["x"])
     operator.publish_file("sum", agreeing_model(), alias="champion")
     facts = rpb.VersionFacts(feature_set="flight-delay")
     operator.publish_file("bound", onnx_bytes(7.0), alias="champion", facts=facts)
@@ -145,3 +149,57 @@ def output_of(response, place=0, dtype=np.float32):
 @pytest.fixture(scope="session", name="output_of")
 def _output_of():
     return output_of
+
+
+def verdict_of(call, message):
+    """Return the code of the answer and, of an error, the facts; the details must say the same as the status."""
+    done = call.future(message, timeout=10)
+    if done.exception() is None:
+        return "OK", {}
+    status = status_pb2.Status.FromString(dict(done.trailing_metadata())["grpc-status-details-bin"])
+    info = error_details_pb2.ErrorInfo()
+    status.details[0].Unpack(info)
+    assert (status.code, status.message, info.domain) == (done.code().value[0], done.details(), "turnout")
+    return done.code().name, dict(info.metadata)
+
+
+@pytest.fixture(scope="session")
+def verdict():
+    """Return the function that makes a call and gives the code of its answer and the facts of its error."""
+    return verdict_of
+
+
+@pytest.fixture(scope="package")
+def channels(both):
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(grpc.insecure_channel(gateway.data_address)) for gateway in both]
+
+
+@pytest.fixture(scope="package")
+def stubs(channels):
+    return [grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel) for channel in channels]
+
+
+@pytest.fixture
+def unchanged(both, operator_of):
+    """Hold that a test leaves no prediction in the journal and no change of what is served."""
+    operators = [operator_of(gateway) for gateway in both]
+
+    def state():
+        return [
+            (
+                operator.counts().predictions,
+                [
+                    (each.revision, sorted(str(version) for version in each.versions))
+                    for each in operator.status().workers
+                ],
+                [gateway.pids for gateway in both],
+            )
+            for operator in operators
+        ]
+
+    before = state()
+    yield
+    assert state() == before
+    for operator in operators:
+        operator.close()

@@ -543,6 +543,7 @@ class PublishHead(_message.Message):
     FACTS_FIELD_NUMBER: _builtins.int
     PROBE_FIELD_NUMBER: _builtins.int
     ALIAS_FIELD_NUMBER: _builtins.int
+    FINITE_INPUTS_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """The model's resource name, `models/{model}`. The model is created when there is none."""
     artifact_sha256: _builtins.str
@@ -557,6 +558,12 @@ class PublishHead(_message.Message):
     def probe(self) -> Global___Probe:
         """Rows whose outputs are known; replayed at publication and at every load. May be empty."""
 
+    @_builtins.property
+    def finite_inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Floating-point inputs that take finite numbers only: a call that gives NaN or an infinity for one is refused before
+        anything runs. What a feature set fills from its store is not looked at.
+        """
+
     def __init__(
         self,
         *,
@@ -565,10 +572,11 @@ class PublishHead(_message.Message):
         facts: Global___VersionFacts | None = ...,
         probe: Global___Probe | None = ...,
         alias: _builtins.str = ...,
+        finite_inputs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "probe", b"probe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "artifact_sha256", b"artifact_sha256", "facts", b"facts", "parent", b"parent", "probe", b"probe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "artifact_sha256", b"artifact_sha256", "facts", b"facts", "finite_inputs", b"finite_inputs", "parent", b"parent", "probe", b"probe"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
