@@ -113,6 +113,10 @@ class Limits:
     stream_calls_max
         How many messages of one stream may be taken whose answers its client has not read; a stream that has as many
         is not read further.
+    handshake_s_max
+        How long a client may take until it speaks HTTP/2.
+    keepalive_s, keepalive_answer_s_max
+        How long a client may be silent before it is asked whether it is there, and how long it may take to answer.
     connections_max
         How many connections may be open at a time; one more is closed at once.
     connection_age_max_s
@@ -128,6 +132,9 @@ class Limits:
     wave_calls_max: int = 64
     streams_max: int = 64
     stream_calls_max: int = 32
+    handshake_s_max: float = 20.0
+    keepalive_s: float = 60.0
+    keepalive_answer_s_max: float = 20.0
     connections_max: int = 16 * 1024
     connection_age_max_s: float = 0.0
     connection_grace_s: float = 30.0

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gateway.transport.native.head import Head
 
 PREFIX = struct.Struct(">BI")
-_PREFIX_BYTES = PREFIX.size
+PREFIX_BYTES = PREFIX.size
 # zlib's window bits: gzip alone, and zlib's own frame, which HTTP calls deflate.
 _WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
 
@@ -52,10 +52,10 @@ class Arriving:
     def add(self, data: bytes, limit: int) -> Refusal | None:
         """Take what has come; return why the request is refused, if it is."""
         if self.wanted is None:
-            missing = _PREFIX_BYTES - len(self._prefix)
+            missing = PREFIX_BYTES - len(self._prefix)
             self._prefix += data[:missing]
             data = data[missing:]
-            if len(self._prefix) < _PREFIX_BYTES:
+            if len(self._prefix) < PREFIX_BYTES:
                 return None
             flag, self.wanted = PREFIX.unpack(self._prefix)
             if flag > 1:
@@ -80,10 +80,10 @@ class Arriving:
         if self.size < self.wanted:
             return Refusal(INTERNAL, "the request ends within a message")
         payload = bytes(self._body)
-        return _inflate(payload, self.head.encoding, limit) if self._compressed else payload
+        return inflate(payload, self.head.encoding, limit) if self._compressed else payload
 
 
-def _inflate(payload: bytes, encoding: bytes, limit: int) -> bytes | Refusal:
+def inflate(payload: bytes, encoding: bytes, limit: int) -> bytes | Refusal:
     """Return what was compressed, never making more of it than the limit."""
     inflater = zlib.decompressobj(_WINDOW_BITS[encoding])
     try:

@@ -35,10 +35,7 @@ FORWARDED_PER_WORKER_MAX = 1024
 RESETS_PER_S_MAX = 1000
 IDLE_FRAMES_PER_S_MAX = 10_000
 
-HANDSHAKE_S_MAX = 20.0
 ARRIVAL_S_MAX = 60.0
-KEEPALIVE_S = 60.0
-KEEPALIVE_ANSWER_S_MAX = 20.0
 # How long a client may go on sending calls after it was told to go; what comes later is not looked at.
 NOTICE_S = 0.1
 # How long a connection that is done waits for the client to close first: a close on unread bytes loses answers.

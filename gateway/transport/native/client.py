@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
+import random
 import socket
 from typing import TYPE_CHECKING
 
@@ -15,9 +17,12 @@ from gateway.transport.tls import names_of_peer
 
 if TYPE_CHECKING:
     from gateway.transport.native.loop import Loop
+    from gateway.transport.port import Limits
 
 _log = logging.getLogger(__name__)
 _ENHANCE_YOUR_CALM = 11
+# Ages differ by this share, so that clients that came together do not go together.
+_AGE_SPREAD = 0.1
 
 
 class ClientLink(Link):
@@ -31,12 +36,31 @@ class ClientLink(Link):
         Whether the client has shown that it speaks HTTP/2.
     """
 
-    __slots__ = ("_certificate", "_idle_frames", "_leaving", "_pinged", "_resets", "_second", "peer", "settled")
+    __slots__ = (
+        "_certificate",
+        "_idle_frames",
+        "_leaving",
+        "_limits",
+        "_pinged",
+        "_resets",
+        "_retire_at",
+        "_second",
+        "_settled_by",
+        "_timer",
+        "peer",
+        "settled",
+    )
 
-    def __init__(self, loop: Loop, accepted: socket.socket, peer: str) -> None:
+    def __init__(self, loop: Loop, accepted: socket.socket, peer: str, limits: Limits) -> None:
         self.peer = peer
+        self._limits = limits
         self.settled = False
+        self._settled_by = loop.now + limits.handshake_s_max
         self._certificate: tuple[str, ...] | None = None
+        self._retire_at: float | None = None
+        if limits.connection_age_max_s:
+            spread = random.uniform(1 - _AGE_SPREAD, 1 + _AGE_SPREAD)  # noqa: S311  (not for security)
+            self._retire_at = loop.now + limits.connection_age_max_s * spread
         self._pinged = False
         self._leaving = False
         self._second = self._resets = self._idle_frames = 0
@@ -48,7 +72,7 @@ class ClientLink(Link):
             settings=bounds.SETTINGS,
             window_bytes=bounds.CONNECTION_WINDOW_BYTES,
         )
-        loop.call_later(bounds.HANDSHAKE_S_MAX, self._check)
+        self._timer = loop.call_later(min(limits.handshake_s_max, limits.connection_age_max_s or math.inf), self._check)
 
     @property
     def is_idle(self) -> bool:
@@ -86,6 +110,8 @@ class ClientLink(Link):
 
     def dismiss(self) -> None:
         """Look at no call that comes later, and close when the others are finished."""
+        if not self.is_open:
+            return
         with contextlib.suppress(NGH2Error):
             self.session.send_goaway()
         self._leaving = True
@@ -110,15 +136,35 @@ class ClientLink(Link):
         """Look whether the client is still there."""
         if not self.is_open:
             return
-        silent_s = self._loop.now - self.heard_at
-        if not self.settled or (self._pinged and silent_s >= bounds.KEEPALIVE_ANSWER_S_MAX):
+        limits, now = self._limits, self._loop.now
+        silent_s = now - self.heard_at
+        if (not self.settled and now >= self._settled_by) or (
+            self._pinged and silent_s >= limits.keepalive_answer_s_max
+        ):
             self.lose()
             return
-        self._pinged = silent_s >= bounds.KEEPALIVE_S
+        self._pinged = silent_s >= limits.keepalive_s
         if self._pinged:
             self.session.ping()
             self.changed()
         self.check_arriving()
-        self._loop.call_later(
-            bounds.KEEPALIVE_ANSWER_S_MAX if self._pinged else bounds.KEEPALIVE_S - silent_s, self._check
-        )
+        wait_s = limits.keepalive_answer_s_max if self._pinged else limits.keepalive_s - silent_s
+        if not self.settled:
+            wait_s = min(wait_s, self._settled_by - now)
+        if self._retire_at is not None:
+            if self._retire_at <= now:
+                self._retire()
+            else:
+                wait_s = min(wait_s, self._retire_at - now)
+        self._timer = self._loop.call_later(wait_s, self._check)
+
+    def _retire(self) -> None:
+        """Have the client open another connection, as this one is old."""
+        self._retire_at = None
+        self.notice()
+        self._loop.call_later(bounds.NOTICE_S, self.dismiss)
+        self._loop.call_later(bounds.NOTICE_S + self._limits.connection_grace_s, self.lose)
+
+    def lost(self) -> None:
+        """Let go of the timer."""
+        self._loop.cancel(self._timer)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ngh2 import NGH2Error
 from ngh2.events import (
     DataReceived,
     PingReceived,
@@ -16,14 +15,13 @@ from ngh2.events import (
     TrailersReceived,
 )
 
+from gateway.transport.native.answering import OVER, Answering
 from gateway.transport.native.arriving import PREFIX, Arriving
 from gateway.transport.native.call import NativeCall
-from gateway.transport.native.client import ClientLink
+from gateway.transport.native.conversation import Conversation
 from gateway.transport.native.forwarded import Forwarded, unavailable
 from gateway.transport.native.head import FORWARDED, Head
 from gateway.transport.native.inbox import Inbox
-from gateway.transport.native.status import OK_HEAD, OK_TRAILERS, ended
-from gateway.transport.port import RESOURCE_EXHAUSTED
 
 if TYPE_CHECKING:
     import socket
@@ -33,78 +31,38 @@ if TYPE_CHECKING:
 
     from gateway.transport.native.front import Front
     from gateway.transport.native.status import Headers
-    from gateway.transport.port import Metadata
 
 _log = logging.getLogger(__name__)
 _PREFIX_BYTES = PREFIX.size
 _read_prefix = PREFIX.unpack_from
-# A message that is larger is not copied to stand behind its prefix.
-_JOIN_BYTES_MAX = 16 * 1024
-_NO_ERROR = 0
-
-OVER = object()
-"""What stands for a stream that was answered before its request had come whole."""
 
 
-class Connection(ClientLink):
-    """A client's connection.
-
-    Attributes
-    ----------
-    streams
-        What each open stream is at present: a `Head` whose body has not begun, an `Arriving` one, a `NativeCall` that
-        is not answered, a `Forwarded` one, or `OVER`.
-    partial
-        The streams whose requests have not come whole.
-    thread
-        The number of the thread that alone may touch the connection.
-    """
+class Connection(Answering):
+    """A client's connection."""
 
     __slots__ = (
-        "_choked",
-        "_counted_unread",
         "_front",
         "_heads",
         "_inbox",
         "_last_head",
         "_last_headers",
-        "_over",
-        "_owing",
-        "_waves",
-        "partial",
-        "post",
-        "streams",
-        "thread",
+        "_unary",
     )
 
     def __init__(self, front: Front, accepted: socket.socket, peer: str) -> None:
-        self.streams: dict[int, object] = {}
-        self.thread = front.loop.thread
-        self.post = front.loop.post
         self._front = front
-        self._waves = front.waves
         self._heads = front.heads
+        self._unary = len(front.waves.wiring.methods)
         self._last_headers: object = None
         self._last_head = Head(FORWARDED)
-        self.partial: set[int] = set()
-        self._over: list[int] = []
-        self._owing: set[Forwarded] = set()
         self._inbox = Inbox(self, front.waves)
-        self._counted_unread = 0
-        self._choked = False  # it leaves too much unread to ask for more
-        super().__init__(front.loop, accepted, peer)
-
-    @property
-    def now(self) -> float:
-        """The monotonic clock when this turn of the loop began."""
-        return self._loop.now
-
-    # What comes.
+        super().__init__(front, accepted, peer)
 
     def received(self, events: Sequence[Event]) -> None:
         """Make calls of requests."""
         streams = self.streams
         waves = self._waves
+        unary = self._unary
         event: Any  # by its type alone, which is what makes it quick
         for event in events:
             kind = type(event)
@@ -125,7 +83,7 @@ class Connection(ClientLink):
                     self._last_headers, self._last_head = headers, self._heads.read(headers)
                 head = self._last_head
                 if (
-                    head.method != FORWARDED
+                    0 <= head.method < unary
                     and not event.end_stream
                     and waves.held < waves.calls_max
                     and not self._choked
@@ -165,8 +123,15 @@ class Connection(ClientLink):
                 self._forward(stream, headers, last=last)
             else:
                 waves.wiring.shed(waves.hold(self, stream, head, b""))
-        elif waves.held >= waves.calls_max or self._choked:
+        elif (
+            self._choked
+            or waves.held >= waves.calls_max
+            or (head.method >= self._unary and not waves.has_room_for_streams)
+        ):
             waves.wiring.shed(waves.hold(self, stream, head, b""))
+        elif head.method >= self._unary:
+            self.streams[stream] = conversation = Conversation(self, waves, stream, head)
+            conversation.take(b"", last=last)
         else:
             self._inbox.finish(stream, Arriving(head, self.now))
 
@@ -187,7 +152,7 @@ class Connection(ClientLink):
             self.partial.discard(stream)
         elif not data:
             self.spend(idle_frames=1)
-        if type(state) is Forwarded:
+        if isinstance(state, Forwarded | Conversation):
             state.take(data, last=last)
             return
         self.session.acknowledge_received_data(len(data), stream)
@@ -209,93 +174,9 @@ class Connection(ClientLink):
         if isinstance(state, NativeCall):
             state.cancelled = True
             self._waves.end(state)
-        elif isinstance(state, Forwarded):
+        elif isinstance(state, Forwarded | Conversation):
             self._owing.discard(state)
             state.client_closed()
-
-    # What goes.
-
-    def reply(self, call: NativeCall, payload: bytes) -> None:
-        """Answer a call with a message."""
-        stream = call.stream
-        if self.streams.get(stream) is not call:
-            return
-        size = len(payload)
-        limit = self._waves.response_bytes_max
-        if size > limit:
-            self.fail(call, RESOURCE_EXHAUSTED, f"SERVER: Sent message larger than max ({size} vs. {limit})")
-            return
-        del self.streams[stream]
-        self._waves.end(call)
-        session = self.session
-        try:
-            session.send_response(stream, OK_HEAD)
-            if size <= _JOIN_BYTES_MAX:
-                session.send_data(stream, PREFIX.pack(0, size) + payload)
-            else:
-                session.send_data(stream, PREFIX.pack(0, size))
-                session.send_data(stream, payload)
-            session.send_trailers(stream, OK_TRAILERS)
-        except NGH2Error as error:  # the client has gone, which the next read would have told
-            _log.debug("an answer was dropped: %s", error)
-        if not self._changed:
-            self.changed()
-
-    def fail(self, call: NativeCall, code: int, message: str, trailing: Metadata = ()) -> None:
-        """End a call with a status."""
-        stream = call.stream
-        if self.streams.get(stream) is call:
-            del self.streams[stream]
-            self._waves.end(call)
-            self.end(stream, ended(code, message, tuple(trailing)))
-
-    def end(self, stream: int, headers: Headers) -> None:
-        """End a stream without a message; what still comes of its request is dropped."""
-        try:
-            self.session.send_response(stream, headers, end_stream=True)
-        except (NGH2Error, ValueError) as error:
-            _log.debug("a status was dropped: %s", error)
-        if stream in self.partial:
-            self.partial.discard(stream)
-            self.streams[stream] = OVER
-            self._over.append(stream)
-        self.hurry()
-
-    def flushed(self) -> None:
-        """See to what had to wait until answers left."""
-        if self.unread_bytes != self._counted_unread:
-            self._waves.bytes_unread += self.unread_bytes - self._counted_unread
-            self._counted_unread = self.unread_bytes
-            self._choked = self.unread_bytes > self._waves.unread_bytes_max
-            if not self._waves.has_room_for_answers:
-                self._front.drop_greediest()
-        if self._over:
-            self._reset_what_is_over()
-        if self._owing:
-            for forwarded in list(self._owing):
-                if forwarded.settle_with_server():
-                    self._owing.discard(forwarded)
-            self.received(self.session.events())
-        super().flushed()
-
-    def owe(self, forwarded: Forwarded) -> None:
-        """Tell the server behind how much of its answer has left, whenever some has."""
-        self._owing.add(forwarded)
-        self.hurry()
-
-    def _reset_what_is_over(self) -> None:
-        """Have the clients send no more of requests that were answered; the answers have left."""
-        over, self._over = self._over, []
-        for stream in over:
-            if self.streams.get(stream) is OVER:
-                del self.streams[stream]
-                self.session.reset_stream(stream, _NO_ERROR)
-                self.changed()
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no stream is open and all answers have left."""
-        return not self.streams and not self.unread_bytes and self._unsent is None
 
     @property
     def is_owing(self) -> bool:
@@ -303,7 +184,7 @@ class Connection(ClientLink):
         return (
             bool(self.unread_bytes)
             or self._unsent is not None
-            or any(isinstance(state, NativeCall | Arriving) for state in self.streams.values())
+            or any(isinstance(state, NativeCall | Arriving | Conversation) for state in self.streams.values())
         )
 
     def check_arriving(self) -> None:
@@ -314,6 +195,14 @@ class Connection(ClientLink):
         """Let go of all streams."""
         for stream in list(self.streams):
             self._gone(stream)
+        super().lost()
         self._owing.clear()
         self._waves.bytes_unread -= self._counted_unread
         self._front.connections.discard(self)
+
+    def dismiss(self) -> None:
+        """Close the connection when what its client has sent is finished; streams take nothing more."""
+        super().dismiss()
+        for state in list(self.streams.values()):
+            if isinstance(state, Conversation):
+                state.close()

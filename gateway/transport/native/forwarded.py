@@ -65,7 +65,7 @@ class Forwarded:
 
     def settle_with_client(self) -> bool:
         """Let the client send as much more as has left to the server; return whether all has."""
-        left = _queued(self._link, self._far) if self._server_open else 0
+        left = self._link.queued(self._far) if self._server_open else 0
         self._acknowledge_client(self._of_client - left)
         self._of_client = left
         return not left
@@ -107,9 +107,9 @@ class Forwarded:
             self._client.session.send_trailers(self._stream, trailers)
         self._client.hurry()
 
-    def settle_with_server(self) -> bool:
+    def settle(self) -> bool:
         """Let the server send as much more as has left to the client; return whether all has."""
-        left = _queued(self._client, self._stream)
+        left = self._client.queued(self._stream)
         self._acknowledge_server(self._of_server - left)
         self._of_server = left
         if left:
@@ -164,10 +164,3 @@ class Forwarded:
 def unavailable() -> Headers:
     """Return the answer where there is no server behind."""
     return ended(UNAVAILABLE, "the server for this method does not answer; try again")
-
-
-def _queued(link: Connection | BehindLink, stream: int) -> int:
-    try:
-        return link.session.queued_body_size(stream)
-    except NGH2Error:
-        return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import socket
 from typing import TYPE_CHECKING
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from gateway.transport.port import Wiring
 
 _log = logging.getLogger(__name__)
-# Ages differ by this share, so that clients that came together do not go together.
-_AGE_SPREAD = 0.1
 _NO_DESCRIPTORS_PAUSE_S = 0.1
 
 
@@ -41,7 +38,7 @@ class Front:
     def __init__(self, wiring: Wiring, behind: Path) -> None:
         self.loop = Loop()
         self.waves = Waves(wiring)
-        self.heads = Heads(wiring.methods)
+        self.heads = Heads((*wiring.methods, *wiring.streams))
         self.behind = Behind(self.loop, behind)
         self.connections: set[Connection] = set()
         self._wiring = wiring
@@ -68,10 +65,6 @@ class Front:
         """Make a connection of a socket."""
         connection = Connection(self, accepted, peer)
         self.connections.add(connection)
-        age_s = self._wiring.limits.connection_age_max_s
-        if age_s:
-            spread = random.uniform(1 - _AGE_SPREAD, 1 + _AGE_SPREAD)  # noqa: S311  (not for security)
-            self.loop.call_later(age_s * spread, lambda: self._retire(connection))
 
     def notice(self) -> None:
         """Tell all clients that they should go."""
@@ -144,9 +137,3 @@ class Front:
             accepted.close()
             return
         self._handshakes.add(Handshake(self, secured, peer))
-
-    def _retire(self, connection: Connection) -> None:
-        if connection.is_open:
-            connection.notice()
-            self.loop.call_later(bounds.NOTICE_S, connection.dismiss)
-            self.loop.call_later(bounds.NOTICE_S + self._wiring.limits.connection_grace_s, connection.lose)

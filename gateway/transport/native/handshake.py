@@ -6,7 +6,6 @@ import logging
 import ssl
 from typing import TYPE_CHECKING
 
-from gateway.transport.native import bounds
 from gateway.transport.native.loop import READ, WRITE
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ class Handshake:
         self._peer = peer
         self._is_over = False
         front.loop.watch(secured.fileno(), self._step)
-        front.loop.call_later(bounds.HANDSHAKE_S_MAX, self.give_up)
+        front.loop.call_later(front.waves.wiring.limits.handshake_s_max, self.give_up)
 
     def give_up(self) -> None:
         """Close the socket, unless the handshake is over."""

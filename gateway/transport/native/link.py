@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ngh2 import Connection as Session
 from ngh2 import NGH2Error
+from ngh2.exceptions import DenialOfServiceError
 
 from gateway.transport.native.bounds import READ_BYTES_MAX, WRITE_BYTES_MAX
 from gateway.transport.native.loop import READ, WRITE
@@ -29,6 +30,8 @@ _BLOCKED = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 # One buffer for all links: a read is given to the session before the next one begins.
 _BUFFER = memoryview(bytearray(READ_BYTES_MAX))
 _GOAWAY = 7
+_PROTOCOL_ERROR = 1
+_ENHANCE_YOUR_CALM = 11
 
 
 class Link:
@@ -99,14 +102,17 @@ class Link:
 
     def on_ready(self, mask: int) -> None:
         """Write what could not be written, and read once: other links are waiting too."""
-        if mask & WRITE and self._send_rest():
-            self.flush()
-        if mask & ~WRITE and self.is_open and self._unsent is None:
-            self._read()
-            while self._has_more():
+        try:
+            if mask & WRITE and self._send_rest():
+                self.flush()
+            if mask & ~WRITE and self.is_open and self._unsent is None:
                 self._read()
-        elif mask & ~(READ | WRITE) and self.is_open:
-            self.lose()  # it broke while it was waited for to take more
+                while self._has_more():
+                    self._read()
+            elif mask & ~(READ | WRITE) and self.is_open:
+                self.lose()  # it broke while it was waited for to take more
+        except NGH2Error as error:
+            self._break_off(error)
 
     def _has_more(self) -> bool:
         """Return whether there are bytes that the kernel does not know of: TLS has taken them."""
@@ -124,12 +130,7 @@ class Link:
             return
         self.heard_at = self._loop.now
         session = self.session
-        try:
-            session.receive_data(_BUFFER[:size])
-        except NGH2Error as error:
-            self.received(session.events())
-            self._break_off(error)
-            return
+        session.receive_data(_BUFFER[:size])
         if not self._changed:
             self._changed = True
             self._loop.changed.append(self)
@@ -157,6 +158,13 @@ class Link:
 
     def flushed(self) -> None:
         """Do what had to wait until the session had no more to send."""
+
+    def queued(self, stream: int) -> int:
+        """Return how much of a stream has not left."""
+        try:
+            return self.session.queued_body_size(stream)
+        except NGH2Error:
+            return 0
 
     def lose(self) -> None:
         """Close the socket at once, whatever is in flight."""
@@ -202,10 +210,12 @@ class Link:
         """Close the connection of a peer that does not keep to HTTP/2; the session is of no use any more."""
         _log.debug("a connection broke off: %s", error)
         with contextlib.suppress(OSError):
-            self._socket.send(goaway(1))
+            self._socket.send(
+                _goaway(_ENHANCE_YOUR_CALM if isinstance(error, DenialOfServiceError) else _PROTOCOL_ERROR)
+            )
         self.lose()
 
 
-def goaway(code: int) -> bytes:
+def _goaway(code: int) -> bytes:
     """Return a GOAWAY frame, for a session that cannot make one any more."""
     return struct.pack(">I", 8)[1:] + bytes([_GOAWAY, 0]) + struct.pack(">III", 0, 0, code)

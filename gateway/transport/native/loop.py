@@ -25,6 +25,13 @@ _EVENTS_MAX = 256
 _LOOK_S = 0.0003
 _log = logging.getLogger(__name__)
 
+Timer = list[Any]
+"""When it is due, a serial number, and the job."""
+
+
+def _do_nothing() -> None:
+    """Stand for a job that was cancelled."""
+
 
 class Loop:
     """Waits, and calls whoever waited; everything in this package runs in its thread, unless it says otherwise.
@@ -51,7 +58,7 @@ class Loop:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._woken = False
         self._posted: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timers: list[Timer] = []
         self._serial = itertools.count()
         self._eager = False
         self._running = True
@@ -71,9 +78,16 @@ class Loop:
         if self._handlers.pop(descriptor, None) is not None:
             self._poll.unregister(descriptor)
 
-    def call_later(self, delay_s: float, job: Callable[[], None]) -> None:
+    def call_later(self, delay_s: float, job: Callable[[], None]) -> Timer:
         """Call the job once, not before that time."""
-        heapq.heappush(self._timers, (self.now + delay_s, next(self._serial), job))
+        timer: Timer = [self.now + delay_s, next(self._serial), job]
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    @staticmethod
+    def cancel(timer: Timer) -> None:
+        """Do not call its job, and hold on to nothing that belongs to it."""
+        timer[2] = _do_nothing
 
     def post(self, job: Callable[..., None], *arguments: object) -> None:
         """Have the loop's thread call the job soon; from any thread."""
@@ -96,7 +110,7 @@ class Loop:
             for descriptor, mask in events:
                 handler = self._handlers.get(descriptor)
                 if handler is not None:  # else closed by an event before it
-                    handler(mask)
+                    self._guard(handler, mask)
             if self._posted:
                 self._run_posted()
             if self._timers and self._timers[0][0] <= self.now:
@@ -119,7 +133,7 @@ class Loop:
         while self.changed:
             changed, self.changed = self.changed, []
             for link in changed:
-                link.flush()
+                self._guard(link.flush)
 
     def _await(self) -> list[tuple[int, int]]:
         """Return the next events, or none when a timer is due.
@@ -150,9 +164,17 @@ class Loop:
         posted = self._posted
         for _ in range(len(posted)):  # what they post waits for the next turn
             job, arguments = posted.popleft()
-            job(*arguments)
+            self._guard(job, *arguments)
 
     def _run_timers(self) -> None:
         timers = self._timers
         while timers and timers[0][0] <= self.now:
-            heapq.heappop(timers)[2]()
+            self._guard(heapq.heappop(timers)[2])
+
+    @staticmethod
+    def _guard(job: Callable[..., None], *arguments: object) -> None:
+        """Call a job; what goes wrong with one of them must not end the others."""
+        try:
+            job(*arguments)
+        except Exception:  # noqa: BLE001 (whatever it was, all other connections go on)
+            _log.exception("a step of the transport failed")

@@ -41,7 +41,7 @@ class NativeTransport:
         # mkdtemp makes it 0700. A Unix socket's path is limited to 107 bytes, hence the short prefix.
         self._folder = Path(tempfile.mkdtemp(prefix="turnout-"))
         path = self._folder / "s"
-        self._behind = GrpcioTransport(replace(wiring, address=f"unix:{path}", tls=None))
+        self._behind = GrpcioTransport(replace(wiring, address=f"unix:{path}", methods=(), streams=(), tls=None))
         self._front = Front(wiring, path)
         self._thread = threading.Thread(target=self._run, name="transport", daemon=True)
 
@@ -56,7 +56,7 @@ class NativeTransport:
 
     def calls_in_flight(self) -> int:
         """Return how many calls are taken and not answered."""
-        return self._front.waves.held
+        return self._front.waves.held + self._front.waves.in_conversation
 
     def drain(self, grace_s: float) -> bool:
         """Refuse new calls with UNAVAILABLE and wait for the ones in flight; return whether all were finished.
@@ -72,10 +72,10 @@ class NativeTransport:
         self._do(front.dismiss)
         forwarded_by = min(deadline, time.monotonic() + _FORWARDED_S_MAX)
         while time.monotonic() < deadline:
-            if not front.waves.held and (not front.behind.held or time.monotonic() > forwarded_by):
+            if not self.calls_in_flight() and (not front.behind.held or time.monotonic() > forwarded_by):
                 break
             time.sleep(_DRAIN_POLL_S)
-        finished = self._behind.drain(max(0.0, deadline - time.monotonic())) and not front.waves.held
+        finished = not self.calls_in_flight()
         return self._wait_for_last_answers(deadline) and finished
 
     def close(self) -> None:

@@ -30,6 +30,8 @@ class Waves:
     ----------
     held
         How many calls are not answered yet.
+    conversations, in_conversation
+        How many streams are open whose messages are calls, and how many of those are not answered.
     bytes_held
         How much the bodies take that are arriving, and those of whole calls that came in pieces.
     bytes_unread
@@ -49,7 +51,11 @@ class Waves:
         self.bytes_unread = 0
         self._bytes_held_max = ARRIVING_REQUESTS_PER_WORKER_MAX * limits.request_bytes_max
         self._bytes_unread_max = UNREAD_RESPONSES_PER_WORKER_MAX * limits.response_bytes_max
-        self._waiting: deque[NativeCall] = deque()
+        self.conversations = 0
+        self.in_conversation = 0
+        self.stream_calls_max = limits.stream_calls_max
+        self._streams_max = limits.streams_max
+        self._waiting: deque[Call] = deque()
         self._wave_calls_max = limits.wave_calls_max
 
     @property
@@ -61,6 +67,15 @@ class Waves:
     def has_room_for_answers(self) -> bool:
         """Whether clients read what they asked for, by and large."""
         return self.bytes_unread <= self._bytes_unread_max
+
+    @property
+    def has_room_for_streams(self) -> bool:
+        """Whether one more stream may open."""
+        return self.conversations < self._streams_max
+
+    def enqueue(self, call: Call) -> None:
+        """Have a call in the next wave."""
+        self._waiting.append(call)
 
     def admit(self, connection: Connection, stream: int, head: Head, payload: bytes, weight: int = 0) -> NativeCall:
         """Return the call that has come whole; it waits for the next wave, or is refused where there is no room."""
