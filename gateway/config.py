@@ -40,6 +40,8 @@ class WorkerConfig:
         The transport's limits.
     batch_rows_max
         How many rows a batch may have.
+    connection_age_max_s, connection_grace_s
+        How long a connection may last, and how long its calls may go on after that; an age of 0: for ever.
     resident_bytes_max
         How much memory all versions may take together; 0: no bound.
     grace_s
@@ -66,6 +68,8 @@ class WorkerConfig:
     streams_max: int = 64
     stream_calls_max: int = 32
     batch_rows_max: int = 4096
+    connection_age_max_s: float = 0.0
+    connection_grace_s: float = 30.0
     resident_bytes_max: int = 0
     grace_s: float = 10.0
     metric_label_sets_max: int = LABEL_SETS_MAX

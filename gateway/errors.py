@@ -53,6 +53,7 @@ class OverloadedError(ExhaustedError):
     """More calls than the bound are in flight."""
 
     reason = "OVERLOADED"
+    retry_after_s = 0.1
 
 
 class DeadlineSpentError(ExpiredError):

@@ -21,6 +21,8 @@ class DomainError(Exception):
     """
 
     reason: ClassVar[str] = "INTERNAL"
+    retry_after_s: ClassVar[float] = 0.0
+    """When the same thing may be asked for again, in seconds; 0 where that is not a matter of time."""
 
     def __init__(self, message: str, **facts: object) -> None:
         super().__init__(message)

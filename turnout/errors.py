@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 DETAILS_KEY = "grpc-status-details-bin"
 
 _ERROR_INFO_URL = "type.googleapis.com/google.rpc.ErrorInfo"
+_RETRY_INFO_URL = "type.googleapis.com/google.rpc.RetryInfo"
 
 
 class TurnoutError(Exception):
@@ -46,14 +47,24 @@ class TurnoutError(Exception):
         What is wrong and what to do about it, as a sentence.
     facts
         The values that matter, by name.
+    retry_after_s
+        When to try again, in seconds, where the gateway says so; else None.
     """
 
-    def __init__(self, code: str, reason: str, message: str, facts: Mapping[str, str] | None = None) -> None:
-        super().__init__(code, reason, message, facts)
+    def __init__(
+        self,
+        code: str,
+        reason: str,
+        message: str,
+        facts: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(code, reason, message, facts, retry_after_s)
         self.code = code
         self.reason = reason
         self.message = message
         self.facts: dict[str, str] = dict(facts or {})
+        self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
@@ -134,31 +145,44 @@ _CODES = (
 
 
 class ErrorInfo(NamedTuple):
-    """What a google.rpc.ErrorInfo holds."""
+    """What a google.rpc.ErrorInfo holds, and the pause of a google.rpc.RetryInfo after it."""
 
     reason: str
     domain: str
     facts: dict[str, str]
+    retry_after_s: float | None = None
 
 
 def read_error_info(details: bytes) -> ErrorInfo | None:
-    """Return the first ErrorInfo in a serialized google.rpc.Status, or None when there is none that can be read.
+    """Return the ErrorInfo in a serialized google.rpc.Status, or None when there is none that can be read.
 
     Notes
     -----
     ``Status {int32 code = 1; string message = 2; repeated Any details = 3}``,
     ``Any {string type_url = 1; bytes value = 2}``,
-    ``ErrorInfo {string reason = 1; string domain = 2; map<string, string> metadata = 3}``.
+    ``ErrorInfo {string reason = 1; string domain = 2; map<string, string> metadata = 3}``,
+    ``RetryInfo {Duration retry_delay = 1}``, ``Duration {int64 seconds = 1; int32 nanos = 2}``.
     """
+    found: dict[str, int | memoryview] = {}
     try:
         for number, value in wire.read_fields(memoryview(details)):
             if number == 3:  # noqa: PLR2004  (Status.details)
                 detail = dict(wire.read_fields(wire.read_message(value)))
-                if wire.read_text(detail.get(1, memoryview(b""))) == _ERROR_INFO_URL:
-                    return _read_info(wire.read_message(detail.get(2, memoryview(b""))))
+                found.setdefault(wire.read_text(detail.get(1, memoryview(b""))), detail.get(2, memoryview(b"")))
+        if _ERROR_INFO_URL not in found:
+            return None
+        info = _read_info(wire.read_message(found[_ERROR_INFO_URL]))
+        if _RETRY_INFO_URL in found:
+            return info._replace(retry_after_s=_read_pause_s(wire.read_message(found[_RETRY_INFO_URL])))
     except wire.WireError:
         return None  # an error must never hide behind another one: the status itself still says what happened
-    return None
+    return info
+
+
+def _read_pause_s(data: memoryview) -> float:
+    delay = dict(wire.read_fields(data)).get(1, memoryview(b""))
+    fields = dict(wire.read_fields(wire.read_message(delay)))
+    return wire.read_number(fields.get(1, 0)) + wire.read_number(fields.get(2, 0)) / 1e9
 
 
 def _read_info(data: memoryview) -> ErrorInfo:
@@ -182,7 +206,7 @@ def from_status(code: str, message: str, trailing: Iterable[tuple[str, str | byt
         if key == DETAILS_KEY and isinstance(value, bytes):
             info = read_error_info(value)
     if info is not None:
-        return _KINDS.get(code, TurnoutError)(code, info.reason, message, info.facts)
+        return _KINDS.get(code, TurnoutError)(code, info.reason, message, info.facts, info.retry_after_s)
     if code == "UNAVAILABLE":  # a gateway always says why: this came from the network
         return UnreachableError(code, "UNREACHABLE", message)
     return _KINDS.get(code, TurnoutError)(code, code, message)

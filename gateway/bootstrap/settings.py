@@ -52,6 +52,11 @@ class Settings(BaseSettings):
         How often sealed segments become Parquet.
     request_bytes_max, calls_max, wave_calls_max, streams_max, stream_calls_max, batch_rows_max
         The data port's limits, per worker.
+    connection_age_max_s
+        How long a connection to the data port may last before its client is asked to open another one, so that clients
+        spread over the workers; 0: for ever.
+    connection_grace_s
+        How long the calls on such a connection may go on.
     resident_bytes_max
         How much memory the versions in one worker may take together; 0: no bound.
     resident_previous
@@ -89,6 +94,8 @@ class Settings(BaseSettings):
     streams_max: Annotated[int, Field(ge=1, le=1024)] = 64
     stream_calls_max: Annotated[int, Field(ge=1, le=1024)] = 32
     batch_rows_max: Annotated[int, Field(ge=1, le=65_536)] = 4096
+    connection_age_max_s: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    connection_grace_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     resident_bytes_max: Annotated[int, Field(ge=0)] = 0
     resident_previous: Annotated[int, Field(ge=0, le=8)] = 1
     grace_s: Annotated[float, Field(gt=0, le=600)] = 10.0
@@ -130,6 +137,8 @@ class Settings(BaseSettings):
             streams_max=self.streams_max,
             stream_calls_max=self.stream_calls_max,
             batch_rows_max=self.batch_rows_max,
+            connection_age_max_s=self.connection_age_max_s,
+            connection_grace_s=self.connection_grace_s,
             resident_bytes_max=self.resident_bytes_max,
             grace_s=self.grace_s,
             metric_label_sets_max=self.metric_label_sets_max,

@@ -134,6 +134,8 @@ class Worker:
                     wave_calls_max=config.wave_calls_max,
                     streams_max=config.streams_max,
                     stream_calls_max=config.stream_calls_max,
+                    connection_age_max_s=config.connection_age_max_s,
+                    connection_grace_s=config.connection_grace_s,
                 ),
                 shed=plane.shed,
                 close=plane.close,

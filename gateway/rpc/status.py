@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 import grpc
-from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from gateway.transport.peer import peer_of
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 DOMAIN = "turnout"
 DETAILS_KEY = "grpc-status-details-bin"
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
 MESSAGE_BYTES_MAX = 1024
 FACT_BYTES_MAX = 256
 """Clients take 8 KiB of trailing metadata, where a byte may count three times, and errors repeat what callers sent."""
@@ -77,28 +78,42 @@ def _cut(text: str, bytes_max: int) -> str:
 
 
 def details_of(error: DomainError) -> bytes:
-    """Return the serialized google.rpc.Status that travels in the trailing metadata."""
+    """Return the serialized google.rpc.Status that travels in the trailing metadata.
+
+    Its first detail is the ErrorInfo; a RetryInfo follows where trying again is a matter of time.
+    """
     info = error_details_pb2.ErrorInfo(
         reason=error.reason,
         domain=DOMAIN,
         metadata={name: _cut(value, FACT_BYTES_MAX) for name, value in error.facts.items()},
     )
-    detail = any_pb2.Any()
-    detail.Pack(info)
-    status = status_pb2.Status(code=number_of(error), message=sentence_of(error), details=[detail])
+    status = status_pb2.Status(code=number_of(error), message=sentence_of(error))
+    status.details.add().Pack(info)
+    if error.retry_after_s:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromTimedelta(timedelta(seconds=error.retry_after_s))
+        status.details.add().Pack(retry)
     return bytes(status.SerializeToString())
 
 
 def abort(context: grpc.ServicerContext, error: DomainError) -> NoReturn:
     """End the call with the error's status."""
-    context.set_trailing_metadata(((DETAILS_KEY, details_of(error)),))
+    context.set_trailing_metadata(trailing_of(error))
     context.abort(code_of(error), sentence_of(error))
     raise AssertionError("abort does not return")  # pragma: no cover  (grpcio types it as returning)
 
 
 def fail(call: Call, error: DomainError) -> None:
     """Answer a call of a wave with the error's status."""
-    call.fail(number_of(error), sentence_of(error), ((DETAILS_KEY, details_of(error)),))
+    call.fail(number_of(error), sentence_of(error), trailing_of(error))
+
+
+def trailing_of(error: DomainError) -> tuple[tuple[str, str | bytes], ...]:
+    """Return the trailing metadata of an error: its details, and the pause that gRPC's own retries obey."""
+    details = (DETAILS_KEY, details_of(error))
+    if not error.retry_after_s:
+        return (details,)
+    return (details, (PUSHBACK_KEY, str(round(error.retry_after_s * 1000))))
 
 
 def hidden() -> DomainError:

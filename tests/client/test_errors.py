@@ -3,7 +3,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +20,7 @@ def test_error_info_is_read_as_googleapis_writes_it(reason, domain, facts, code,
     other = any_pb2.Any()
     other.Pack(error_details_pb2.DebugInfo(stack_entries=["frame"], detail="x"))
     status = status_pb2.Status(code=code, message=message, details=[other, info])
-    assert errors.read_error_info(status.SerializeToString()) == (reason, domain, facts)
+    assert errors.read_error_info(status.SerializeToString()) == (reason, domain, facts, None)
 
 
 @given(st.binary(max_size=200))
@@ -37,6 +37,17 @@ def test_a_status_that_is_cut_off_hides_nothing(data):
     part = whole[: data.draw(st.integers(0, len(whole) - 1))]
     error = errors.from_status("NOT_FOUND", "m", [(errors.DETAILS_KEY, part)])
     assert (error.code, error.message) == ("NOT_FOUND", "m")
+
+
+@given(st.integers(0, 10**6), st.integers(0, 999_999_999))
+def test_the_pause_of_a_retry_info_is_read_as_googleapis_writes_it(seconds, nanos):
+    info, retry = any_pb2.Any(), any_pb2.Any()
+    info.Pack(error_details_pb2.ErrorInfo(reason="OVERLOADED"))
+    retry.Pack(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=seconds, nanos=nanos)))
+    for details in ([info, retry], [retry, info]):
+        found = errors.read_error_info(status_pb2.Status(details=details).SerializeToString())
+        assert found.reason == "OVERLOADED"
+        assert found.retry_after_s == seconds + nanos / 1e9
 
 
 def test_a_status_without_error_info_has_none():

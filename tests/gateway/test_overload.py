@@ -1,5 +1,6 @@
 """What a gateway says when it is asked too much, or too late."""
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from onnx import TensorProto, helper, numpy_helper
 
+from gateway.errors import OverloadedError
 from gateway.journal.log import EventLog
+from turnout.errors import from_rpc
 from turnout.serving.v1 import prediction_service_pb2 as pb
 from turnout.serving.v1 import prediction_service_pb2_grpc
 from turnout.tensor.v1 import tensor_pb2
@@ -153,6 +156,33 @@ def test_calls_past_the_bound_are_refused_before_those_within_it_are_done(crowd)
     assert {held[each.request_id] for each in answered} == {(0, "")}
     assert not {each.request_id for each in refused} & held.keys()
     assert [each.code for each in crowd.call("after", 1)] == [grpc.StatusCode.OK]
+
+
+def test_a_refusal_says_when_to_try_again(crowd):
+    refusals = []
+
+    def call():
+        with crowd.gateway.data_channel() as channel, contextlib.suppress(grpc.RpcError):
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            try:
+                stub.Predict(looping(crowd.times), timeout=30, wait_for_ready=True)
+            except grpc.RpcError as error:
+                refusals.append(error)
+                raise
+
+    threads = [threading.Thread(target=call) for _ in range(4 * CALLS_MAX)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refusals
+    trailing = dict(refusals[0].trailing_metadata())
+    status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
+    retry = error_details_pb2.RetryInfo()
+    assert status.details[1].Unpack(retry)
+    assert retry.retry_delay.ToTimedelta().total_seconds() == OverloadedError.retry_after_s
+    assert trailing["grpc-retry-pushback-ms"] == "100"
+    assert from_rpc(refusals[0]).retry_after_s == OverloadedError.retry_after_s
 
 
 def test_a_deadline_that_passes_while_the_model_runs_is_told_and_journalled(crowd):
