@@ -111,6 +111,7 @@ class Tally:
         self._wave_calls = meter.series("turnout_wave_calls")
         self._queue = meter.series("turnout_call_queue_seconds")
         self._store_reads = meter.series("turnout_online_store_read_seconds")
+        self._store_failures = meter.series("turnout_online_store_failures_total")
         self._arms: dict[tuple[VersionKey, str, str], _Arm] = {}
         self._runs: dict[VersionKey, tuple[Series, Series, VersionCounts]] = {}
         self._views: dict[str, _View] = {}
@@ -164,6 +165,8 @@ class Tally:
         """Count what was found of each view of a feature set, and how old it was."""
         views = plan.views
         width = len(views)
+        if UNAVAILABLE in matrix.statuses:
+            self._store_failures.total += 1
         for place, view in enumerate(views):
             counts = self._views.get(view.name)
             if counts is None:

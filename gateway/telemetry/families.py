@@ -130,7 +130,7 @@ _ALL = (
     ),
     _gauge("turnout_feature_age_max_seconds", "The greatest age in the last one to two minutes, by view.", "view"),
     _times("turnout_online_store_read_seconds", "One read of the online store, for a wave.", bounds=RUN_BOUNDS_US),
-    _counter("turnout_online_store_failures_total", "Reads that the online store did not answer."),
+    _counter("turnout_online_store_failures_total", "Lookups of a wave that the online store did not answer."),
     # Events.
     _counter("turnout_outcomes_total", "Outcomes by what became of them.", "code", "reason"),
     _counter("turnout_journal_records_total", "Records that were appended to the journal."),

@@ -2,6 +2,7 @@
 
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -35,3 +36,9 @@ def scrape(gateway):
 def metrics_of():
     """Return the function that reads the metrics of a gateway."""
     return scrape
+
+
+@pytest.fixture(scope="session")
+def root():
+    """Return the folder of the project."""
+    return Path(__file__).parents[3]
