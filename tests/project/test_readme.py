@@ -115,4 +115,5 @@ def test_index_of_decisions_names_each_record_by_its_title(root):
     index = (root / "docs/adr/README.md").read_text()
     for path in sorted((root / "docs/adr").glob("0*.md")):
         number, title = path.read_text().splitlines()[0].removeprefix("# ").split(". ", 1)
-        assert f"- [{int(number):04d}]({path.name}) {title}\n" in index
+        entry = re.escape(f"- [{int(number):04d}]({path.name}) {title}")
+        assert re.search(rf"^{entry}( \(superseded by \d{{4}}\))?$", index, re.MULTILINE), path.name
