@@ -108,7 +108,8 @@ class Worker:
         )
         self._inference = InferenceService(  # type: ignore[abstract]  # inferences are answered in waves
             table=lambda: pipeline.table,
-            standings=lambda: self._progress.standings,
+            wishes=self._installer.wishes,
+            counts_of=self._tally.of_version,
             is_ready=lambda: self._ready and not self._stop.is_asked,
         )
         self._services = DataServices(data_plane.SERVICES)

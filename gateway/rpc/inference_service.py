@@ -5,36 +5,36 @@ Inferences themselves are answered in waves; see `data_plane`.
 
 from __future__ import annotations
 
+import logging
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING
 
-from gateway.errors import ModelNotServedError, RequestMalformedError, StillLoadingError
+from gateway.errors import RequestMalformedError, StillLoadingError
 from gateway.inference import grpc_service_pb2 as pb
-from gateway.inference import grpc_service_pb2_grpc, model_config_pb2
-from gateway.rpc.dtypes import INFER_NAME_OF
+from gateway.inference import grpc_service_pb2_grpc
 from gateway.rpc.infer_codec import pin_of
-from gateway.rpc.status import mapped
+from gateway.rpc.inference_messages import PLATFORM, config_of, described, statistics_of
+from gateway.rpc.status import actor, mapped
+from gateway.serving.wishes import HOLD_S_MAX
 from storage.errors import MissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     import grpc
 
-    from gateway.models.session import Port
     from gateway.models.slots import Slot, VersionKey
-    from gateway.serving.standing import Standing
-    from gateway.serving.table import Route, ServingTable
+    from gateway.serving.table import ServingTable
+    from gateway.serving.tally import VersionCounts
+    from gateway.serving.wishes import Wishes
 
-EXTENSIONS = ("model_configuration",)
+EXTENSIONS = ("model_configuration", "model_repository", "statistics")
 """What is served of the protocol's extensions, all of it and nothing else: clients act on this list."""
 
-PLATFORM = "onnxruntime_onnx"
+UNLOADED = "it was unloaded, and comes back when it is loaded or the gateway restarts"
+
+_log = logging.getLogger(__name__)
 _STATES = {"loading": "LOADING", "ready": "READY", "draining": "UNLOADING"}
-_CONFIG_TYPES = {
-    name: model_config_pb2.DataType.Value(f"TYPE_{'STRING' if infer == 'BYTES' else infer}")
-    for name, infer in INFER_NAME_OF.items()
-}
 
 
 class InferenceService(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
@@ -44,8 +44,10 @@ class InferenceService(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
     ----------
     table
         Gives the present serving table; None before the first.
-    standings
-        Gives where each version stands.
+    wishes
+        Knows where each version stands, and takes models out of service and back.
+    counts_of
+        Gives what a version answered so far.
     is_ready
         Says whether the worker takes calls.
     """
@@ -54,11 +56,13 @@ class InferenceService(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
         self,
         *,
         table: Callable[[], ServingTable | None],
-        standings: Callable[[], Mapping[VersionKey, Standing]],
+        wishes: Wishes,
+        counts_of: Callable[[VersionKey], VersionCounts],
         is_ready: Callable[[], bool],
     ) -> None:
         self._table = table
-        self._standings = standings
+        self._wishes = wishes
+        self._counts_of = counts_of
         self._is_ready = is_ready
 
     def ServerLive(self, request: pb.ServerLiveRequest, context: grpc.ServicerContext) -> pb.ServerLiveResponse:
@@ -95,16 +99,16 @@ class InferenceService(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
             slot = self._slot(request.name, request.version)
             return pb.ModelMetadataResponse(
                 name=request.name,
-                versions=[str(number) for number in sorted(self._route(request.name).versions)],
+                versions=[str(number) for number in sorted(self._newest().route(request.name).versions)],
                 platform=PLATFORM,
-                inputs=_described(slot.session.inputs),
-                outputs=_described(slot.session.outputs),
+                inputs=described(slot.session.inputs),
+                outputs=described(slot.session.outputs),
             )
 
     def ModelConfig(self, request: pb.ModelConfigRequest, context: grpc.ServicerContext) -> pb.ModelConfigResponse:
         """Say how a model is configured."""
         with mapped(context):
-            return pb.ModelConfigResponse(config=_config(self._slot(request.name, request.version)))
+            return pb.ModelConfigResponse(config=config_of(self._slot(request.name, request.version)))
 
     def RepositoryIndex(
         self, request: pb.RepositoryIndexRequest, context: grpc.ServicerContext
@@ -119,26 +123,56 @@ class InferenceService(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
                     state=_STATES.get(standing.state.value, "UNAVAILABLE"),
                     reason=standing.reason,
                 )
-                for key, standing in sorted(
-                    self._standings().items(), key=lambda item: (item[0].model, item[0].version)
-                )
+                for key, standing in sorted(self._wishes.progress.standings.items(), key=lambda item: _order(item[0]))
             ]
             return pb.RepositoryIndexResponse(
                 models=[each for each in index if each.state == "READY" or not request.ready]
             )
 
-    def _route(self, model: str) -> Route:
+    def ModelStatistics(
+        self, request: pb.ModelStatisticsRequest, context: grpc.ServicerContext
+    ) -> pb.ModelStatisticsResponse:
+        """Say what the versions answered in this worker."""
+        with mapped(context):
+            if request.version:
+                keys = {self._slot(request.name, request.version).key}
+            else:
+                keys = self._newest().route(request.name).slots() if request.name else self._newest().slots()
+            return pb.ModelStatisticsResponse(
+                model_stats=[statistics_of(key, self._counts_of(key)) for key in sorted(keys, key=_order)]
+            )
+
+    def RepositoryModelLoad(
+        self, request: pb.RepositoryModelLoadRequest, context: grpc.ServicerContext
+    ) -> pb.RepositoryModelLoadResponse:
+        """Serve a model again as the registry wants it, and return when it answers."""
+        with mapped(context):
+            _refuse_repository(request.repository_name)
+            _refuse_parameters(request.parameters)
+            self._wishes.unhold(request.model_name, timeout_s=_patience_s(context))
+            _log.info("model %s was loaded by %s", request.model_name, actor(context))
+            return pb.RepositoryModelLoadResponse()
+
+    def RepositoryModelUnload(
+        self, request: pb.RepositoryModelUnloadRequest, context: grpc.ServicerContext
+    ) -> pb.RepositoryModelUnloadResponse:
+        """Take a model out of service on this gateway, and return when no call reaches it any more."""
+        with mapped(context):
+            _refuse_repository(request.repository_name)
+            _refuse_parameters(request.parameters, "unload_dependents")
+            self._wishes.hold(request.model_name, UNLOADED, timeout_s=_patience_s(context))
+            _log.info("model %s was unloaded by %s", request.model_name, actor(context))
+            return pb.RepositoryModelUnloadResponse()
+
+    def _newest(self) -> ServingTable:
         table = self._table()
         if table is None:
             raise StillLoadingError("the worker has not loaded its first serving table; try again")
-        route = table.routes.get(model)
-        if route is None:
-            raise ModelNotServedError(f"model `{model}` is not served: it has no version with an alias", model=model)
-        return route
+        return table
 
     def _slot(self, model: str, version: str) -> Slot:
         """Return what is loaded of a model: a pin, or else the champion; or raise a MissingError."""
-        route = self._route(model)
+        route = self._newest().route(model)
         if version:
             number, alias = pin_of(model, version)
             return route.pinned(version=number, alias=alias).slot
@@ -152,40 +186,20 @@ def _refuse_repository(name: str) -> None:
         )
 
 
-def _described(ports: Sequence[Port]) -> list[pb.ModelMetadataResponse.TensorMetadata]:
-    return [
-        pb.ModelMetadataResponse.TensorMetadata(name=port.name, datatype=INFER_NAME_OF[port.dtype], shape=port.shape)
-        for port in ports
-    ]
+def _refuse_parameters(parameters: Mapping[str, pb.ModelRepositoryParameter], *known: str) -> None:
+    for name, value in parameters.items():
+        if name not in known:
+            raise RequestMalformedError(
+                f"the parameter `{name}` is not known: what is served is what was published", parameter=name
+            )
+        if value.WhichOneof("parameter_choice") != "bool_param":
+            raise RequestMalformedError(f"the parameter `{name}` must be true or false", parameter=name)
 
 
-def _config(slot: Slot) -> model_config_pb2.ModelConfig:
-    facts = {"artifact_sha256": slot.digest, "version": str(slot.key.version)}
-    if slot.feature_set:
-        facts["feature_set"] = slot.feature_set
-    return model_config_pb2.ModelConfig(
-        name=slot.key.model,
-        platform=PLATFORM,
-        backend="onnxruntime",
-        input=[
-            model_config_pb2.ModelInput(
-                name=port.name,
-                data_type=_CONFIG_TYPES[port.dtype],
-                dims=port.shape,
-                optional=port.name == slot.feature_input,
-            )
-            for port in slot.session.inputs
-        ],
-        output=[
-            model_config_pb2.ModelOutput(name=port.name, data_type=_CONFIG_TYPES[port.dtype], dims=port.shape)
-            for port in slot.session.outputs
-        ],
-        instance_group=[
-            model_config_pb2.ModelInstanceGroup(
-                name=slot.key.model, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU, count=1
-            )
-        ],
-        default_model_filename="model.onnx",
-        parameters={name: model_config_pb2.ModelParameter(string_value=value) for name, value in facts.items()},
-        model_transaction_policy=model_config_pb2.ModelTransactionPolicy(decoupled=False),
-    )
+def _patience_s(context: grpc.ServicerContext) -> float:
+    """Return how long a call may wait for what it asked for."""
+    return min(HOLD_S_MAX, context.time_remaining())
+
+
+def _order(key: VersionKey) -> tuple[str, int]:
+    return key.model, key.version

@@ -99,6 +99,11 @@ class Route:
             )
         return self.champion
 
+    def slots(self) -> set[VersionKey]:
+        """Return the versions that it names."""
+        targets = [self.champion, *self.arms, *self.versions.values(), *self.aliases.values()]
+        return {target.slot.key for target in targets if target is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class ServingTable:
@@ -128,11 +133,7 @@ class ServingTable:
 
     def slots(self) -> set[VersionKey]:
         """Return the versions that some route names."""
-        named: set[VersionKey] = set()
-        for route in self.routes.values():
-            targets = [route.champion, *route.arms, *route.versions.values(), *route.aliases.values()]
-            named.update(target.slot.key for target in targets if target is not None)
-        return named
+        return {key for route in self.routes.values() for key in route.slots()}
 
 
 def wanted_versions(document: Document) -> list[VersionKey]:

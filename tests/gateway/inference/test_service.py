@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+import numpy as np
+
 from gateway.inference import grpc_service_pb2 as pb
 
 
@@ -46,10 +48,37 @@ def test_what_a_feature_set_fills_is_optional(stub):
     assert config.parameters["feature_set"].string_value.startswith("flight-delay@")
 
 
+def test_statistics_count_calls_rows_and_runs_by_version(stub, verdict, raw):
+    def counted(**which):
+        [found] = stub.ModelStatistics(pb.ModelStatisticsRequest(**which)).model_stats
+        return found
+
+    before = counted(name="plain", version="1")
+    rows = np.ones((3, 4), np.float32)
+    for _ in range(5):
+        assert verdict(stub.ModelInfer, pb.ModelInferRequest(model_name="plain", **raw(rows)))[0] == "OK"
+    wrong = pb.ModelInferRequest(model_name="plain", **raw(rows[:, :2]))
+    assert verdict(stub.ModelInfer, wrong)[0] == "INVALID_ARGUMENT"  # never assigned: no version's failure
+    after = counted(name="plain")
+    assert (after.name, after.version) == ("plain", "1")
+    assert after.inference_count - before.inference_count == 15
+    assert 1 <= after.execution_count - before.execution_count <= 5
+    assert after.inference_stats.success.count - before.inference_stats.success.count == 5
+    assert after.inference_stats.success.ns > before.inference_stats.success.ns
+    assert after.inference_stats.success.ns >= after.inference_stats.compute_infer.ns > 0
+    assert after.inference_stats.fail == before.inference_stats.fail
+    assert after.last_inference >= before.last_inference
+    everything = stub.ModelStatistics(pb.ModelStatisticsRequest()).model_stats
+    names = [(each.name, each.version) for each in everything]
+    assert names == sorted(names)
+    assert {("plain", "1"), ("m", "1"), ("m", "2")} <= set(names)
+
+
 def test_unknown_models_and_versions_are_not_found(stub, refusal):
     for ask, request in (
         (stub.ModelMetadata, pb.ModelMetadataRequest),
         (stub.ModelConfig, pb.ModelConfigRequest),
+        (stub.ModelStatistics, pb.ModelStatisticsRequest),
     ):
         code, reason, _ = refusal(ask, request(name="nobody"))
         assert (code.name, reason) == ("NOT_FOUND", "MODEL_NOT_SERVED")

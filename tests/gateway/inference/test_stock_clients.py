@@ -71,6 +71,9 @@ def test_the_triton_client_finds_what_it_looks_for(session):
     assert seen["streaming"] == answers
     assert {tuple(arm) for arm in seen["experiments"].values()} == {("control", "1"), ("treatment", "2")}
     assert seen["features"] == [[[9 * 7.0, 0.5 * 7.0, 10 * 7.0, 3 * 7.0]]] * 2
+    assert seen["statistics"] == 1
+    assert seen["unloading"] == [False, True]
+    assert told["extensions"] == ["model_configuration", "model_repository", "statistics"]
     assert seen["refused"] == [
         "StatusCode.INVALID_ARGUMENT",
         "the model has no input `y`; it takes `x` (float32 [-1, 4])",

@@ -130,6 +130,25 @@ def refused(client):
     return None
 
 
+def statistics(client):
+    def successes():
+        [found] = client.get_inference_statistics("plain", as_json=True)["model_stats"]
+        return int(found["inference_stats"]["success"].get("count", 0))
+
+    before = successes()
+    client.infer("plain", [float_input(ROW)])
+    return successes() - before
+
+
+def unloading(client):
+    seen = []
+    client.unload_model("plain")
+    seen.append(client.is_model_ready("plain"))
+    client.load_model("plain")
+    seen.append(client.is_model_ready("plain"))
+    return seen
+
+
 def main(address):
     with triton.InferenceServerClient(address) as client:
         seen = {
@@ -142,6 +161,8 @@ def main(address):
             "experiments": experiments(client),
             "features": features(client),
             "refused": refused(client),
+            "statistics": statistics(client),
+            "unloading": unloading(client),
         }
     json.dump(seen, sys.stdout)
 
