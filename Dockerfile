@@ -37,7 +37,8 @@ COPY --from=gateway-environment /opt/turnout /opt/turnout
 USER 10001
 VOLUME /state
 EXPOSE 8001 8002 8003
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["python", "-m", "gateway.probe", "127.0.0.1:8001"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["python", "-m", "gateway.probe", "127.0.0.1:8001", "https://127.0.0.1:8002"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["turnout", "serve"]
+# It refuses to be open to all: give it TURNOUT_TOKENS, TURNOUT_TLS_CERT and TURNOUT_TLS_KEY, or TURNOUT_INSECURE=true.
 CMD ["--state", "/state", "--host", "0.0.0.0"]

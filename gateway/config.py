@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gateway.telemetry.meter import LABEL_SETS_MAX
 
@@ -52,6 +51,10 @@ class WorkerConfig:
         How its log is written, and from which level on.
     trace_ratio
         Which share of the calls whose callers say nothing is traced; None: no call is, whatever its caller says.
+    tokens
+        The file of identities; empty: none.
+    tls_cert, tls_key, tls_client_ca
+        The port's certificate, its key, and whose certificates clients must show; empty: none.
     """
 
     slot: int
@@ -76,20 +79,19 @@ class WorkerConfig:
     log_format: LogFormat = "text"
     log_level: LogLevel = "info"
     trace_ratio: float | None = None
+    tokens: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_client_ca: str = ""
 
     @property
     def folders(self) -> StateFolders:
         """Where things are."""
         return StateFolders(Path(self.state))
 
-    def to_json(self) -> str:
-        """Return the settings as one line of JSON."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> WorkerConfig:
-        """Return the settings that `to_json` wrote."""
-        return cls(**json.loads(text))
+    def document(self) -> dict[str, Any]:
+        """Return the settings as JSON knows them."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,12 @@ from storage.errors import (
     DomainError,
     ExhaustedError,
     ExpiredError,
+    ForbiddenError,
     InvalidError,
     MissingError,
     PreconditionError,
     UnavailableError,
+    UnknownCallerError,
 )
 
 
@@ -126,6 +128,42 @@ class CertificateUnusableError(InvalidError):
     """A certificate, its key or the certificates of the clients' authority cannot serve."""
 
     reason = "CERTIFICATE_UNUSABLE"
+
+
+class IdentitiesUnusableError(InvalidError):
+    """The file that says who may do what cannot be used."""
+
+    reason = "IDENTITIES_UNUSABLE"
+
+
+class CredentialsMissingError(UnknownCallerError):
+    """The caller shows neither a token nor a certificate."""
+
+    reason = "CREDENTIALS_MISSING"
+
+
+class TokenInvalidError(UnknownCallerError):
+    """The token is nobody's."""
+
+    reason = "TOKEN_INVALID"
+
+
+class TokenExpiredError(UnknownCallerError):
+    """The credential counted once, and does not any more."""
+
+    reason = "TOKEN_EXPIRED"
+
+
+class CertificateUnknownError(ForbiddenError):
+    """The certificate is in order, and no identity has it."""
+
+    reason = "CERTIFICATE_UNKNOWN"
+
+
+class RoleMissingError(ForbiddenError):
+    """The caller does not have the role that the method takes."""
+
+    reason = "ROLE_MISSING"
 
 
 class StateFolderBusyError(PreconditionError):

@@ -76,3 +76,15 @@ class ExpiredError(DomainError):
     """The deadline has passed."""
 
     reason = "DEADLINE_EXCEEDED"
+
+
+class UnknownCallerError(DomainError):
+    """It is not known who asks."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class ForbiddenError(DomainError):
+    """Who asks may not do this."""
+
+    reason = "PERMISSION_DENIED"

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 from concurrent import futures
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from features.store import open_store
+from gateway.access.access import Access
 from gateway.bootstrap.control_services import ControlParts, add_control_services
 from gateway.bootstrap.services import DataServices
 from gateway.bootstrap.stopping import StopRequest
@@ -29,7 +31,9 @@ from gateway.control.publisher import TablePublisher
 from gateway.errors import StateFolderBusyError
 from gateway.journal.log import EventLog
 from gateway.rpc.counting import CallCounter
+from gateway.rpc.guard import guarded
 from gateway.telemetry.meter import Meter
+from gateway.transport.tls import Certificates
 from gateway.web.server import WebServer
 from registry.artifacts import LocalArtifacts
 from storage.clock import ReplayClock, SystemClock
@@ -62,10 +66,11 @@ class ControlPlane:
 
     def __init__(self, settings: Settings, logs: Logs) -> None:
         self._settings = settings
+        self._access = Access(settings.tokens, certificates=settings.tls_client_ca is not None)
         self._stop = StopRequest()
         self._stopped = threading.Event()
         folders = settings.folders
-        folders.state.mkdir(parents=True, exist_ok=True)
+        folders.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         folders.run.mkdir(mode=0o700, exist_ok=True)
         clock: Clock = ReplayClock(folders.clock) if settings.clock == "replay" else SystemClock()
         self._database = open_database(settings.database_url)
@@ -107,7 +112,14 @@ class ControlPlane:
             compactor=self._compactor,
             journal=folders.journal,
         )
-        self._web = WebServer(settings.host, settings.http_port, fleet=self._fleet, gather=figures.gather)
+        self._web = WebServer(
+            settings.host,
+            settings.http_port,
+            fleet=self._fleet,
+            gather=figures.gather,
+            access=self._access,
+            tls=_web_certificates(settings),
+        )
 
     def run(self) -> int:
         """Serve until a signal says to stop, and return the exit code."""
@@ -136,10 +148,16 @@ class ControlPlane:
             ],
             interceptors=[CallCounter(self._meter, self._traces.tracer)],
         )
-        names = add_control_services(server, self._parts)
+        behind = guarded(server, self._access)
+        names = add_control_services(behind, self._parts)
         health = DataServices(names)
-        health.add(server)
-        port = server.add_insecure_port(f"{self._settings.host}:{self._settings.control_port}")
+        health.add(behind)
+        address, tls = f"{self._settings.host}:{self._settings.control_port}", self._settings.tls
+        port = (
+            server.add_insecure_port(address)
+            if tls is None
+            else server.add_secure_port(address, Certificates(tls).credentials())
+        )
         server.start()
         return server, port, health
 
@@ -180,6 +198,13 @@ class ControlPlane:
         return 0 if clean else 1
 
 
+def _web_certificates(settings: Settings) -> Certificates | None:
+    """Return what the HTTP port shows: probes of its health show no certificate themselves."""
+    if settings.tls is None:
+        return None
+    return Certificates(settings.tls, protocols=("http/1.1",), clients=ssl.CERT_OPTIONAL)
+
+
 def _reserve(host: str, port: int) -> tuple[socket.socket, int]:
     """Bind the shared data port without listening, so that it stays ours while workers come and go."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -192,7 +217,7 @@ def _reserve(host: str, port: int) -> tuple[socket.socket, int]:
 @contextlib.contextmanager
 def only_one(settings: Settings) -> Iterator[None]:
     """Hold the state folder's lock, or raise StateFolderBusyError: two gateways on one folder would tear it apart."""
-    settings.state.mkdir(parents=True, exist_ok=True)
+    settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (settings.state / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 from pathlib import Path  # noqa: TC003  (pydantic reads the annotations when the class is made)
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,12 +14,11 @@ from gateway.config import ClockKind, StateFolders, TransportKind, WorkerConfig
 from gateway.errors import SettingInvalidError
 from gateway.telemetry.logs import LogFormat, LogLevel  # noqa: TC001  (pydantic reads them)
 from gateway.telemetry.meter import LABEL_SETS_MAX
+from gateway.transport.tls import TlsFiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -71,6 +71,15 @@ class Settings(BaseSettings):
         Where traces are sent, by OTLP over HTTP, for example `http://127.0.0.1:4318`; empty: nothing is traced.
     trace_ratio
         Which share of the calls is traced whose callers say nothing of it; a caller's own decision is followed.
+    tokens
+        The file that says who may do what, as `turnout tokens` writes it; none: callers are asked for no token.
+    tls_cert, tls_key
+        The certificate of all ports and its private key, PEM; none: no TLS.
+    tls_client_ca
+        Whose certificates clients must show; none: they show none. The HTTP port lets in those that show none, for its
+        health.
+    insecure
+        Whether a port that strangers reach may be open to all, or may take tokens in clear.
     """
 
     model_config = SettingsConfigDict(env_prefix="TURNOUT_", extra="ignore", frozen=True)
@@ -104,6 +113,18 @@ class Settings(BaseSettings):
     log_level: LogLevel = "info"
     trace_otlp: str = ""
     trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
+    tokens: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    insecure: bool = False
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """Where the certificate of all ports is; None: they speak without TLS."""
+        if self.tls_cert is None or self.tls_key is None:
+            return None
+        return TlsFiles(certificate=self.tls_cert, key=self.tls_key, client_ca=self.tls_client_ca)
 
     @property
     def folders(self) -> StateFolders:
@@ -145,6 +166,10 @@ class Settings(BaseSettings):
             log_format=self.log_format,
             log_level=self.log_level,
             trace_ratio=self.trace_ratio if self.trace_otlp else None,
+            tokens=_text(self.tokens),
+            tls_cert=_text(self.tls_cert),
+            tls_key=_text(self.tls_key),
+            tls_client_ca=_text(self.tls_client_ca),
         )
 
 
@@ -159,15 +184,55 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     parser = argparse.ArgumentParser(prog="python -m gateway", description="Serve models.")
     for name, field in Settings.model_fields.items():
         help_text = f"default {field.default}" if not field.is_required() else "the folder that holds everything"
-        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, default=argparse.SUPPRESS, help=help_text)
+        flag: dict[str, Any] = {"nargs": "?", "const": True} if field.annotation is bool else {}
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, default=argparse.SUPPRESS, help=help_text, **flag)
     given = vars(parser.parse_args(arguments))
     try:
         settings = Settings(**given)
     except ValueError as error:
         parser.error(_plain(error))
-    if settings.clock == "replay" and settings.host not in LOOPBACK:
-        raise SettingInvalidError("the replay clock is for a loopback host only: any caller of the admin port moves it")
+    check_together(settings)
     return settings
+
+
+def check_together(settings: Settings) -> None:
+    """Raise SettingInvalidError when settings that are right by themselves do not go together."""
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise SettingInvalidError("--tls-cert and --tls-key are given together or not at all")
+    if settings.tls_client_ca is not None and settings.tls is None:
+        raise SettingInvalidError("--tls-client-ca asks clients for certificates: it needs --tls-cert and --tls-key")
+    if is_loopback(settings.host):
+        return
+    if settings.clock == "replay":
+        raise SettingInvalidError("the replay clock is for a loopback host only: any caller of the admin port moves it")
+    if settings.insecure:
+        return
+    if settings.tokens is None and settings.tls_client_ca is None:
+        raise SettingInvalidError(
+            f"whoever reaches {settings.host} could change what is served: ask for tokens (--tokens FILE, made by "
+            "`turnout tokens create`, with --tls-cert and --tls-key) or for certificates (--tls-client-ca), or say "
+            "--insecure where something else keeps strangers out"
+        )
+    if settings.tls is None:
+        raise SettingInvalidError(
+            f"tokens would travel to {settings.host} in clear, for anybody on the way to read: give --tls-cert and "
+            "--tls-key, or say --insecure where something else encrypts"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address; a name counts only as `localhost`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _text(path: Path | None) -> str:
+    """Return a path that a worker understands wherever it runs; empty for none."""
+    return "" if path is None else str(path.absolute())
 
 
 def _plain(error: ValueError) -> str:

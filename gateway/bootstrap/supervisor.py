@@ -144,13 +144,15 @@ class Supervisor:
             if self._stopping.is_set():
                 return 0
             process = subprocess.Popen(  # noqa: S603  (our own module, our own settings)
-                [*command, self._settings.worker(slot, self._data_port).to_json()],
+                command,
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 env=WORKER_ENVIRONMENT | os.environ,
             )
             theirs.close()
             link = Link(ours)
+            # Not among the arguments, which all users of the machine see: addresses may have passwords in them.
+            link.send(self._settings.worker(slot, self._data_port).document())
             self._processes[slot] = process
             self._links[slot] = link
             table = self._table

@@ -1,6 +1,6 @@
 """A data-plane worker: what one process of it is made of, and its life.
 
-Started by the supervisor as ``python -m gateway.bootstrap.worker FD CONFIG``.
+Started by the supervisor as ``python -m gateway.bootstrap.worker FD``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.store import open_store
+from gateway.access.access import Access
 from gateway.bootstrap.link import Link
 from gateway.bootstrap.services import DataServices
 from gateway.bootstrap.stopping import StopRequest
@@ -28,6 +29,8 @@ from gateway.journal.writer import JournalWriter
 from gateway.models.loader import load_slot
 from gateway.models.session import PROVIDERS
 from gateway.rpc import data_plane
+from gateway.rpc.gate import Gate
+from gateway.rpc.guard import guarded
 from gateway.rpc.inference_service import InferenceService
 from gateway.rpc.status import number_of
 from gateway.rpc.traced import TracedDataPlane
@@ -42,6 +45,7 @@ from gateway.telemetry.tracing import Tracer
 from gateway.telemetry.vitals import put_vitals
 from gateway.transport.port import Limits, Wiring
 from gateway.transport.select import open_transport
+from gateway.transport.tls import Certificates, TlsFiles
 from storage.clock import ReplayClock, SystemClock
 
 if TYPE_CHECKING:
@@ -114,12 +118,15 @@ class Worker:
         )
         self._services = DataServices(data_plane.SERVICES)
         open_plane = data_plane.DataPlane if self._tracer is None else partial(TracedDataPlane, self._tracer)
+        tls = _tls_of(config)
+        access = Access(Path(config.tokens) if config.tokens else None, certificates=bool(config.tls_client_ca))
         plane = open_plane(
             pipeline=pipeline,
             outcomes=OutcomeRecorder(journal=self._journal, tally=self._tally),
             clock=clock,
             meter=self._meter,
             batch_rows_max=config.batch_rows_max,
+            gate=Gate(access, data_plane.PATHS) if access.asks else None,
         )
         self._transport: Transport = open_transport(
             config.transport,
@@ -128,7 +135,7 @@ class Worker:
                 methods=data_plane.METHODS,
                 streams=data_plane.STREAMS,
                 answer=plane.answer,
-                add_services=self._add_services,
+                add_services=lambda server: self._add_services(guarded(server, access)),
                 limits=Limits(
                     request_bytes_max=config.request_bytes_max,
                     calls_max=config.calls_max,
@@ -140,6 +147,8 @@ class Worker:
                 ),
                 shed=plane.shed,
                 close=plane.close,
+                opens=plane.opens,
+                tls=None if tls is None else Certificates(tls),
             ),
         )
         self._ready = False
@@ -270,6 +279,14 @@ def _us_since(began: float) -> int:
     return int((time.monotonic() - began) * 1e6)
 
 
+def _tls_of(config: WorkerConfig) -> TlsFiles | None:
+    """Return where the port's certificate is; None: it speaks without TLS."""
+    if not config.tls_cert:
+        return None
+    client_ca = Path(config.tls_client_ca) if config.tls_client_ca else None
+    return TlsFiles(certificate=Path(config.tls_cert), key=Path(config.tls_key), client_ca=client_ca)
+
+
 def _settle_garbage_collector() -> None:
     """Keep the collector away from what lives as long as the process: each scan costs milliseconds."""
     gc.collect()
@@ -278,11 +295,11 @@ def _settle_garbage_collector() -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Be a worker: the arguments are the link's file descriptor and the settings as JSON."""
-    config = WorkerConfig.from_json(arguments[1])
+    """Be a worker: the argument is the link's file descriptor; its first message is the settings."""
+    link = Link(socket.socket(fileno=int(arguments[0])))
+    config = WorkerConfig(**next(link.messages()))
     logs = start_logs(f"worker-{config.slot}", form=config.log_format, level=config.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    link = Link(socket.socket(fileno=int(arguments[0])))
     Worker(config, link, logs).run()
     link.close()
     logging.shutdown()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.journal.record import Outcome
+    from gateway.rpc.gate import Gate
     from gateway.serving.outcomes import OutcomeRecorder
     from gateway.serving.pipeline import Pipeline
     from gateway.serving.request import Request
@@ -98,12 +99,20 @@ class DataPlane:
     """Answers waves of calls."""
 
     def __init__(
-        self, *, pipeline: Pipeline, outcomes: OutcomeRecorder, clock: Clock, meter: Meter, batch_rows_max: int
+        self,
+        *,
+        pipeline: Pipeline,
+        outcomes: OutcomeRecorder,
+        clock: Clock,
+        meter: Meter,
+        batch_rows_max: int,
+        gate: Gate | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._outcomes = outcomes
         self._clock = clock
         self._meter = meter
+        self._gate = gate
         self._counting = threading.Lock()
         self._answered = [meter.series("turnout_calls_total", (name, "OK")) for name in _NAME_AT]
         self._batches = Batches(
@@ -112,6 +121,8 @@ class DataPlane:
 
     def answer(self, wave: list[Call], watch: Watch | None = None) -> None:
         """Answer every call of a wave; a watch is told when each step ends."""
+        if self._gate is not None:
+            wave = self._gate.admitted(wave, self._refuse)
         now_us = self._clock.now_us()
         calls: list[tuple[Call, Codec]] = []
         requests: list[Request] = []
@@ -196,6 +207,10 @@ class DataPlane:
         many = OutcomeInvalidError(f"a message holds at most {outcome_codec.BATCH_MAX} outcomes", field="outcomes")
         self._reply(call, outcome_codec.encode([many] * len(outcomes)))
         return None
+
+    def opens(self, call: Call) -> bool:
+        """Return whether a stream may be opened, its opening being shown as a call; else it is refused."""
+        return self._gate is None or bool(self._gate.admitted([call], self._refuse))
 
     def shed(self, call: Call) -> None:
         """Refuse a call past the bound on calls in flight."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
+from gateway.access.caller import CALLER
 from gateway.transport.peer import peer_of
 from storage.errors import (
     ConflictError,
@@ -20,10 +21,12 @@ from storage.errors import (
     ExhaustedError,
     ExistsError,
     ExpiredError,
+    ForbiddenError,
     InvalidError,
     MissingError,
     PreconditionError,
     UnavailableError,
+    UnknownCallerError,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +41,8 @@ MESSAGE_BYTES_MAX = 1024
 FACT_BYTES_MAX = 256
 """Clients take 8 KiB of trailing metadata, where a byte may count three times, and errors repeat what callers sent."""
 
+_LOOPBACK_PEERS = ("ipv4:127.", "ipv6:[::1]", "ipv6:%5B::1%5D", "unix:")
+
 _log = logging.getLogger(__name__)
 
 _CODES: tuple[tuple[type[DomainError], grpc.StatusCode], ...] = (
@@ -49,6 +54,8 @@ _CODES: tuple[tuple[type[DomainError], grpc.StatusCode], ...] = (
     (UnavailableError, grpc.StatusCode.UNAVAILABLE),
     (ExhaustedError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (ExpiredError, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (UnknownCallerError, grpc.StatusCode.UNAUTHENTICATED),
+    (ForbiddenError, grpc.StatusCode.PERMISSION_DENIED),
 )
 
 
@@ -138,8 +145,16 @@ def mapped(context: grpc.ServicerContext) -> Iterator[None]:
 
 
 def actor(context: grpc.ServicerContext) -> str:
-    """Return who is calling: what the client says in `turnout-actor`, else its address."""
-    for key, value in context.invocation_metadata() or ():
-        if key == "turnout-actor" and isinstance(value, str):
-            return value[:128]
-    return peer_of(context)
+    """Return who is calling, by its credential.
+
+    Where none is asked for, it is what the client says in `turnout-actor` if it is on this machine, else its address.
+    """
+    caller = CALLER.get()
+    if caller.name:
+        return caller.name
+    peer = peer_of(context)
+    if peer.startswith(_LOOPBACK_PEERS):
+        for key, value in context.invocation_metadata() or ():
+            if key == "turnout-actor" and isinstance(value, str):
+                return value[:128]
+    return peer

@@ -94,6 +94,11 @@ def close_plainly(call: Call) -> None:
     call.fail(UNAVAILABLE, "the worker is draining; try again on another connection")
 
 
+def open_to_all(_: Call) -> bool:
+    """Let any stream be opened."""
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a transport bounds.
@@ -167,6 +172,8 @@ class Wiring:
         google.rpc.ErrorInfo, so it is given. A stream is shown to it as a call without a payload.
     close
         Fails a call that came during the drain, and ends each stream then, after the answers to what it had sent.
+    opens
+        Says whether a stream may be opened, and fails it when not. A stream is shown to it as a call without a payload.
     tls
         The port's certificate: `context()` for each connection that begins, or `credentials()` for a grpcio server;
         None: the port speaks without TLS.
@@ -180,6 +187,7 @@ class Wiring:
     limits: Limits = field(default_factory=Limits)
     shed: Callable[[Call], None] = shed_plainly
     close: Callable[[Call], None] = close_plainly
+    opens: Callable[[Call], bool] = open_to_all
     tls: Certificates | None = None
 
 

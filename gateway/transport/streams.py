@@ -207,6 +207,8 @@ class Streams:
             call = _StreamCall(stream, b"")
             self.door.refuse(call, self._wiring)
             abort(context, *(call.failure or (CANCELLED, "", ())))
+        if not self._wiring.opens(opening := _StreamCall(stream, b"")):
+            abort(context, *(opening.failure or (CANCELLED, "", ())))
         self.door.follow(context)
         with self._lock:
             self._open.add(stream)

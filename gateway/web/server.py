@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import threading
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from gateway.access.access import require
+from gateway.transport.tls import names_of_peer
 from gateway.web.metrics import GatewayCollector
+from gateway.web.secure import SecureHTTPServer, certificate_shown
+from storage.errors import ForbiddenError, UnknownCallerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.access.access import Access
     from gateway.control.fleet import Fleet
     from gateway.telemetry.meter import Meter
+    from gateway.transport.tls import Certificates
 
 HEALTH_PATH = "/healthz"
 METRICS_PATH = "/metrics"
+READ = "read"
+"""The role that the numbers take."""
+
+IDLE_S_MAX = 30.0
+"""How long a connection may say nothing."""
 
 
 class WebServer:
@@ -32,18 +43,31 @@ class WebServer:
         Whether it answers.
     gather
         Returns the numbers to show.
+    access
+        Says who asks for them.
+    tls
+        The port's certificate; None: it speaks without TLS.
     """
 
-    def __init__(self, host: str, port: int, *, fleet: Fleet, gather: Callable[[], Meter]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        fleet: Fleet,
+        gather: Callable[[], Meter],
+        access: Access,
+        tls: Certificates | None = None,
+    ) -> None:
         registry = CollectorRegistry()
         registry.register(GatewayCollector(gather))
 
         class Handler(_Handler):
             metrics = registry
             workers = fleet
+            asked = access
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
-        self._server.daemon_threads = True
+        self._server = SecureHTTPServer((host, port), Handler, tls=tls)
 
     def start(self) -> int:
         """Begin to answer and return the bound port."""
@@ -59,6 +83,8 @@ class WebServer:
 class _Handler(BaseHTTPRequestHandler):
     metrics: CollectorRegistry
     workers: Fleet
+    asked: Access
+    timeout = IDLE_S_MAX
 
     def do_GET(self) -> None:
         """Answer a GET."""
@@ -67,12 +93,30 @@ class _Handler(BaseHTTPRequestHandler):
             ready = all(report.ready for report in self.workers.reports())
             self._send(HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE, b"ok\n" if ready else b"not ready\n")
         elif path == METRICS_PATH:
-            self._send(HTTPStatus.OK, generate_latest(self.metrics), CONTENT_TYPE_LATEST)
+            self._send_metrics()
         else:
             self._send(HTTPStatus.NOT_FOUND, b"not found\n")
 
-    def _send(self, status: HTTPStatus, body: bytes, content_type: str = "text/plain; charset=utf-8") -> None:
+    def _send_metrics(self) -> None:
+        """Show the numbers to those who may read."""
+        if self.asked.asks:
+            try:
+                certificate = names_of_peer(certificate_shown(self.connection))
+                require(self.asked.caller(self.headers.get("Authorization"), certificate), READ)
+            except UnknownCallerError as error:
+                self._send(HTTPStatus.UNAUTHORIZED, f"{error}\n".encode(), challenge="Bearer")
+                return
+            except ForbiddenError as error:
+                self._send(HTTPStatus.FORBIDDEN, f"{error}\n".encode())
+                return
+        self._send(HTTPStatus.OK, generate_latest(self.metrics), CONTENT_TYPE_LATEST)
+
+    def _send(
+        self, status: HTTPStatus, body: bytes, content_type: str = "text/plain; charset=utf-8", *, challenge: str = ""
+    ) -> None:
         self.send_response(status)
+        if challenge:
+            self.send_header("WWW-Authenticate", challenge)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -1,0 +1,102 @@
+"""The one table of who may call what.
+
+Every method that is served has a row. One without is for `admin` alone, and a test that asks the running servers what
+they serve fails until it has one.
+"""
+
+from __future__ import annotations
+
+OPEN = "open"
+"""Whoever reaches the port may call it."""
+
+PREDICT = "predict"
+OUTCOMES = "outcomes"
+READ = "read"
+ADMIN = "admin"
+
+_TABLE: dict[str, dict[str, str]] = {
+    # Probes of load balancers and orchestrators carry no credentials.
+    "grpc.health.v1.Health": {
+        "Check": OPEN,
+        "Watch": OPEN,
+    },
+    "grpc.reflection.v1alpha.ServerReflection": {
+        "ServerReflectionInfo": READ,
+    },
+    "inference.GRPCInferenceService": {
+        # The protocol's own probes of the server.
+        "ServerLive": OPEN,
+        "ServerReady": OPEN,
+        # What a client asks before it can ask for an inference.
+        "ServerMetadata": PREDICT,
+        "ModelReady": PREDICT,
+        "ModelMetadata": PREDICT,
+        "ModelInfer": PREDICT,
+        "ModelStreamInfer": PREDICT,
+        "ModelConfig": READ,
+        "ModelStatistics": READ,
+        "RepositoryIndex": READ,
+        "RepositoryModelLoad": ADMIN,
+        "RepositoryModelUnload": ADMIN,
+    },
+    "turnout.serving.v1.PredictionService": {
+        "Predict": PREDICT,
+        "BatchPredict": PREDICT,
+        "StreamPredict": PREDICT,
+    },
+    "turnout.outcomes.v1.OutcomeService": {
+        "RecordOutcomes": OUTCOMES,
+        "StreamOutcomes": OUTCOMES,
+    },
+    "turnout.registry.v1.RegistryService": {
+        "GetModel": READ,
+        "ListModels": READ,
+        "GetVersion": READ,
+        "ListVersions": READ,
+        "ListAliasHistory": READ,
+        "CreateModel": ADMIN,
+        "PublishVersion": ADMIN,
+        "PromoteVersion": ADMIN,
+        "RollbackModel": ADMIN,
+        "SetAlias": ADMIN,
+    },
+    "turnout.experiments.v1.ExperimentService": {
+        "GetExperiment": READ,
+        "ListExperiments": READ,
+        "AnalyzeExperiment": READ,
+        "GetRecommendation": READ,
+        "GetAssignment": READ,
+        "CreateExperiment": ADMIN,
+        "StartExperiment": ADMIN,
+        "SetTrafficSplit": ADMIN,
+        "ConcludeExperiment": ADMIN,
+    },
+    "turnout.features.v1.FeatureService": {
+        "ListFeatureViews": READ,
+        "ListFeatureSets": READ,
+        "ReadFeatures": READ,
+        "GetTrainingData": READ,
+        "ApplyFeatures": ADMIN,
+        "Materialize": ADMIN,
+    },
+    "turnout.events.v1.EventService": {
+        "CountEvents": READ,
+        "TailEvents": READ,
+    },
+    "turnout.admin.v1.AdminService": {
+        "GetServingStatus": READ,
+        "WaitForRevision": READ,
+        "ListChanges": READ,
+        "AdvanceClock": ADMIN,
+    },
+}
+
+AUTHORITY: dict[str, str] = {
+    f"/{service}/{method}": role for service, methods in _TABLE.items() for method, role in methods.items()
+}
+"""Full method path to the role that it takes, or `OPEN`."""
+
+
+def role_of(path: str) -> str:
+    """Return the role that a method takes; `admin` for one that has no row."""
+    return AUTHORITY.get(path, ADMIN)
