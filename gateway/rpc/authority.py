@@ -60,6 +60,10 @@ _TABLE: dict[str, dict[str, str]] = {
         "RollbackModel": ADMIN,
         "SetAlias": ADMIN,
     },
+    "turnout.registry.v1.DeploymentService": {
+        "GetDeployment": READ,
+        "SetDeployment": ADMIN,
+    },
     "turnout.experiments.v1.ExperimentService": {
         "GetExperiment": READ,
         "ListExperiments": READ,

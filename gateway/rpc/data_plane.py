@@ -95,6 +95,11 @@ def heads_of(target: Target) -> tuple[bytes, bytes]:
     return prediction_codec.head_of(target), infer_codec.head_of(target)
 
 
+def _everybody(wave: list[Call], _: Callable[[Call, DomainError], None]) -> list[Call]:
+    """Let all calls of a wave go on: nobody is asked for anything."""
+    return wave
+
+
 class DataPlane:
     """Answers waves of calls."""
 
@@ -112,7 +117,7 @@ class DataPlane:
         self._outcomes = outcomes
         self._clock = clock
         self._meter = meter
-        self._gate = gate
+        self._admitted = _everybody if gate is None else gate.admitted
         self._counting = threading.Lock()
         self._answered = [meter.series("turnout_calls_total", (name, "OK")) for name in _NAME_AT]
         self._batches = Batches(
@@ -121,8 +126,7 @@ class DataPlane:
 
     def answer(self, wave: list[Call], watch: Watch | None = None) -> None:
         """Answer every call of a wave; a watch is told when each step ends."""
-        if self._gate is not None:
-            wave = self._gate.admitted(wave, self._refuse)
+        wave = self._admitted(wave, self._refuse)
         now_us = self._clock.now_us()
         calls: list[tuple[Call, Codec]] = []
         requests: list[Request] = []
@@ -210,7 +214,7 @@ class DataPlane:
 
     def opens(self, call: Call) -> bool:
         """Return whether a stream may be opened, its opening being shown as a call; else it is refused."""
-        return self._gate is None or bool(self._gate.admitted([call], self._refuse))
+        return bool(self._admitted([call], self._refuse))
 
     def shed(self, call: Call) -> None:
         """Refuse a call past the bound on calls in flight."""
