@@ -166,11 +166,26 @@ class _Tries:
 
     def pause_s(self, error: grpc.RpcError) -> float:
         """Return how long to wait before the next try, or raise TurnoutError when there is none."""
-        translated = errors.from_rpc(error)
+        translated = _translated(error)
         self.failed += 1
+        if self.left_s() == 0.0:
+            code = "DEADLINE_EXCEEDED"
+            raise errors.ExpiredError(code, code, "the stream's deadline passed") from error
         if not isinstance(translated, errors.UnavailableError) or self.failed >= self._attempts_max:
             raise translated from error
         return PAUSES_S[min(self.failed, len(PAUSES_S)) - 1]
+
+
+def _translated(error: grpc.RpcError) -> errors.TurnoutError:
+    """Return the error that a failed stream stands for.
+
+    grpc.aio forgets the status of a stream that ends while a message is being sent, and says this instead; another try
+    tells what it was.
+    """
+    translated = errors.from_rpc(error)
+    if (translated.code, translated.message) == ("INTERNAL", "Internal error from Core"):
+        return errors.UnreachableError("UNAVAILABLE", "UNREACHABLE", "the stream ended while a message was being sent")
+    return translated
 
 
 def follow(
