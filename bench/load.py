@@ -36,8 +36,22 @@ class WrongAnswerError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a call of the load is: the method, how often it sends its body, and how many predictions that asks for."""
+
+    path: str = PREDICT
+    messages: int = 1
+    predictions: int = 1
+
+    @property
+    def streams(self) -> bool:
+        """Whether the method takes and gives several messages."""
+        return self.messages > 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What one run showed; latencies in microseconds.
+    """What one run showed; latencies in microseconds, of whole calls. All counts are of predictions.
 
     `calls` were measured; `all_calls` has those of the warm-up and of learning the right answers too.
     """
@@ -69,40 +83,63 @@ def pinned(command: list[str], core: int | None, **options: object) -> subproces
         os.sched_setaffinity(0, before)
 
 
-def press(port: int, bodies: list[bytes], *, concurrency: int, seconds: float, core: int | None) -> Measured:
+def press(
+    port: int, bodies: list[bytes], *, asked: Asked, concurrency: int, seconds: float, core: int | None
+) -> Measured:
     """Return the latencies under that many calls in flight, or raise WrongAnswerError unless every answer was OK."""
-    sizes = _answer_sizes(port, bodies)
-    warm = _run(port, bodies, sizes, concurrency=concurrency, calls=WARM_UP_CALLS, core=core)
-    calls = min(CALLS_MAX, max(WARM_UP_CALLS, int(warm.rps * seconds)))
-    measured = _run(port, bodies, sizes, concurrency=concurrency, calls=calls, core=core)
-    return replace(measured, all_calls=len(bodies) + warm.calls + measured.calls)
+    sizes = _answer_sizes(port, bodies, asked)
+    least = max(4 * concurrency, WARM_UP_CALLS // asked.predictions)
+    warm = _run(port, bodies, sizes, asked=asked, concurrency=concurrency, calls=least, core=core)
+    calls = min(CALLS_MAX, max(least, int(warm.rps / asked.predictions * seconds)))
+    measured = _run(port, bodies, sizes, asked=asked, concurrency=concurrency, calls=calls, core=core)
+    return replace(measured, all_calls=len(bodies) * asked.predictions + warm.calls + measured.calls)
 
 
-def _answer_sizes(port: int, bodies: list[bytes]) -> list[int]:
+def _answer_sizes(port: int, bodies: list[bytes], asked: Asked) -> list[int]:
     """Return how long the right answer to each body is, framing included."""
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
-        predict = channel.unary_unary(PREDICT)
+        if asked.streams:
+            stream = channel.stream_stream(asked.path)
+            answers = [stream(iter([body] * asked.messages), timeout=30, wait_for_ready=True) for body in bodies]
+            return [sum(5 + len(message) for message in several) for several in answers]
+        predict = channel.unary_unary(asked.path)
         return [5 + len(predict(body, timeout=30, wait_for_ready=True)) for body in bodies]
 
 
 def _run(
-    port: int, bodies: list[bytes], sizes: list[int], *, concurrency: int, calls: int, core: int | None
+    port: int,
+    bodies: list[bytes],
+    sizes: list[int],
+    *,
+    asked: Asked,
+    concurrency: int,
+    calls: int,
+    core: int | None,
 ) -> Measured:
     """Spread the calls over processes, one body each, and put what they saw together."""
     processes = min(concurrency, len(bodies), PROCESSES_MAX)
     each, streams = calls // processes, concurrency // processes
     run = _h2load if generator() == "h2load" else _python
     with tempfile.TemporaryDirectory() as folder:
-        spans = run(port, Path(folder), bodies[:processes], sizes=sizes, each=each, streams=streams, core=core)
+        spans = run(
+            port, Path(folder), bodies[:processes], asked=asked, sizes=sizes, each=each, streams=streams, core=core
+        )
     took_s = (spans[:, 0] + spans[:, 1]).max() / 1e6 - spans[:, 0].min() / 1e6
     p50, p90, p99 = np.percentile(spans[:, 1], [50, 90, 99])
-    return Measured(
-        concurrency=concurrency, calls=len(spans), rps=len(spans) / took_s, p50_us=p50, p90_us=p90, p99_us=p99
-    )
+    done = len(spans) * asked.predictions
+    return Measured(concurrency=concurrency, calls=done, rps=done / took_s, p50_us=p50, p90_us=p90, p99_us=p99)
 
 
 def _h2load(
-    port: int, folder: Path, bodies: list[bytes], *, sizes: list[int], each: int, streams: int, core: int | None
+    port: int,
+    folder: Path,
+    bodies: list[bytes],
+    *,
+    asked: Asked,
+    sizes: list[int],
+    each: int,
+    streams: int,
+    core: int | None,
 ) -> np.ndarray:
     """Return start and latency of each call in microseconds.
 
@@ -112,9 +149,15 @@ def _h2load(
     running = []
     for place, body in enumerate(bodies):
         file, log = folder / f"body-{place}", folder / f"log-{place}"
-        file.write_bytes(b"\x00" + struct.pack(">I", len(body)) + body)
+        file.write_bytes((b"\x00" + struct.pack(">I", len(body)) + body) * asked.messages)
         command = ["h2load", "-n", str(each), "-c", "1", "-m", str(streams), "-d", str(file), "--log-file", str(log)]
-        command += ["-H", "content-type: application/grpc", "-H", "te: trailers", f"http://127.0.0.1:{port}{PREDICT}"]
+        command += [
+            "-H",
+            "content-type: application/grpc",
+            "-H",
+            "te: trailers",
+            f"http://127.0.0.1:{port}{asked.path}",
+        ]
         running.append((pinned(command, core, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True), log))
     spans = []
     for (process, log), size in zip(running, sizes, strict=False):
@@ -129,14 +172,23 @@ def _h2load(
 
 
 def _python(
-    port: int, folder: Path, bodies: list[bytes], *, sizes: list[int], each: int, streams: int, core: int | None
+    port: int,
+    folder: Path,
+    bodies: list[bytes],
+    *,
+    asked: Asked,
+    sizes: list[int],
+    each: int,
+    streams: int,
+    core: int | None,
 ) -> np.ndarray:
     """Return what clients in Python saw; they compare the size of every answer."""
     running = []
     for place, body in enumerate(bodies):
         file = folder / f"body-{place}"
         file.write_bytes(body)
-        command = [sys.executable, __file__, str(port), str(file), str(sizes[place]), str(each), str(streams)]
+        command = [sys.executable, __file__, str(port), asked.path, str(asked.messages), str(file)]
+        command += [str(sizes[place]), str(each), str(streams)]
         running.append(pinned(command, core, stdout=subprocess.PIPE, text=True))
     spans = []
     for process in running:
@@ -147,17 +199,24 @@ def _python(
     return np.concatenate(spans)
 
 
-async def _call(port: int, body: bytes, size: int, *, each: int, streams: int) -> list[tuple[float, float]]:
+async def _call(
+    port: int, asked: Asked, body: bytes, size: int, *, each: int, streams: int
+) -> list[tuple[float, float]]:
     """Return start and latency of each call in microseconds."""
     spans: list[tuple[float, float]] = []
     left = iter(range(each))
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
-        predict = channel.unary_unary(PREDICT)
+        unary, stream = channel.unary_unary(asked.path), channel.stream_stream(asked.path)
+
+        async def answer_size() -> int:
+            if not asked.streams:
+                return 5 + len(await unary(body))
+            return sum([5 + len(message) async for message in stream(iter([body] * asked.messages))])
 
         async def one_after_another() -> None:
             for _ in left:
                 began = time.time()
-                if 5 + len(await predict(body)) != size:
+                if await answer_size() != size:
                     raise WrongAnswerError
                 spans.append((began * 1e6, (time.time() - began) * 1e6))
 
@@ -166,9 +225,7 @@ async def _call(port: int, body: bytes, size: int, *, each: int, streams: int) -
 
 
 if __name__ == "__main__":
-    port, file, size, each, streams = sys.argv[1:]
-    print(
-        json.dumps(
-            asyncio.run(_call(int(port), Path(file).read_bytes(), int(size), each=int(each), streams=int(streams)))
-        )
-    )
+    port, path, messages, file, size, each, streams = sys.argv[1:]
+    asked = Asked(path=path, messages=int(messages))
+    body = Path(file).read_bytes()
+    print(json.dumps(asyncio.run(_call(int(port), asked, body, int(size), each=int(each), streams=int(streams)))))

@@ -58,3 +58,14 @@ def tensor_request(row: np.ndarray, *, unit: str = "") -> bytes:
 def entity_request(entities: dict[str, str], *, unit: str = "") -> bytes:
     """Return a Predict request whose features all come from the online store."""
     return pb.PredictRequest(model=MODEL, entities=entities, unit_id=unit).SerializeToString()
+
+
+def batch_request(model: str, entities: dict[str, list[str]], units: list[str]) -> bytes:
+    """Return a BatchPredict request whose features all come from the online store."""
+    columns = [pb.TextColumn(name=name, values=values) for name, values in entities.items()]
+    return pb.BatchPredictRequest(model=model, rows=len(units), entities=columns, unit_ids=units).SerializeToString()
+
+
+def streamed(request: bytes) -> bytes:
+    """Return a Predict request as a message of StreamPredict."""
+    return pb.StreamPredictRequest(request=pb.PredictRequest.FromString(request)).SerializeToString()

@@ -17,8 +17,8 @@ import numpy as np
 import onnxruntime
 import pyarrow as pa
 import pyarrow.parquet as pq
-from load import PREDICT, pinned
-from model import FEATURES, INPUT, MODEL, entity_request, make_rows, tensor_request
+from load import PREDICT, Asked, pinned
+from model import FEATURES, INPUT, MODEL, batch_request, entity_request, make_rows, streamed, tensor_request
 
 from turnout import resources, tensors
 from turnout.control import Control
@@ -28,10 +28,17 @@ from turnout.features.v1 import feature_service_pb2
 from turnout.registry.v1 import registry_service_pb2
 from turnout.serving.v1 import prediction_service_pb2 as pb
 
+STREAM_PREDICT = "/turnout.serving.v1.PredictionService/StreamPredict"
+BATCH_PREDICT = "/turnout.serving.v1.PredictionService/BatchPredict"
 ROOT = Path(__file__).parents[1]
 VIEWS = ("alpha", "beta", "gamma")
 ENTITIES = 1000
 BODIES = 4
+CONCURRENCIES = (1, 32, 128)
+MANY_CONCURRENCIES = (1, 4)
+"""Of batches and of streams, each of which is many predictions in flight."""
+BATCH_ROWS = 256
+STREAM_MESSAGES = 200
 PROBE_ROWS = 128
 READY_S_MAX = 60.0
 STOP_S_MAX = 30.0
@@ -50,6 +57,8 @@ class Target:
     pid: int
     bodies: list[bytes]
     gateway: Gateway | None = None
+    asked: Asked = field(default_factory=Asked)
+    concurrencies: tuple[int, ...] = CONCURRENCIES
 
     def cpu_us(self) -> float:
         """Return the CPU time that the server has used, user and system, all threads."""
@@ -134,7 +143,10 @@ class Gateway:
             control.wait_for_revision()
 
     def targets(self) -> list[Target]:
-        """Return what is asked of it: the same model, given its tensor, reading its features, and in an experiment."""
+        """Return what is asked of it: the same model, given its tensor, reading its features, in an experiment.
+
+        The last is asked as streams and batches too.
+        """
         rows, _ = make_rows(BODIES)
         entities = [{f"{view}_id": str(17 * place) for view in VIEWS} for place in range(BODIES)]
         asked = {
@@ -145,6 +157,12 @@ class Gateway:
                 for place, one in enumerate(entities)
             ],
         }
+        single = Asked()
+        stream = Asked(path=STREAM_PREDICT, messages=STREAM_MESSAGES, predictions=STREAM_MESSAGES)
+        batch = Asked(path=BATCH_PREDICT, predictions=BATCH_ROWS)
+        shapes = [(what, bodies, single, CONCURRENCIES) for what, bodies in asked.items()]
+        shapes.append(("stream", [streamed(body) for body in asked["experiment"]], stream, MANY_CONCURRENCIES))
+        shapes.append(("batch", _batches(), batch, MANY_CONCURRENCIES))
         return [
             Target(
                 name=f"turnout-{self.transport}-{what}",
@@ -152,8 +170,10 @@ class Gateway:
                 pid=self.worker,
                 bodies=bodies,
                 gateway=self,
+                asked=shape,
+                concurrencies=concurrencies,
             )
-            for what, bodies in asked.items()
+            for what, bodies, shape, concurrencies in shapes
         ]
 
     def settled(self, ok: float) -> dict[str, float]:
@@ -170,9 +190,9 @@ class Gateway:
         counters = {"waves": 0.0, "calls": 0.0, "ok": 0.0}
         for line in lines:
             name, _, value = line.rpartition(" ")
-            if name == "turnout_waves_total":
+            if name == "turnout_wave_calls_count":
                 counters["waves"] += float(value)
-            elif name == "turnout_wave_calls_total":
+            elif name == "turnout_wave_calls_sum":
                 counters["calls"] += float(value)
             elif name.startswith("turnout_predictions_total") and 'reason=""' in name:
                 counters["ok"] += float(value)
@@ -230,6 +250,16 @@ def write_definitions(folder: Path) -> None:
             names.append(f'"{view}.f{place}"')
     text.append(f'[[set]]\nname = "{MODEL}"\nfeatures = [{", ".join(names)}]\n')
     (folder / "bench.toml").write_text("\n".join(text))
+
+
+def _batches() -> list[bytes]:
+    """Return batches of units in the experiment, each row with entities of its own."""
+    batches = []
+    for place in range(BODIES):
+        rows = range(place * BATCH_ROWS, (place + 1) * BATCH_ROWS)
+        entities = {f"{view}_id": [str(row % ENTITIES) for row in rows] for view in VIEWS}
+        batches.append(batch_request(f"{MODEL}-experiment", entities, [f"unit-{row}" for row in rows]))
+    return batches
 
 
 def _of(model: str, body: bytes) -> bytes:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from load import Measured, WrongAnswerError, generator, press
 from model import FEATURES, TREES, write_model
-from rig import Floor, Gateway, answers_of
+from rig import CONCURRENCIES, MANY_CONCURRENCIES, Floor, Gateway, answers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +38,9 @@ FLOORS = (
     "transport-grpcio-predict",
 )
 TRANSPORTS = ("grpcio", "native")
-CONCURRENCIES = (1, 32, 128)
 BASE = "grpcio-predict"
+SINGLE_CALLS = 32
+"""How many single calls in flight a few batches or streams are compared with."""
 Runs = dict[tuple[str, int], list[Measured]]
 
 
@@ -75,7 +76,9 @@ def measure(target: Target, *, concurrency: int, seconds: float, core: int | Non
     gateway = target.gateway
     before = gateway.settled(gateway.answered) if gateway else {}
     cpu = target.cpu_us()
-    measured = press(target.port, target.bodies, concurrency=concurrency, seconds=seconds, core=core)
+    measured = press(
+        target.port, target.bodies, asked=target.asked, concurrency=concurrency, seconds=seconds, core=core
+    )
     cpu = target.cpu_us() - cpu
     if gateway is None:
         return dataclasses.replace(measured, cpu_us_per_call=cpu / measured.all_calls)
@@ -99,7 +102,7 @@ def summarize(runs: Runs) -> list[dict[str, object]]:
         rows.append({"target": name, **middle, "concurrency": concurrency})
     base = {row["concurrency"]: row for row in rows if row["target"] == BASE}
     for row in rows:
-        floor = base[row["concurrency"]]
+        floor = base.get(row["concurrency"], base[SINGLE_CALLS])
         row["rps_ratio"] = row["rps"] / floor["rps"]
         row["p50_ratio"] = row["p50_us"] / floor["p50_us"]
     return rows
@@ -166,8 +169,8 @@ def main() -> None:
     try:
         with servers(folder, arguments.only, server_core) as targets:
             for round_ in range(arguments.rounds):
-                for concurrency in CONCURRENCIES:
-                    for target in targets:
+                for concurrency in sorted({*CONCURRENCIES, *MANY_CONCURRENCIES}):
+                    for target in [one for one in targets if concurrency in one.concurrencies]:
                         one = measure(target, concurrency=concurrency, seconds=arguments.seconds, core=load_core)
                         runs.setdefault((target.name, concurrency), []).append(one)
                         print(f"  {round_ + 1} {target.name} c={concurrency} {one.rps:.0f} rps", file=sys.stderr)
