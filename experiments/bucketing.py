@@ -31,15 +31,31 @@ def seed_state(seed: str) -> int:
     return fnv1a32(seed.encode())
 
 
+_UNMASKED_BYTES_MAX = 16
+_TAIL = 10**6
+_HEADS = [_OFFSET, *(fnv1a32(b"%d" % head) for head in range(1, (_MASK // _TAIL) + 1))]
+"""The state after the digits of a hash that stand before its last six: four of ten, mostly."""
+
+
 def bucket_after(state: int, unit: str) -> int:
-    """Return the bucket, 0 to 9 999, of a unit under the seed that left this state."""
-    # Written out: two loops here cost a third less than two calls, and this runs once for every call that is served.
-    for byte in unit.encode():
-        state = ((state ^ byte) * _PRIME) & _MASK
-    second = _OFFSET
-    for byte in b"%d" % state:
-        second = ((second ^ byte) * _PRIME) & _MASK
-    return second % BUCKETS
+    """Return the bucket, 0 to 9 999, of a unit under the seed that left this state.
+
+    Written out, since it runs once for every call that is served. The low 32 bits of a product do not depend on what is
+    above them: short units are cut to 32 bits once, at their end.
+    """
+    data = unit.encode()
+    if len(data) <= _UNMASKED_BYTES_MAX:
+        for byte in data:
+            state = (state ^ byte) * _PRIME
+        state &= _MASK
+    else:
+        for byte in data:
+            state = ((state ^ byte) * _PRIME) & _MASK
+    head, tail = divmod(state, _TAIL)
+    second = _HEADS[head]
+    for byte in b"%06d" % tail if head else b"%d" % tail:
+        second = (second ^ byte) * _PRIME
+    return (second & _MASK) % BUCKETS
 
 
 def bucket_of(seed: str, unit: str) -> int:

@@ -31,7 +31,8 @@ STALE = 3
 UNAVAILABLE = 4
 GIVEN = 5
 
-AGE_NONE_US = -1
+AGE_NONE_MS = -1
+_US_PER_MS = 1000
 VECTOR_ROWS_MIN = 12
 
 _HEAD = struct.Struct("<Iq")
@@ -72,14 +73,14 @@ class FeatureMatrix:
         float64 [calls, features]: given, stored, else the default; NaN for a request feature with neither.
     statuses
         One byte for each call and view, call by call: PRESENT, MISSING, STALE, UNAVAILABLE or GIVEN.
-    ages_us
-        As many ages: the call's time minus the value's event time, 0 for one from the future; -1 when nothing was
-        found. These two are plain, since a wave of one is quicker without arrays for three numbers.
+    ages_ms
+        As many ages in milliseconds: the call's time minus the value's event time, 0 for one from the future; -1 when
+        nothing was found. These two are plain, since a wave of one is quicker without arrays for three numbers.
     """
 
     values: NDArray[np.float64]
     statuses: bytearray
-    ages_us: list[int]
+    ages_ms: list[int]
 
     @property
     def status(self) -> NDArray[np.uint8]:
@@ -87,19 +88,17 @@ class FeatureMatrix:
         return np.frombuffer(self.statuses, np.uint8).reshape(len(self.values), -1)
 
     @property
-    def age_us(self) -> NDArray[np.int64]:
+    def age_ms(self) -> NDArray[np.int64]:
         """The ages as int64 [calls, views]."""
-        return np.array(self.ages_us, np.int64).reshape(len(self.values), -1)
+        return np.array(self.ages_ms, np.int64).reshape(len(self.values), -1)
 
 
 def fetch(store: OnlineStore, lookups: Sequence[Lookup], now_us: int) -> list[FeatureMatrix]:
     """Return one matrix a lookup, by one read of the store; a store that does not answer makes views UNAVAILABLE."""
     keys: list[bytes | None] = []
     for lookup in lookups:
-        for view in lookup.plan.views:
-            _add_keys(keys, view, lookup.entities)
-        if lookup.given is not None:
-            _drop_given(keys, lookup, lookup.given)
+        own = _keys(lookup)
+        keys = keys + own if keys else own
     absent = MISSING
     try:
         blobs = _read(store, keys)
@@ -111,7 +110,7 @@ def fetch(store: OnlineStore, lookups: Sequence[Lookup], now_us: int) -> list[Fe
     for lookup in lookups:
         rows = len(lookup.entities)
         stop = start + rows * len(lookup.plan.views)
-        decode = _decode_rows if rows < VECTOR_ROWS_MIN else _decode_columns
+        decode = _decode_columns if rows >= VECTOR_ROWS_MIN and lookup.plan.views else _decode_rows
         matrix = decode(lookup, blobs[start:stop], now_us)
         if absent == UNAVAILABLE:
             _mark_unavailable(matrix, keys[start:stop])
@@ -122,26 +121,36 @@ def fetch(store: OnlineStore, lookups: Sequence[Lookup], now_us: int) -> list[Fe
     return matrices
 
 
-def _add_keys(keys: list[bytes | None], view: ViewPlan, entities: Sequence[Mapping[str, str]]) -> None:
-    """Add the key of each call's entity; None for a call that does not name it."""
+def _keys(lookup: Lookup) -> list[bytes | None]:
+    """Return the key of each call's entity of each view, call by call; None for one that is not to be asked for."""
+    views = lookup.plan.views
+    keys: list[bytes | None] = [None] * (len(lookup.entities) * len(views))
+    for place, view in enumerate(views):
+        keys[place :: len(views)] = _keys_of_view(view, lookup.entities)
+    if lookup.given is not None:
+        _drop_given(keys, lookup.plan, lookup.given)
+    return keys
+
+
+def _keys_of_view(view: ViewPlan, entities: Sequence[Mapping[str, str]]) -> list[bytes | None]:
+    """Return the key of each call's entity; None for a call that does not name it."""
     prefix = view.prefix
-    names = view.join_keys
-    if len(names) == 1:
-        name = names[0]
-        for entity in entities:
-            value = entity.get(name)
-            if value is None:
-                keys.append(None)
-            elif len(value) <= ENTITY_CHARS_MAX:
-                keys.append(f"{prefix}{value}}}".encode())  # what entity_key gives, without its calls
-            else:
-                keys.append(entity_key(prefix, value))
-        return
+    if len(view.join_keys) == 1:
+        name = view.join_keys[0]
+        try:
+            values = [entity[name] for entity in entities]
+        except KeyError:
+            return [entity_key(prefix, entity[name]) if name in entity else None for entity in entities]
+        if max(map(len, values)) <= ENTITY_CHARS_MAX:
+            return [f"{prefix}{value}}}".encode() for value in values]  # what entity_key gives, without its calls
+        return [entity_key(prefix, value) for value in values]
+    keys: list[bytes | None] = []
     for entity in entities:
         try:
-            keys.append(entity_key(prefix, joined([entity[name] for name in names])))
+            keys.append(entity_key(prefix, joined([entity[name] for name in view.join_keys])))
         except KeyError:
             keys.append(None)
+    return keys
 
 
 def _read(store: OnlineStore, keys: list[bytes | None]) -> list[bytes | None]:
@@ -155,33 +164,35 @@ def _read(store: OnlineStore, keys: list[bytes | None]) -> list[bytes | None]:
 
 
 def _decode_rows(lookup: Lookup, blobs: list[bytes | None], now_us: int) -> FeatureMatrix:
-    """Decode value by value. `blobs` are view-major."""
+    """Decode value by value."""
     plan = lookup.plan
     rows = len(lookup.entities)
-    count = len(plan.views)
     packed = bytearray(plan.default_row * rows)
-    statuses = bytearray(rows * count)
-    ages_us = [AGE_NONE_US] * (rows * count)
+    statuses = bytearray()
+    ages_ms: list[int] = []
     scattered: list[tuple[int, ViewPlan, bytes, int]] = []
+    found = iter(blobs)
     for row in range(rows):
         time_us = now_us if lookup.times_us is None else lookup.times_us[row]
-        at = row * count
-        for place, view in enumerate(plan.views):
-            blob = blobs[place * rows + row]
-            statuses[at + place] = MISSING
+        for view in plan.views:
+            blob = next(found)
             if blob is None or len(blob) != view.size:
+                statuses.append(MISSING)
+                ages_ms.append(AGE_NONE_MS)
                 continue
             head, event_us = _HEAD.unpack_from(blob)
             if head | _NULLS != view.head_nulls:
+                statuses.append(MISSING)
+                ages_ms.append(AGE_NONE_MS)
                 continue
             age = time_us - event_us
             if age < 0:  # noqa: PLR1730  (max() costs three times as much)
                 age = 0
-            ages_us[at + place] = age
+            ages_ms.append(age // _US_PER_MS)
             if age > view.ttl_us:
-                statuses[at + place] = STALE
+                statuses.append(STALE)
                 continue
-            statuses[at + place] = PRESENT
+            statuses.append(PRESENT)
             if head == view.head_plain and view.span is not None:
                 start, stop, column_at = view.span
                 column_at += row * len(plan.default_row)
@@ -192,7 +203,7 @@ def _decode_rows(lookup: Lookup, blobs: list[bytes | None], now_us: int) -> Feat
     for row, view, blob, head in scattered:
         stored = np.frombuffer(blob, _FLOAT64, view.features, view.values_at)[view.picks]
         values[row, view.columns] = stored if head == view.head_plain else _without_nulls(blob, stored, view)
-    return FeatureMatrix(values, statuses, ages_us)
+    return FeatureMatrix(values, statuses, ages_ms)
 
 
 def _without_nulls(blob: bytes, stored: NDArray[np.float64], view: ViewPlan) -> NDArray[np.float64]:
@@ -203,69 +214,73 @@ def _without_nulls(blob: bytes, stored: NDArray[np.float64], view: ViewPlan) -> 
 
 
 def _decode_columns(lookup: Lookup, blobs: list[bytes | None], now_us: int) -> FeatureMatrix:
-    """Decode view by view. `blobs` are view-major."""
+    """Decode view by view."""
     plan = lookup.plan
     rows = len(lookup.entities)
     count = len(plan.views)
-    tables = [_table(view, blobs[place * rows : (place + 1) * rows]) for place, view in enumerate(plan.views)]
+    table = _table(plan, blobs, rows)
     heads = np.empty((rows, count), np.uint32)
-    age_us = np.empty((rows, count), np.int64)
-    for place, table in enumerate(tables):
-        heads[:, place] = table["head"]
-        age_us[:, place] = table["event_us"]
+    ages = np.empty((rows, count), np.int64)
+    for place, field in enumerate(plan.row_fields):
+        column = table[field]
+        heads[:, place] = column["head"]
+        ages[:, place] = column["event_us"]
     times_us = now_us if lookup.times_us is None else np.array(lookup.times_us, np.int64)[:, None]
-    np.subtract(times_us, age_us, out=age_us)
-    np.maximum(age_us, 0, out=age_us)
-    values = np.empty((rows, len(plan.feature_names)))
-    values[:] = plan.defaults
-    usable = age_us <= plan.ttls_us
+    np.subtract(times_us, ages, out=ages)
+    np.maximum(ages, 0, out=ages)
+    usable = ages <= plan.ttls_us
+    ages //= _US_PER_MS
     if usable.all() and (heads == plan.heads_plain).all():  # nearly always: nothing is missing, stale or null
-        for view, table in zip(plan.views, tables, strict=True):
-            values[:, view.columns] = table["values"][:, view.picks]
-        return FeatureMatrix(values, bytearray(bytes((PRESENT,)) * (rows * count)), age_us.ravel().tolist())
+        values = np.empty((rows, len(plan.feature_names)))
+        if plan.requests:
+            values[:] = plan.defaults
+        for view, field in zip(plan.views, plan.row_fields, strict=True):
+            values[:, view.columns] = table[field]["values"][:, view.picks]
+        return FeatureMatrix(values, bytearray((PRESENT,)) * (rows * count), ages.ravel().tolist())
     known = (heads | _NULLS) == plan.heads_nulls
     usable &= known
-    age_us[~known] = AGE_NONE_US
+    ages[~known] = AGE_NONE_MS
     status = np.where(usable, np.uint8(PRESENT), np.where(known, np.uint8(STALE), np.uint8(MISSING)))
-    for place, (view, table) in enumerate(zip(plan.views, tables, strict=True)):
-        stored = np.where(usable[:, place, None] & ~_nulls(view, table), table["values"][:, view.picks], view.defaults)
-        values[:, view.columns] = stored
-    return FeatureMatrix(values, bytearray(status.tobytes()), age_us.ravel().tolist())
+    values = np.tile(plan.defaults, (rows, 1))
+    for place, (view, field) in enumerate(zip(plan.views, plan.row_fields, strict=True)):
+        column = table[field]
+        stored = column["values"][:, view.picks]
+        values[:, view.columns] = np.where(usable[:, place, None] & ~_nulls(view, column), stored, view.defaults)
+    return FeatureMatrix(values, bytearray(status.tobytes()), ages.ravel().tolist())
 
 
-def _nulls(view: ViewPlan, table: NDArray[np.void]) -> NDArray[np.bool_]:
+def _nulls(view: ViewPlan, column: NDArray[np.void]) -> NDArray[np.bool_]:
     """Return which of the features that the set takes are null, [rows, features]."""
-    bits = np.unpackbits(table["nulls"], axis=1, bitorder="little")
+    bits = np.unpackbits(column["nulls"], axis=1, bitorder="little")
     return bits[:, : view.features][:, view.picks].view(np.bool_)
 
 
-def _table(view: ViewPlan, blobs: list[bytes | None]) -> NDArray[np.void]:
+def _table(plan: FeaturePlan, blobs: list[bytes | None], rows: int) -> NDArray[np.void]:
     """Return the values as one structured array, the blank one where there is none or one of another length."""
-    size = view.size
-    packed = b"".join([blob if blob is not None and len(blob) == size else view.blank for blob in blobs])
-    return np.frombuffer(packed, view.dtype)
+    if [len(blob) if blob else 0 for blob in blobs] != plan.row_sizes * rows:
+        blanks = [view.blank for view in plan.views] * rows
+        blobs = [
+            blob if blob is not None and len(blob) == len(blank) else blank
+            for blob, blank in zip(blobs, blanks, strict=True)
+        ]
+    return np.frombuffer(b"".join(blobs), plan.row_dtype)  # type: ignore[arg-type]  # there is no None left
 
 
 def _mark_unavailable(matrix: FeatureMatrix, keys: list[bytes | None]) -> None:
-    """Tell what was asked for in vain from what was not asked for. The keys are view-major."""
-    rows = len(matrix.values)
-    count = len(keys) // rows if rows else 0
-    for place in range(count):
-        for row in range(rows):
-            if keys[place * rows + row] is not None:
-                matrix.statuses[row * count + place] = UNAVAILABLE
+    """Tell what was asked for in vain from what was not asked for."""
+    for at, key in enumerate(keys):
+        if key is not None:
+            matrix.statuses[at] = UNAVAILABLE
 
 
-def _drop_given(keys: list[bytes | None], lookup: Lookup, given: Sequence[Mapping[str, float]]) -> None:
-    """Ask for no view that a call gives whole. The lookup's keys are the last ones, view-major."""
-    rows = len(lookup.entities)
-    start = len(keys) - rows * len(lookup.plan.views)
+def _drop_given(keys: list[bytes | None], plan: FeaturePlan, given: Sequence[Mapping[str, float]]) -> None:
+    """Ask for no view that a call gives whole."""
     for row, features in enumerate(given):
         if features:
-            columns = given_columns(lookup.plan, features)
-            for place, view in enumerate(lookup.plan.views):
+            columns = given_columns(plan, features)
+            for place, view in enumerate(plan.views):
                 if view.columns_given <= columns:
-                    keys[start + place * rows + row] = None
+                    keys[row * len(plan.views) + place] = None
 
 
 def _overlay(matrix: FeatureMatrix, plan: FeaturePlan, given: Sequence[Mapping[str, float]]) -> None:

@@ -102,6 +102,8 @@ class FeaturePlan:
         Where a given feature goes, by its whole name; a request feature also without `request.`.
     heads_plain, heads_nulls, ttls_us
         `head_plain`, `head_nulls` and `ttl_us` of the views.
+    row_dtype, row_fields, row_sizes
+        The structure of the values of all views one after another; the name of each view in it; the length of each.
     """
 
     name: str
@@ -117,6 +119,9 @@ class FeaturePlan:
     heads_plain: NDArray[np.uint32]
     heads_nulls: NDArray[np.uint32]
     ttls_us: NDArray[np.int64]
+    row_dtype: np.dtype[np.void]
+    row_fields: tuple[str, ...]
+    row_sizes: list[int]
 
     def lacking(self, entities: Mapping[str, str], given: Mapping[str, float]) -> list[str]:
         """Return what a call must still say: request features without a default, join keys of views not given."""
@@ -200,6 +205,9 @@ def compile_plan(document: Mapping[str, Any]) -> FeaturePlan:
         heads_plain=np.array([view.head_plain for view in views], dtype=np.uint32),
         heads_nulls=np.array([view.head_nulls for view in views], dtype=np.uint32),
         ttls_us=np.array([view.ttl_us for view in views], dtype=np.int64),
+        row_dtype=np.dtype([(view.name, view.dtype) for view in views]),
+        row_fields=tuple(view.name for view in views),
+        row_sizes=[view.size for view in views],
     )
 
 

@@ -215,7 +215,7 @@ class Worker:
             port = self._transport.start()
             self._ready = True
             self._services.serving()
-            _settle_garbage_collector()
+            settle_garbage_collector()
             _log.info("worker %d serves port %d by %s", self._config.slot, port, self._transport.name)
         self._send()
 
@@ -287,7 +287,7 @@ def _tls_of(config: WorkerConfig) -> TlsFiles | None:
     return TlsFiles(certificate=Path(config.tls_cert), key=Path(config.tls_key), client_ca=client_ca)
 
 
-def _settle_garbage_collector() -> None:
+def settle_garbage_collector() -> None:
     """Keep the collector away from what lives as long as the process: each scan costs milliseconds."""
     gc.collect()
     gc.freeze()

@@ -9,9 +9,14 @@ This module is loaded by every worker: it imports nothing but msgspec and the er
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from gateway.journal.errors import RecordUnreadableError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PREDICTION_KIND = 1
 OUTCOME_KIND = 2
@@ -164,6 +169,36 @@ _PREFIXES: dict[type[Record], bytes] = {
 def encode(record: Record) -> bytes:
     """Return the record's bytes."""
     return _PREFIXES[type(record)] + _encode(record)
+
+
+# A prediction's head: its kind, and the array's length as MessagePack writes one of 16 to 65 535 elements.
+_PREDICTION_HEAD = bytes([PREDICTION_KIND, 0xDC]) + len(Prediction.__struct_fields__).to_bytes(2, "big")
+
+
+def fields(*values: object) -> msgspec.Raw:
+    """Return fields that follow one another in several records, encoded once for all of them."""
+    return msgspec.Raw(b"".join([_encode(value) for value in values]))
+
+
+def outputs_template(outputs: Sequence[Output]) -> bytes:
+    """Return the encoded `outputs` of a prediction, with ``%b`` wherever the elements of one go.
+
+    What goes there has the length of the data that stands in `outputs`.
+    """
+    parts = [_encode([None] * len(outputs))[: -len(outputs) or None]]
+    for output in outputs:
+        # The data comes last in an output, and its bytes last in the data.
+        prefix = _encode(output)[: -len(output.data) or None]
+        parts += (prefix.replace(b"%", b"%%"), b"%b")
+    return b"".join(parts)
+
+
+def encode_prediction(values: tuple[object, ...]) -> bytes:
+    """Return the bytes of the prediction that has these fields, in order; `fields` stand for as many as they hold.
+
+    The hot path: what calls have in common is encoded once, and no Prediction is made. There are at most 15 values.
+    """
+    return _PREDICTION_HEAD + _encode(values)[1:]
 
 
 def decode(payload: bytes) -> Record:

@@ -12,6 +12,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 from gateway.errors import VersionUnloadableError
+from gateway.models.layout import Layouts
 from registry.deployment import Deployment
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Session:
         When ONNX Runtime does not take the file.
     """
 
-    __slots__ = ("_inner", "_output_names", "_run", "input_of", "inputs", "output_names", "outputs")
+    __slots__ = ("_inner", "_output_names", "_run", "input_of", "inputs", "layouts", "output_names", "outputs")
 
     def __init__(self, path: Path, deployment: Deployment | None = None) -> None:
         deployment = deployment or Deployment()
@@ -111,6 +112,7 @@ class Session:
         self.input_of = {spec.name: spec for spec in self.inputs}
         self.output_names = tuple(spec.name for spec in self.outputs)
         self._output_names = list(self.output_names)
+        self.layouts = Layouts([(spec.name, spec.dtype) for spec in self.outputs])
         # The public run() checks names and copies lists first, which costs as much as a small model. Feeds are made
         # from the signature here, so the check is not needed.
         self._run: Any = getattr(self._inner, "_sess").run  # noqa: B009  (a private name, asked for on purpose)

@@ -15,11 +15,11 @@ from gateway.rpc.dtypes import NAME_OF, NUMBER_OF
 from gateway.rpc.prediction_codec import error_of, malformed_id
 from gateway.serving.identity import time_ordered_id
 from gateway.serving.inputs import WIDTHS
-from gateway.serving.request import GivenTensor, Request
+from gateway.serving.request import NOTHING, NOTHING_GIVEN, GivenTensor, Request
 from turnout.serving.v1 import prediction_service_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gateway.serving.table import Target
     from turnout.tensor.v1 import tensor_pb2
@@ -31,7 +31,7 @@ _IDS = re.compile(r"(?:[!-~]{1,128}\n)*")
 _LENGTH_BYTES = 4
 
 
-def decode(payload: bytes, *, now_us: int, deadline: float, rows_max: int) -> list[Request]:
+def decode(payload: bytes, *, now_us: int, deadline: float | None, rows_max: int) -> list[Request]:
     """Return a batch's rows as requests; one with an error has left already.
 
     Raises
@@ -140,10 +140,10 @@ def _names(field: str, columns: Sequence[pb.TextColumn] | Sequence[pb.NumberColu
     return names
 
 
-def _texts(field: str, columns: Sequence[pb.TextColumn], rows: int) -> Iterable[dict[str, str] | None]:
+def _texts(field: str, columns: Sequence[pb.TextColumn], rows: int) -> Iterable[Mapping[str, str]]:
     names = _names(field, columns, rows)
     if not names:
-        return repeat(None)
+        return repeat(NOTHING)
     values = [list(column.values) for column in columns]
     if any("" in column for column in values):
         return [
@@ -154,16 +154,15 @@ def _texts(field: str, columns: Sequence[pb.TextColumn], rows: int) -> Iterable[
     return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
 
 
-def _numbers(columns: Sequence[pb.NumberColumn], rows: int) -> Iterable[dict[str, float] | None]:
+def _numbers(columns: Sequence[pb.NumberColumn], rows: int) -> Iterable[Mapping[str, float]]:
     names = _names("features", columns, rows)
     if not names:
-        return repeat(None)
-    table: list[dict[str, float] | None] = [dict(zip(names, row, strict=True)) for row in _rows(columns)]
+        return repeat(NOTHING_GIVEN)
+    table = [dict(zip(names, row, strict=True)) for row in _rows(columns)]
     for column in columns:
         for row, given in enumerate(_plain(f"features.{column.name}.given", column.given, rows)):
-            values = table[row]
-            if not given and values is not None:
-                del values[column.name]
+            if not given:
+                del table[row][column.name]
     return table
 
 
@@ -235,10 +234,10 @@ def encode(requests: Sequence[Request]) -> bytes:
     groups: dict[tuple[object, ...], _Group] = {}
     for row, request in enumerate(requests):
         target = request.target
-        if request.error is not None or target is None:
+        if request.error is not None or target is None or request.layout is None:
             response.errors.add(row=row, error=None if request.error is None else error_of(request.error))
             continue
-        key = (id(target), *[output.shape for output in request.outputs])
+        key = (target, request.layout.shapes)
         group = groups.get(key)
         if group is None:
             group = groups[key] = _Group(target, [], [])
@@ -259,7 +258,7 @@ def _fill(part: pb.BatchPart, group: _Group) -> None:
             name=output.name,
             data_type=NUMBER_OF[output.dtype],
             shape=(first * len(requests), *rest),
-            data=b"".join([request.outputs[place].data for request in requests]),
+            data=b"".join([request.data[place] for request in requests]),
         )
     plan = target.slot.plan
     if plan is None or not requests[0].view_status:

@@ -15,7 +15,6 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from gateway.rpc import batch_codec
-from gateway.rpc.prediction_codec import DEADLINE_DEFAULT_S
 from gateway.rpc.status import hidden
 from storage.errors import DomainError
 
@@ -127,10 +126,9 @@ class Batches:
 
     def _decode(self, call: Call) -> _Batch | None:
         """Return the batch of a call, or answer why there is none."""
-        deadline = time.monotonic() + DEADLINE_DEFAULT_S if call.deadline is None else call.deadline
         try:
             rows = batch_codec.decode(
-                call.payload, now_us=self._clock.now_us(), deadline=deadline, rows_max=self._rows_max
+                call.payload, now_us=self._clock.now_us(), deadline=call.deadline, rows_max=self._rows_max
             )
         except DomainError as error:
             self._refuse(call, error)

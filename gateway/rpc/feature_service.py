@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from features.definitions import FeatureSet
     from gateway.control.features import FeatureControl, Reading, ViewState
 
-_US_PER_MS = 1000
 _COLLECTIONS = {"source": "featureSources", "view": "featureViews", "set": "featureSets"}
 _STATUS_PREFIX = "VIEW_STATUS_"
 
@@ -183,8 +182,8 @@ def _value_messages(reading: Reading) -> list[pb.FeatureValue]:
         if place is not None:
             number = serving_pb.ViewStatus.Name(int(reading.matrix.status[0, place]))  # type: ignore[arg-type]
             message.status = number.removeprefix(_STATUS_PREFIX)
-            age_us = int(reading.matrix.age_us[0, place])
-            if age_us >= 0:
-                message.age_ms = age_us // _US_PER_MS
+            age_ms = int(reading.matrix.age_ms[0, place])
+            if age_ms >= 0:
+                message.age_ms = age_ms
         messages.append(message)
     return messages

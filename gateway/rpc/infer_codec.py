@@ -7,7 +7,6 @@ clients index `raw_output_contents` whatever form they sent.
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
@@ -17,7 +16,7 @@ from gateway.inference import grpc_service_pb2 as pb
 from gateway.rpc.dtypes import INFER_NAME_OF
 from gateway.rpc.infer_fields import InferFields, refuse_unserved, value_of
 from gateway.rpc.infer_tensors import tensors_of
-from gateway.rpc.prediction_codec import DEADLINE_DEFAULT_S, PREFIXES_MAX, checked_id, varint
+from gateway.rpc.prediction_codec import checked_id, varint
 from gateway.rpc.status import sentence_of
 from gateway.serving.request import Request
 
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from storage.errors import DomainError
 
 ID_CHARS_MAX = 1024
+PREFIXES_MAX = 4096
+"""How many tensor prefixes are remembered; one more forgets them all."""
 VERSION_DIGITS_MAX = 18
 """More digits than any version has; as many as 63 bits always hold."""
 
@@ -57,14 +58,13 @@ def decode(call: Call, now_us: int) -> Request:
         raise RequestMalformedError(f"`id` has more than {ID_CHARS_MAX} characters", field="id")
     fields = _fields(call, message)
     version, alias = pin_of(model, message.model_version) if message.model_version else (0, "")
-    deadline = call.deadline
     request = Request(
         request_id=checked_id(fields.request_id, now_us) if fields is not None else checked_id("", now_us),
         model=model,
-        deadline=time.monotonic() + DEADLINE_DEFAULT_S if deadline is None else deadline,
+        deadline=call.deadline,
         version=version,
         alias=alias,
-        tensors=tensors_of(message) if message.inputs or message.raw_input_contents else [],
+        tensors=tensors_of(message) if message.inputs or message.raw_input_contents else (),
     )
     if fields is not None:
         request.entities = fields.entities

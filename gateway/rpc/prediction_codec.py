@@ -8,8 +8,7 @@ when it is first seen. Protocol Buffers allow it: the fields of a message may be
 from __future__ import annotations
 
 import re
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import DecodeError
 
@@ -17,23 +16,27 @@ from gateway.errors import RequestMalformedError
 from gateway.rpc.dtypes import NAME_OF, NUMBER_OF
 from gateway.rpc.status import number_of, sentence_of
 from gateway.serving.identity import time_ordered_id
-from gateway.serving.request import GivenTensor, Request
+from gateway.serving.memo import Memo
+from gateway.serving.request import NOTHING, NOTHING_GIVEN, GivenTensor, Request
 from turnout.serving.v1 import prediction_service_pb2 as pb
 from turnout.tensor.v1 import tensor_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from features.plan import FeaturePlan
-    from gateway.journal.record import Output
+    from gateway.models.layout import Layout
     from gateway.serving.table import Target
     from gateway.transport.port import Call
     from storage.errors import DomainError
 
-DEADLINE_DEFAULT_S = 10.0
 REQUEST_ID_CHARS_MAX = 128
 PLANS_MAX = 256
 """How many plans' readings are remembered; one more forgets them all."""
-PREFIXES_MAX = 4096
-"""How many tensor prefixes are remembered; one more forgets them all."""
+TEMPLATES_MAX = 4096
+"""How many layouts' templates are remembered; one more forgets them all."""
+
+V = TypeVar("V")
 
 _PRINTABLE = re.compile(r"[!-~]{1,128}")
 _OUTPUTS_TAG = b"\x32"  # field 6, length-delimited
@@ -51,30 +54,30 @@ def decode(call: Call, now_us: int) -> Request:
         message = _parse(call.payload)
     except DecodeError:
         raise RequestMalformedError("the request is not a turnout.serving.v1.PredictRequest") from None
-    deadline = call.deadline
-    return request_of(message, now_us, time.monotonic() + DEADLINE_DEFAULT_S if deadline is None else deadline)
+    return request_of(message, now_us, call.deadline)
 
 
-def request_of(message: pb.PredictRequest, now_us: int, deadline: float) -> Request:
-    """Return a message as a request with a deadline on the monotonic clock, or raise RequestMalformedError."""
+def request_of(message: pb.PredictRequest, now_us: int, deadline: float | None) -> Request:
+    """Return a message as a request; a deadline is on the monotonic clock. Or raise RequestMalformedError."""
     model = message.model
     if not model:
         raise RequestMalformedError("`model` is empty; say which model is asked", field="model")
     version = message.version
     if version < 0:
         raise RequestMalformedError("`version` counts from 1", field="version")
+    # By position, and what is seldom sent is only looked at: this runs for every call.
     return Request(
-        request_id=checked_id(message.request_id, now_us),
-        model=model,
-        deadline=deadline,
-        version=version,
-        alias=message.alias,
-        entities=dict(message.entities.items()),
-        unit_id=message.unit_id,
-        event_time_us=message.event_time_us if message.HasField("event_time_us") else None,
-        attributes=dict(message.attributes.items()) if message.attributes else None,
-        tensors=_tensors(message) if message.inputs else [],
-        features=dict(message.features.items()) if message.features else None,
+        checked_id(message.request_id, now_us),
+        model,
+        deadline,
+        version,
+        message.alias,
+        _dict(message.entities) if message.entities else NOTHING,
+        message.unit_id,
+        message.event_time_us if message.HasField("event_time_us") else None,
+        _dict(message.attributes) if message.attributes else NOTHING,
+        _tensors(message) if message.inputs else (),
+        _dict(message.features) if message.features else NOTHING_GIVEN,
     )
 
 
@@ -99,6 +102,11 @@ def error_of(error: DomainError) -> pb.PredictionError:
     return pb.PredictionError(code=number_of(error), message=sentence_of(error), reason=error.reason, facts=error.facts)
 
 
+def _dict(field: Mapping[str, V]) -> dict[str, V]:
+    """Return a message's map as a dictionary; `dict` and `items` take twice as long, since they go through Python."""
+    return {key: field[key] for key in field}
+
+
 def _tensors(message: pb.PredictRequest) -> list[GivenTensor]:
     return [
         GivenTensor(tensor.name, NAME_OF.get(tensor.data_type, ""), tuple(tensor.shape), tensor.data)
@@ -117,16 +125,14 @@ def head_of(target: Target) -> bytes:
 def encode(request: Request) -> bytes:
     """Return the reply of a request that was answered."""
     target = request.target
-    if target is None:
-        raise ValueError("only a request with a target has a reply")
+    layout = request.layout
+    if target is None or layout is None:
+        raise ValueError("only a request that was answered has a reply")
     identity = request.request_id.encode()
-    parts = [_REQUEST_ID_TAG, varint(len(identity)), identity, target.head]
-    for output in request.outputs:
-        parts += (_tensor_prefix(output), output.data)
+    parts = [_REQUEST_ID_TAG, varint(len(identity)), identity, target.head, _templates[layout] % request.data]
     plan = target.slot.plan
     if request.view_status and plan is not None:
-        prefixes = _reading_prefixes.get(plan) or _prefixes_of(plan)
-        for by_status, status, age_ms in zip(prefixes, request.view_status, request.view_age_ms, strict=True):
+        for by_status, status, age_ms in zip(_prefixes[plan], request.view_status, request.view_age_ms, strict=True):
             prefix = by_status[status]
             if age_ms < 0:
                 parts += (_READINGS_TAG, varint(len(prefix)), prefix)
@@ -136,39 +142,26 @@ def encode(request: Request) -> bytes:
     return b"".join(parts)
 
 
-_prefixes: dict[tuple[str, str, tuple[int, ...], int], bytes] = {}
-
-
-def _tensor_prefix(output: Output) -> bytes:
-    """Return everything of an output's field but its data."""
-    size = len(output.data)
-    key = (output.name, output.dtype, output.shape, size)
-    prefix = _prefixes.get(key)
-    if prefix is None:
-        head = tensor_pb2.Tensor(
-            name=output.name, data_type=NUMBER_OF[output.dtype], shape=output.shape
-        ).SerializeToString()
+def _template(layout: Layout) -> bytes:
+    """Return the outputs of a reply, with ``%b`` where the elements of each go."""
+    parts: list[bytes] = []
+    for (name, dtype, shape), size in zip(layout.tensors, layout.sizes, strict=True):
+        head = tensor_pb2.Tensor(name=name, data_type=NUMBER_OF[dtype], shape=shape).SerializeToString()
         inner = head + _DATA_TAG + varint(size)
         prefix = _OUTPUTS_TAG + varint(len(inner) + size) + inner
-        if len(_prefixes) >= PREFIXES_MAX:
-            _prefixes.clear()
-        _prefixes[key] = prefix
-    return prefix
-
-
-_reading_prefixes: dict[FeaturePlan, list[list[bytes]]] = {}
-_STATUSES = range(len(pb.ViewStatus.keys()))
+        parts += (prefix.replace(b"%", b"%%"), b"%b")
+    return b"".join(parts)
 
 
 def _prefixes_of(plan: FeaturePlan) -> list[list[bytes]]:
     """Return everything of the readings of a plan's views but their ages, view by view and status by status."""
-    if len(_reading_prefixes) >= PLANS_MAX:
-        _reading_prefixes.clear()
     names = [pb.ViewReading(view=view.name).SerializeToString() for view in plan.views]
-    prefixes = [[name + _STATUS_TAG + bytes((status,)) for status in _STATUSES] for name in names]
-    _reading_prefixes[plan] = prefixes
-    return prefixes
+    return [[name + _STATUS_TAG + bytes((status,)) for status in _STATUSES] for name in names]
 
+
+_STATUSES = range(len(pb.ViewStatus.keys()))
+_templates: Memo[Layout, bytes] = Memo(_template, size_max=TEMPLATES_MAX)
+_prefixes: Memo[FeaturePlan, list[list[bytes]]] = Memo(_prefixes_of, size_max=PLANS_MAX)
 
 _SMALL_MAX = 0x80
 _SMALL = [bytes((value,)) for value in range(_SMALL_MAX)]

@@ -26,13 +26,12 @@ def decode(call: Call, now_us: int) -> Request:
         message = _parse(call.payload)
     except DecodeError:
         raise RequestMalformedError("the message is not a turnout.serving.v1.StreamPredictRequest") from None
-    now = time.monotonic()
-    deadline = now + prediction_codec.DEADLINE_DEFAULT_S if call.deadline is None else call.deadline
+    deadline = call.deadline
     if message.HasField("timeout_ms"):
         if message.timeout_ms < 1:
             raise RequestMalformedError("`timeout_ms` is at least 1", field="timeout_ms")
-        allowed = now + message.timeout_ms / 1000
-        deadline = allowed if call.deadline is None else min(deadline, allowed)
+        allowed = time.monotonic() + message.timeout_ms / 1000
+        deadline = allowed if deadline is None else min(deadline, allowed)
     return prediction_codec.request_of(message.request, now_us, deadline)
 
 

@@ -1,51 +1,83 @@
-"""What the journal keeps of one call."""
+"""What the journal keeps of the calls of a wave."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.journal.record import Prediction, encode
+from msgspec import Raw
+
+from gateway.journal.record import Output, encode_prediction, fields, outputs_template
+from gateway.serving.memo import Memo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from gateway.models.layout import Layout
     from gateway.serving.request import Request
+    from gateway.serving.table import Target
     from storage.errors import DomainError
 
-_NO_FEATURES = b""
+TEMPLATES_MAX = 4096
+_NO_OUTPUTS = fields(())
 
 
-def entry(request: Request, *, now_us: int, latency_us: int, code_of: Callable[[DomainError], int]) -> bytes:
-    """Return the encoded record of a call that has a target."""
-    target = request.target
-    if target is None:
-        raise ValueError("only a call with a target is journalled")
-    row = request.feature_row
-    error = request.error
-    slot = target.slot
-    return encode(
-        Prediction(
-            request_id=request.request_id,
-            time_us=now_us,
-            event_time_us=now_us if request.event_time_us is None else request.event_time_us,
-            model=request.model,
-            version=slot.key.version,
-            digest=slot.digest,
-            experiment=target.experiment,
-            variant=target.variant,
-            epoch=target.epoch,
-            propensity=target.propensity,
-            unit_id=request.unit_id,
-            entities=request.entities,
-            attributes=request.attributes,
-            feature_set=slot.feature_set,
-            features=_NO_FEATURES if row is None else row.tobytes(),
-            view_status=request.view_status,
-            view_age_ms=request.view_age_ms,
-            outputs=request.outputs if error is None else [],
-            latency_us=latency_us,
-            status=0 if error is None else code_of(error),
-            reason="" if error is None else error.reason,
-            fallback=target.fallback,
-        )
+def _template(layout: Layout) -> bytes:
+    return outputs_template(
+        [Output(*kind, bytes(size)) for kind, size in zip(layout.tensors, layout.sizes, strict=True)]
     )
+
+
+_templates: Memo[Layout, bytes] = Memo(_template, size_max=TEMPLATES_MAX)
+
+
+def facts_of(target: Target) -> tuple[Raw, Raw]:
+    """Return the fields that are the same in all records of a target: what answered and why, and its feature set."""
+    slot = target.slot
+    what = fields(
+        slot.key.model,
+        slot.key.version,
+        slot.digest,
+        target.experiment,
+        target.variant,
+        target.epoch,
+        target.propensity,
+    )
+    return what, fields(slot.feature_set)
+
+
+def entries(
+    target: Target,
+    requests: Sequence[Request],
+    *,
+    now_us: int,
+    latency_us: int,
+    code_of: Callable[[DomainError], int],
+) -> list[bytes]:
+    """Return the encoded records of calls that one target answered, or failed to answer."""
+    what, feature_set = target.facts
+    now = fields(now_us, now_us)
+    answered = fields(latency_us, 0, "", target.fallback)
+    encoded = []
+    for request in requests:
+        event_time_us = request.event_time_us
+        layout = request.layout
+        error = request.error
+        encoded.append(
+            encode_prediction(
+                (
+                    request.request_id,
+                    now if event_time_us is None else fields(now_us, event_time_us),
+                    what,
+                    request.unit_id,
+                    request.entities,
+                    request.attributes,
+                    feature_set,
+                    request.feature_row,
+                    request.view_status,
+                    request.view_age_ms,
+                    _NO_OUTPUTS if layout is None or error is not None else Raw(_templates[layout] % request.data),
+                    answered if error is None else fields(latency_us, code_of(error), error.reason, target.fallback),
+                )
+            )
+        )
+    return encoded

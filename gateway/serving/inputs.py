@@ -39,9 +39,9 @@ def feed_tensors(request: Request, slot: Slot) -> None:
 
     The input that a bound feature set fills may be absent; it is filled later.
     """
-    feeds = request.feeds
+    feeds: dict[str, np.ndarray] = {}
     specs = slot.session.input_of
-    for tensor in request.tensors or ():
+    for tensor in request.tensors:
         name = tensor.name
         spec = specs.get(name)
         if spec is None:
@@ -52,7 +52,7 @@ def feed_tensors(request: Request, slot: Slot) -> None:
             raise InputMismatchError(f"input `{name}` is given twice", input=name, expected="once")
         feeds[name] = _array(tensor, spec)
     if slot.plan is None and request.features:
-        _feed_scalars(request, specs)
+        _feed_scalars(request, feeds, specs)
     if len(feeds) < len(specs):
         missing = [name for name in specs if name not in feeds and name != slot.feature_input]
         if missing:
@@ -61,7 +61,8 @@ def feed_tensors(request: Request, slot: Slot) -> None:
                 input=missing[0],
                 expected=_described(specs[missing[0]]),
             )
-    _agree_on_rows(request, slot)
+    request.feeds = feeds
+    request.rows = _rows_of(feeds, slot)
     if slot.agreements:
         _agree_on_extents(feeds, slot)
     if slot.finite:
@@ -83,9 +84,8 @@ def check_wanted(request: Request, slot: Slot) -> None:
         seen.add(name)
 
 
-def _agree_on_rows(request: Request, slot: Slot) -> None:
-    """Count the rows, or raise InputMismatchError when the inputs do not have the same number of them."""
-    feeds = request.feeds
+def _rows_of(feeds: Mapping[str, np.ndarray], slot: Slot) -> int:
+    """Return the number of rows, or raise InputMismatchError when the inputs do not have the same number of them."""
     rows = 0
     first = ""
     for name in slot.row_inputs:
@@ -100,7 +100,7 @@ def _agree_on_rows(request: Request, slot: Slot) -> None:
                 expected=own if array is None else rows,
             )
         rows, first = own, name
-    request.rows = rows or 1
+    return rows or 1
 
 
 def _agree_on_extents(feeds: dict[str, np.ndarray], slot: Slot) -> None:
@@ -130,7 +130,7 @@ def _refuse_not_finite(feeds: dict[str, np.ndarray], slot: Slot) -> None:
 def check_finite(request: Request, slot: Slot) -> None:
     """Raise InputMismatchError when a feature that the caller gives is no number and its input takes numbers only."""
     if slot.feature_input in slot.finite:
-        for name, value in (request.features or {}).items():
+        for name, value in request.features.items():
             if not isfinite(value):
                 raise InputMismatchError(
                     f"feature `{name}` is {value}; the version takes finite numbers only",
@@ -140,12 +140,12 @@ def check_finite(request: Request, slot: Slot) -> None:
                 )
 
 
-def _feed_scalars(request: Request, specs: Mapping[str, Port]) -> None:
-    for name, value in (request.features or {}).items():
+def _feed_scalars(request: Request, feeds: dict[str, np.ndarray], specs: Mapping[str, Port]) -> None:
+    for name, value in request.features.items():
         spec = specs.get(name)
         if spec is None or prod(spec.shape[1:]) != 1 or spec.dtype == "string":
             raise InputMismatchError(f"the model has no scalar input `{name}`", input=name)
-        if name in request.feeds:
+        if name in feeds:
             raise InputMismatchError(f"input `{name}` is given twice", input=name, expected="once")
         shape = tuple(1 if extent == -1 else extent for extent in spec.shape)
         dtype = np.dtype(spec.dtype)
@@ -153,7 +153,7 @@ def _feed_scalars(request: Request, specs: Mapping[str, Port]) -> None:
             raise InputMismatchError(
                 f"input `{name}` is {value}, which {spec.dtype} does not hold", input=name, expected=spec.dtype
             )
-        request.feeds[name] = np.full(shape, value, dtype=dtype)
+        feeds[name] = np.full(shape, value, dtype=dtype)
 
 
 def _holds(dtype: np.dtype, value: float) -> bool:

@@ -11,12 +11,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from features.fetch import fetch
 from gateway.errors import DeadlineSpentError, JournalUnavailableError, StillLoadingError
-from gateway.serving.entries import entry
+from gateway.serving.entries import entries
 from gateway.serving.inputs import check_finite, check_wanted, feed_tensors
 from gateway.serving.running import run_version
-from gateway.serving.stored import check_given, fill, lookup
+from gateway.serving.stored import check_given, feed
+from gateway.serving.walk import shares_of
 from storage.errors import DomainError
 
 if TYPE_CHECKING:
@@ -28,8 +28,12 @@ if TYPE_CHECKING:
     from gateway.serving.request import Request
     from gateway.serving.table import ServingTable, Target
     from gateway.serving.tally import Tally
+    from gateway.serving.walk import Groups, Share
     from gateway.telemetry.tracing import Watch
     from storage.clock import Clock
+
+DEADLINE_DEFAULT_S = 10.0
+"""How long a call may take whose client named no deadline."""
 
 
 class Pipeline:
@@ -81,109 +85,102 @@ class Pipeline:
         """Give each request its outputs or its error; a watch is told when each step ends."""
         with self._lock:
             started = time.monotonic()
-            table = self._table
             now_us = self._clock.now_us()
-            assigned = self._assign(table, wave, now_us=now_us, started=started)
+            groups, soonest = self._assign(wave, started)
             if watch is not None:
                 watch.mark("assign")
-            if assigned:
-                self._walk(assigned, now_us=now_us, started=started, watch=watch)
+            if groups:
+                self._walk(groups, now_us=now_us, started=started, soonest=soonest, watch=watch)
             self._tally.count(wave, started)
 
-    def _walk(self, assigned: list[Request], *, now_us: int, started: float, watch: Watch | None) -> None:
+    def _walk(self, groups: Groups, *, now_us: int, started: float, soonest: float, watch: Watch | None) -> None:
         """Take the requests that have a target through the steps that follow."""
-        groups: dict[Slot, list[Request]] = {}
-        for request in assigned:
-            if request.target is not None:
-                groups.setdefault(request.target.slot, []).append(request)
-        for slot in groups:
-            slot.lease()
+        shares = shares_of(groups)
+        for share in shares:
+            share.slot.lease()
         try:
-            self._feed(assigned, now_us)
+            self._feed(shares, now_us)
             if watch is not None:
                 watch.mark("features")
-            self._expire(assigned)
-            for slot, group in groups.items():
-                self._run(slot, [request for request in group if request.error is None])
+            _expire(shares, soonest)
+            self._run(shares)
             if watch is not None:
                 watch.mark("run")
-            self._expire(assigned)
-            self._record(assigned, now_us=now_us, started=started)
+            _expire(shares, soonest)
+            self._record(groups, now_us=now_us, started=started)
             if watch is not None:
                 watch.mark("journal")
         finally:
-            for slot in groups:
-                slot.release()
+            for share in shares:
+                share.slot.release()
 
-    def _assign(
-        self, table: ServingTable | None, wave: Sequence[Request], *, now_us: int, started: float
-    ) -> list[Request]:
-        """Give each request its target; return those that have one and whose inputs fit it."""
-        assigned: list[Request] = []
+    def _assign(self, wave: Sequence[Request], started: float) -> tuple[Groups, float]:
+        """Give each request its target; return those whose inputs fit it, and when the first of them expires."""
+        table = self._table
+        groups: Groups = {}
+        soonest = latest = started + DEADLINE_DEFAULT_S
         for request in wave:
             try:
                 if table is None:
                     raise StillLoadingError("the worker has not loaded its first serving table; try again")
-                if started > request.deadline:
-                    raise DeadlineSpentError("the deadline passed before the call was admitted")
+                if request.deadline is None:
+                    request.deadline = latest
+                elif request.deadline < soonest:
+                    if request.deadline < started:
+                        raise DeadlineSpentError("the deadline passed before the call was admitted")
+                    soonest = request.deadline
                 if not request.unit_id and len(request.entities) == 1:
                     request.unit_id = next(iter(request.entities.values()))
-                if request.event_time_us is None:
-                    request.event_time_us = now_us
                 target = _target(table, request)
                 _check(request, target.slot)
-                request.target = target
-                assigned.append(request)
             except DomainError as error:
                 request.error = error
-        return assigned
+                continue
+            request.target = target
+            group = groups.get(target)
+            if group is None:
+                groups[target] = [request]
+            else:
+                group.append(request)
+        return groups, soonest
 
-    def _feed(self, wave: Sequence[Request], now_us: int) -> None:
-        """Fill the input that a bound feature set covers, with one read of the store for the whole wave."""
-        groups: dict[tuple[str, str], list[Request]] = {}
-        for request in wave:
-            slot = request.target.slot if request.target is not None else None
-            if slot is not None and slot.plan is not None and slot.feature_input not in request.feeds:
-                # The arms of an experiment mostly share one set: they are decoded together, too.
-                groups.setdefault((slot.feature_set, slot.feature_dtype.char), []).append(request)
-        if not groups:
-            return
-        lookups = [lookup(group) for group in groups.values()]
-        began = time.monotonic()
-        matrices = fetch(self._store, lookups, now_us)
-        self._tally.count_read(began)
-        for asked, group, matrix in zip(lookups, groups.values(), matrices, strict=True):
-            fill(group, matrix)
-            self._tally.count_features(asked.plan, matrix)
+    def _feed(self, shares: Sequence[Share], now_us: int) -> None:
+        """Read the features of all the calls at once."""
+        feed(self._store, shares, now_us, self._tally)
 
-    def _run(self, slot: Slot, group: Sequence[Request]) -> None:
-        """Run a version over the calls of the wave that it answers."""
-        if not group:
-            return
-        began = time.monotonic()
-        run_version(slot, group)
-        self._tally.count_run(slot.key, sum([request.rows for request in group]), began)
+    def _run(self, shares: Sequence[Share]) -> None:
+        """Run each version over the calls that it answers."""
+        for share in shares:
+            if share.requests:
+                began = time.monotonic()
+                run_version(share.slot, share.requests, share.matrix)
+                self._tally.count_run(share.slot.key, sum([request.rows for request in share.requests]), began)
 
-    @staticmethod
-    def _expire(wave: Sequence[Request]) -> None:
-        """Take the calls out of the wave whose deadline has passed."""
-        now = time.monotonic()
-        for request in wave:
-            if request.error is None and now > request.deadline:
-                request.error = DeadlineSpentError("the deadline passed while the call was answered")
-
-    def _record(self, wave: Sequence[Request], *, now_us: int, started: float) -> None:
+    def _record(self, groups: Groups, *, now_us: int, started: float) -> None:
         """Write the wave into the journal, or count what could not be written."""
         latency_us = int((time.monotonic() - started) * 1e6)
-        entries = [entry(request, now_us=now_us, latency_us=latency_us, code_of=self._code_of) for request in wave]
+        records = []
+        for target, requests in groups.items():
+            records += entries(target, requests, now_us=now_us, latency_us=latency_us, code_of=self._code_of)
         try:
-            self._journal.append(entries)
+            self._journal.append(records)
         except JournalUnavailableError:
-            for request in wave:
-                target = request.target
-                if target is not None:
-                    self._journal.count_lost(f"{target.experiment}/{target.variant}" if target.experiment else "")
-                    self._tally.count_lost(target.experiment, target.variant)
+            for target, requests in groups.items():
+                label = f"{target.experiment}/{target.variant}" if target.experiment else ""
+                self._journal.count_lost(label, len(requests))
+                self._tally.count_lost(target.experiment, target.variant, len(requests))
+
+
+def _expire(shares: Sequence[Share], soonest: float) -> None:
+    """Take the calls out of the wave whose deadline has passed; the first one passes at `soonest`."""
+    now = time.monotonic()
+    if now < soonest:
+        return
+    for share in shares:
+        for request in share.requests:
+            if request.error is None and request.deadline is not None and now > request.deadline:
+                request.error = DeadlineSpentError("the deadline passed while the call was answered")
+        share.drop_failed()
 
 
 def _target(table: ServingTable, request: Request) -> Target:
@@ -196,12 +193,11 @@ def _target(table: ServingTable, request: Request) -> Target:
 
 def _check(request: Request, slot: Slot) -> None:
     """Take over the tensors that the caller sent, or raise InputMismatchError where anything does not fit."""
-    if request.tensors or slot.plan is None or slot.more_inputs:
+    plan = slot.plan
+    if request.tensors or plan is None or slot.more_inputs:
         feed_tensors(request, slot)
-    else:
-        request.rows = 1
-    if slot.plan is not None and slot.feature_input not in request.feeds:
-        check_given(request, slot.plan)
+    if plan is not None and (request.feeds is None or slot.feature_input not in request.feeds):
+        check_given(request, plan)
         if slot.finite:
             check_finite(request, slot)
     if request.wanted:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.journal.record import Output
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import numpy as np
 
-    from gateway.journal.record import Output
+    from gateway.models.layout import Layout
     from gateway.serving.table import Target
     from storage.errors import DomainError
+
+
+NOTHING: Mapping[str, str] = {}
+"""What a call has that names no entities, or no attributes; never changed."""
+NOTHING_GIVEN: Mapping[str, float] = {}
+"""What a call has that gives no features; never changed."""
 
 
 class GivenTensor:
@@ -33,7 +43,7 @@ class Request:
     Attributes
     ----------
     deadline
-        When the caller stops waiting, on the monotonic clock, in seconds.
+        When the caller stops waiting, on the monotonic clock, in seconds; None when it named no time.
     method
         What was called, for the counters: the method's short name.
     arrived
@@ -42,18 +52,23 @@ class Request:
         The outputs that are asked for, in the order of the reply; empty for all.
     echo
         What the reply repeats, for a protocol that has such a thing.
+    feeds
+        The arrays that the graph takes, by the names of its inputs; None when a feature set fills them all.
     rows
         How many rows its feeds have.
     feature_row
-        The features as served, one float64 a feature.
+        The features as served: one float64 a feature, little-endian.
     view_status, view_age_ms
         One for each view of the bound feature set.
+    layout, data
+        What its outputs are, and the elements of each; None and empty without an answer.
     """
 
     __slots__ = (
         "alias",
         "arrived",
         "attributes",
+        "data",
         "deadline",
         "echo",
         "entities",
@@ -62,9 +77,9 @@ class Request:
         "feature_row",
         "features",
         "feeds",
+        "layout",
         "method",
         "model",
-        "outputs",
         "request_id",
         "rows",
         "target",
@@ -76,30 +91,29 @@ class Request:
         "wanted",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  (by position, where it is made for every call)
         self,
-        *,
         request_id: str,
         model: str,
-        deadline: float,
+        deadline: float | None,
         version: int = 0,
         alias: str = "",
-        entities: dict[str, str] | None = None,
+        entities: Mapping[str, str] = NOTHING,
         unit_id: str = "",
         event_time_us: int | None = None,
-        attributes: dict[str, str] | None = None,
-        tensors: list[GivenTensor] | None = None,
-        features: dict[str, float] | None = None,
+        attributes: Mapping[str, str] = NOTHING,
+        tensors: Sequence[GivenTensor] = (),
+        features: Mapping[str, float] = NOTHING_GIVEN,
     ) -> None:
         self.request_id = request_id
         self.model = model
         self.deadline = deadline
         self.version = version
         self.alias = alias
-        self.entities = entities or {}
+        self.entities = entities
         self.unit_id = unit_id
         self.event_time_us = event_time_us
-        self.attributes = attributes or {}
+        self.attributes = attributes
         self.tensors = tensors
         self.features = features
         self.method = ""
@@ -108,9 +122,16 @@ class Request:
         self.echo = ""
         self.target: Target | None = None
         self.error: DomainError | None = None
-        self.feeds: dict[str, np.ndarray] = {}
-        self.rows = 0
-        self.feature_row: np.ndarray | None = None
-        self.view_status: bytes = b""
-        self.view_age_ms: list[int] = []
-        self.outputs: list[Output] = []
+        self.feeds: dict[str, np.ndarray] | None = None
+        self.rows = 1
+        self.feature_row = b""
+        self.view_status = b""
+        self.view_age_ms: Sequence[int] = ()
+        self.layout: Layout | None = None
+        self.data: tuple[bytes, ...] = ()
+
+    @property
+    def outputs(self) -> list[Output]:
+        """The outputs one by one; none without an answer."""
+        kinds = () if self.layout is None else self.layout.tensors
+        return [Output(*kind, elements) for kind, elements in zip(kinds, self.data, strict=True)]

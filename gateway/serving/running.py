@@ -8,83 +8,118 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gateway.errors import ModelRunError
-from gateway.journal.record import Output
+from gateway.serving.rows import split_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from gateway.models.slots import Slot
     from gateway.serving.request import Request
 
-_STACK_MIN = 2
+Feeds = dict[str, np.ndarray]
 
 _log = logging.getLogger(__name__)
 
 
-def run_version(slot: Slot, requests: Sequence[Request]) -> None:
-    """Fill in the outputs, or the error, of requests that one version answers."""
-    if not slot.stackable or len(requests) < _STACK_MIN:
-        for request in requests:
-            _run_alone(slot, request)
-        return
-    stack: list[Request] = []
+def run_version(slot: Slot, requests: Sequence[Request], matrix: np.ndarray | None = None) -> None:
+    """Fill in the outputs, or the error, of requests that one version answers.
+
+    Parameters
+    ----------
+    slot
+        The version.
+    requests
+        At least one.
+    matrix
+        The input that the feature set fills, a row a request, where that is all the graph takes; None: each request
+        has its feeds.
+    """
+    chunks = _chunks(slot, requests) if matrix is None else _chunks_of_matrix(slot, requests, matrix)
+    for chunk, feeds in chunks:
+        _run(slot, chunk, feeds)
+
+
+def _chunks_of_matrix(
+    slot: Slot, requests: Sequence[Request], matrix: np.ndarray
+) -> Iterator[tuple[Sequence[Request], Feeds]]:
+    step = slot.stack_rows_max if slot.stackable else 1
+    for at in range(0, len(requests), step):
+        yield requests[at : at + step], {slot.feature_input: matrix[at : at + step]}
+
+
+def _chunks(slot: Slot, requests: Sequence[Request]) -> Iterator[tuple[Sequence[Request], Feeds]]:
+    rows_max = slot.stack_rows_max if slot.stackable else 0
+    chunk: list[Request] = []
     rows = 0
     for request in requests:
-        if stack and rows + request.rows > slot.stack_rows_max:
-            _run_stack(slot, stack)
-            stack, rows = [], 0
-        stack.append(request)
+        if chunk and rows + request.rows > rows_max:
+            yield chunk, _stacked(chunk)
+            chunk, rows = [], 0
+        chunk.append(request)
         rows += request.rows
-    _run_stack(slot, stack)
+    yield chunk, _stacked(chunk)
 
 
-def _run_stack(slot: Slot, stack: list[Request]) -> None:
-    if len(stack) < _STACK_MIN:
-        _run_alone(slot, stack[0])
-        return
+def _stacked(chunk: Sequence[Request]) -> Feeds:
+    feeds = [request.feeds or {} for request in chunk]
+    if len(feeds) == 1:
+        return feeds[0]
+    return {name: np.concatenate([each[name] for each in feeds]) for name in feeds[0]}
+
+
+def _run(slot: Slot, chunk: Sequence[Request], feeds: Feeds) -> None:
+    """Run requests together; one that fails must not fail the others, so they are then run one by one."""
     try:
-        feeds = {name: np.concatenate([request.feeds[name] for request in stack]) for name in stack[0].feeds}
         arrays = slot.session.run(feeds)
     except Exception:  # noqa: BLE001  (ONNX Runtime's errors have no common base)
-        # One call's input must not fail another's: find the culprit by running each alone.
-        for request in stack:
-            _run_alone(slot, request)
+        if len(chunk) == 1:
+            _fail(slot, chunk[0])
+            return
+        at = 0
+        for request in chunk:
+            end = at + request.rows
+            _run(slot, [request], {name: array[at:end] for name, array in feeds.items()})
+            at = end
         return
-    columns = [
-        (spec.name, spec.dtype, array.shape[1:], *_row_bytes(array))
-        for spec, array in zip(slot.session.outputs, arrays, strict=True)
-    ]
+    if len(chunk) == 1:
+        data = tuple(map(tensor_bytes, arrays))
+        chunk[0].layout = slot.session.layouts.find([array.shape for array in arrays], map(len, data))
+        chunk[0].data = data
+    elif all(request.rows == 1 for request in chunk):
+        _share_rows(slot, chunk, arrays)
+    else:
+        _share(slot, chunk, arrays)
+
+
+def _share_rows(slot: Slot, chunk: Sequence[Request], arrays: Sequence[np.ndarray]) -> None:
+    """Give each request its row."""
+    columns = [split_rows(array.tobytes(), len(chunk)) for array in arrays]
+    shapes = [(1, *array.shape[1:]) for array in arrays]
+    layout = slot.session.layouts.find(shapes, [len(column[0]) for column in columns])
+    for request, data in zip(chunk, zip(*columns, strict=True), strict=True):
+        request.layout = layout
+        request.data = data
+
+
+def _share(slot: Slot, chunk: Sequence[Request], arrays: Sequence[np.ndarray]) -> None:
+    """Give each request its rows, as many as it sent."""
     at = 0
-    for request in stack:
+    for request in chunk:
         end = at + request.rows
-        request.outputs = [
-            Output(name, dtype, (request.rows, *shape), data[at * width : end * width])
-            for name, dtype, shape, data, width in columns
-        ]
+        request.data = tuple(array[at:end].tobytes() for array in arrays)
+        shapes = [(request.rows, *array.shape[1:]) for array in arrays]
+        request.layout = slot.session.layouts.find(shapes, map(len, request.data))
         at = end
 
 
-def _run_alone(slot: Slot, request: Request) -> None:
-    try:
-        arrays = slot.session.run(request.feeds)
-    except Exception:  # noqa: BLE001  (as above)
-        _log.exception(
-            "version %d of model %s failed on a call",
-            slot.key.version,
-            slot.key.model,
-            extra={"request_id": request.request_id},
-        )
-        request.error = ModelRunError("the model failed on this input", model=slot.key.model, version=slot.key.version)
-        return
-    request.outputs = [
-        Output(spec.name, spec.dtype, array.shape, tensor_bytes(array))
-        for spec, array in zip(slot.session.outputs, arrays, strict=True)
-    ]
-
-
-def _row_bytes(array: np.ndarray) -> tuple[bytes, int]:
-    data = array.tobytes()
-    return data, len(data) // array.shape[0]
+def _fail(slot: Slot, request: Request) -> None:
+    _log.exception(
+        "version %d of model %s failed on a call",
+        slot.key.version,
+        slot.key.model,
+        extra={"request_id": request.request_id},
+    )
+    request.error = ModelRunError("the model failed on this input", model=slot.key.model, version=slot.key.version)
 
 
 def tensor_bytes(array: np.ndarray) -> bytes:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from features.fetch import FeatureMatrix, Lookup
+from features.fetch import FeatureMatrix, Lookup, fetch
 from gateway.errors import InputMismatchError
+from gateway.serving.rows import split_items, split_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from features.plan import FeaturePlan
-    from gateway.models.slots import Slot
+    from features.store import OnlineStore
     from gateway.serving.request import Request
-
-_US_PER_MS = 1000
-_NOTHING_GIVEN: dict[str, float] = {}
+    from gateway.serving.tally import Tally
+    from gateway.serving.walk import Share
 
 
 def check_given(request: Request, plan: FeaturePlan) -> None:
     """Raise InputMismatchError when the caller names a feature that the set has not, or leaves out what it needs."""
-    given = request.features or _NOTHING_GIVEN
+    given = request.features
     for name in given:
         if name not in plan.column_of:
             raise InputMismatchError(
@@ -38,39 +37,67 @@ def check_given(request: Request, plan: FeaturePlan) -> None:
         )
 
 
-def lookup(group: Sequence[Request]) -> Lookup:
-    """Return what the store is asked for the calls that read one feature set."""
-    plan = _slot(group[0]).plan
-    if plan is None:
-        raise ValueError("a version without a feature set looks nothing up")
-    given = [request.features or _NOTHING_GIVEN for request in group]
-    return Lookup(
-        plan,
-        [request.entities for request in group],
-        [request.event_time_us or 0 for request in group],
-        given if any(given) else None,
-    )
+def feed(store: OnlineStore, shares: Sequence[Share], now_us: int, tally: Tally) -> None:
+    """Fill the input that bound feature sets cover, with one read of the store for all the calls."""
+    # The arms of an experiment mostly share one set: they are decoded together, too.
+    sets: dict[str, _Reading] = {}
+    for share in shares:
+        plan = share.slot.plan
+        readers = share.readers()
+        if plan is not None and readers:
+            sets.setdefault(share.slot.feature_set, _Reading(plan)).add(share, readers)
+    if not sets:
+        return
+    began = time.monotonic()
+    matrices = fetch(store, [reading.lookup(now_us) for reading in sets.values()], now_us)
+    tally.count_read(began)
+    for reading, matrix in zip(sets.values(), matrices, strict=True):
+        reading.take(matrix)
+        tally.count_features(reading.plan, matrix)
 
 
-def fill(group: Sequence[Request], matrix: FeatureMatrix) -> None:
-    """Give each call its row of the matrix as the feature input, and what the journal says of it.
+class _Reading:
+    """The calls of a wave that read one feature set."""
 
-    All calls of the group read one feature set, as one element type.
-    """
-    dtype = _slot(group[0]).feature_dtype
-    values = matrix.values
-    typed = values if dtype == np.float64 else values.astype(dtype)
-    statuses = bytes(matrix.statuses)
-    ages_ms = [-1 if age_us < 0 else age_us // _US_PER_MS for age_us in matrix.ages_us]
-    views = len(statuses) // len(group)
-    for row, request in enumerate(group):
-        request.feature_row = values[row]
-        request.feeds[_slot(request).feature_input] = typed[row : row + 1]
-        request.view_status = statuses[row * views : (row + 1) * views]
-        request.view_age_ms = ages_ms[row * views : (row + 1) * views]
+    __slots__ = ("plan", "requests", "shares")
 
+    def __init__(self, plan: FeaturePlan) -> None:
+        self.plan = plan
+        self.requests: list[Request] = []
+        self.shares: list[tuple[Share, list[Request]]] = []
 
-def _slot(request: Request) -> Slot:
-    if request.target is None:
-        raise ValueError("only a call with a target looks anything up")
-    return request.target.slot
+    def add(self, share: Share, readers: list[Request]) -> None:
+        """Take in calls of one version."""
+        self.requests += readers
+        self.shares.append((share, readers))
+
+    def lookup(self, now_us: int) -> Lookup:
+        """Return what the store is asked."""
+        times_us = [request.event_time_us for request in self.requests]
+        untimed = times_us.count(None) == len(times_us)
+        given = [request.features for request in self.requests]
+        return Lookup(
+            self.plan,
+            [request.entities for request in self.requests],
+            None if untimed else [now_us if time_us is None else time_us for time_us in times_us],
+            given if any(given) else None,
+        )
+
+    def take(self, matrix: FeatureMatrix) -> None:
+        """Give each call its row of the matrix, as its input and for the journal and the reply."""
+        rows = len(self.requests)
+        for request, row, statuses, ages_ms in zip(
+            self.requests,
+            split_rows(matrix.values.tobytes(), rows),
+            split_rows(bytes(matrix.statuses), rows),
+            split_items(matrix.ages_ms, rows),
+            strict=True,
+        ):
+            request.feature_row = row
+            request.view_status = statuses
+            request.view_age_ms = ages_ms
+        at = 0
+        for share, readers in self.shares:
+            end = at + len(readers)
+            share.take(readers, matrix.values[at:end])
+            at = end

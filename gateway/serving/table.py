@@ -10,9 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Raw
+
 from experiments.assignment import Assigned, AssignmentTable, compile_assignment
 from gateway.errors import ModelNotServedError, VersionNotServedError
 from gateway.models.slots import Slot, VersionKey
+from gateway.serving.entries import facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +25,7 @@ MakeHeads = Callable[["Target"], tuple[bytes, bytes]]
 """Makes a target's `head` and `infer_head`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Target:
     """What answers a call, and what the journal and the reply say of it.
 
@@ -36,6 +39,8 @@ class Target:
         Whether the control answers because the variant's version is not loaded.
     head, infer_head
         The part of the reply that is the same for every call: of Predict's, and of ModelInfer's.
+    facts
+        The fields of the journal's records that are the same for every call.
     """
 
     slot: Slot
@@ -46,6 +51,7 @@ class Target:
     fallback: bool = False
     head: bytes = b""
     infer_head: bytes = b""
+    facts: tuple[Raw, Raw] = (Raw(), Raw())
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,4 +225,4 @@ def _arm(assigned: Assigned, control: Assigned, plain: Mapping[int, Target], mak
 
 def _headed(target: Target, make_heads: MakeHeads) -> Target:
     head, infer_head = make_heads(target)
-    return replace(target, head=head, infer_head=infer_head)
+    return replace(target, head=head, infer_head=infer_head, facts=facts_of(target))

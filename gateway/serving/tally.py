@@ -33,6 +33,7 @@ FEW = 8
 
 _Group = tuple["Target | None", "DomainError | None", str, float]
 _US = 1_000_000
+_US_PER_MS = 1000
 _shared = attrgetter("target", "error", "method", "arrived")
 
 
@@ -172,25 +173,25 @@ class Tally:
             if counts is None:
                 counts = self._views[view.name] = _View(self.meter, view.name)
             statuses = matrix.statuses[place::width]
-            ages_us = matrix.ages_us[place::width]
+            ages_ms = matrix.ages_ms[place::width]
             present = statuses.count(PRESENT)
             counts.present.total += present
             if present != len(statuses):
                 for status, count in Counter(statuses).items():
                     if status != PRESENT:
                         counts.statuses[status].total += count
-                ages_us = [age_us for age_us in ages_us if age_us >= 0]
-                if not ages_us:
+                ages_ms = [age_ms for age_ms in ages_ms if age_ms >= 0]
+                if not ages_ms:
                     continue
-            counts.age.total += sum(ages_us)
-            counts.age.count += len(ages_us)
-            oldest_us = max(ages_us)
+            counts.age.total += sum(ages_ms) * _US_PER_MS
+            counts.age.count += len(ages_ms)
+            oldest_us = max(ages_ms) * _US_PER_MS
             if oldest_us > counts.age_max_us:  # noqa: PLR1730  (max() costs three times as much)
                 counts.age_max_us = oldest_us
 
-    def count_lost(self, experiment: str, variant: str) -> None:
-        """Count a prediction that was answered and could not be journalled."""
-        self.meter.count("turnout_predictions_lost_total", (experiment, variant))
+    def count_lost(self, experiment: str, variant: str, count: int) -> None:
+        """Count predictions that were answered and could not be journalled."""
+        self.meter.count("turnout_predictions_lost_total", (experiment, variant), count)
 
     def count_outcomes(self, results: Sequence[DomainError | None]) -> None:
         """Count outcomes by what became of them; from any thread."""

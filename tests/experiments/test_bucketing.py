@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -13,15 +13,15 @@ from experiments.assignment import bucket_of, fnv1a32
 from experiments.bucketing import BUCKETS, bucket_after, seed_state
 
 
+def fnv(octets):
+    """The published definition, written another way: modular arithmetic on whole numbers, octet by octet."""
+    state = 2166136261
+    for octet in octets:
+        state = (state ^ octet) * 16777619 % 2**32
+    return state
+
+
 def oracle(seed: str, unit: str) -> int:
-    """The published definition, written another way: modular arithmetic on whole numbers, digit by digit."""
-
-    def fnv(octets):
-        state = 2166136261
-        for octet in octets:
-            state = (state ^ octet) * 16777619 % 2**32
-        return state
-
     return fnv(str(fnv((seed + unit).encode("utf-8"))).encode("ascii")) % 10000
 
 
@@ -72,6 +72,17 @@ def test_buckets_never_change(seed, unit, expected):
 def test_buckets_equal_an_independent_implementation(seed, unit):
     assert bucket_of(seed, unit) == oracle(seed, unit)
     assert bucket_after(seed_state(seed), unit) == oracle(seed, unit)
+
+
+@settings(deadline=None)
+@given(state=st.integers(0, 9).flatmap(lambda power: st.integers(0, min(10 ** (power + 1), 1 << 32) - 1)))
+@example(0)
+@example(10**6 - 1)
+@example(10**6)
+@example((1 << 32) - 1)
+def test_hashes_of_every_length_are_hashed_again_digit_by_digit(state):
+    # No unit's bytes follow, so the state is the hash.
+    assert bucket_after(state, "") == fnv(str(state).encode()) % 10000
 
 
 def test_a_hundred_thousand_ids_fall_evenly_and_independently_of_the_seed():

@@ -18,12 +18,13 @@ from features.fetch import Lookup, fetch
 from features.plan import compile_plan, plan_document
 
 PRESENT, MISSING, STALE, UNAVAILABLE, GIVEN = 1, 2, 3, 4, 5
+NOW_US = 1_000_000
 
 CARRIER = View(
     name="carrier",
     join_keys=("carrier",),
     sql="",
-    ttl_us=100,
+    ttl_us=100_000,
     features=tuple(Feature(name=f"f{i}", default=float(i)) for i in range(3)),
 )
 ROUTE = View(
@@ -76,7 +77,7 @@ def write(store, layout, entity, event_us, values):
 
 
 def expected_row(stored, entity, given_features, now_us):
-    """Return values, statuses and ages, feature by feature."""
+    """Return values, statuses and ages in milliseconds, feature by feature."""
     found = {}
     for view in (CARRIER, ROUTE):
         names = {name for name in SET.features if name.startswith(view.name + ".")}
@@ -89,7 +90,7 @@ def expected_row(stored, entity, given_features, now_us):
         else:
             age = max(0, now_us - event_us)
             fresh = not view.ttl_us or age <= view.ttl_us
-            found[view.name] = (PRESENT if fresh else STALE, age, values if fresh else None)
+            found[view.name] = (PRESENT if fresh else STALE, age // 1000, values if fresh else None)
     row = []
     for name in SET.features:
         view_name, feature = name.split(".")
@@ -110,7 +111,7 @@ def expected_row(stored, entity, given_features, now_us):
 VALUE = st.none() | st.floats(allow_nan=True, allow_infinity=True)
 STORED = st.dictionaries(
     st.sampled_from([("carrier", ("UA",)), ("carrier", ("B6",)), ("route", ("EWR", "IAH")), ("route", ("JFK", "é"))]),
-    st.tuples(st.integers(900, 1100), st.lists(VALUE, min_size=10, max_size=10)),
+    st.tuples(st.integers(900_000, 1_100_000), st.lists(VALUE, min_size=10, max_size=10)),
 )
 ENTITY = st.fixed_dictionaries(
     {},
@@ -126,7 +127,7 @@ GIVEN_FEATURES = st.dictionaries(st.sampled_from(SET.features), st.floats(allow_
 @settings(max_examples=150, deadline=None)
 @given(
     stored=STORED,
-    calls=st.lists(st.tuples(ENTITY, GIVEN_FEATURES, st.integers(950, 1150)), min_size=1, max_size=12),
+    calls=st.lists(st.tuples(ENTITY, GIVEN_FEATURES, st.integers(950_000, 1_150_000)), min_size=1, max_size=16),
     timed=st.booleans(),
 )
 def test_a_wave_reads_what_a_plain_reader_would(stored, calls, timed):
@@ -142,57 +143,57 @@ def test_a_wave_reads_what_a_plain_reader_would(stored, calls, timed):
         [time_us for _, _, time_us in calls] if timed else None,
         [features for _, features, _ in calls],
     )
-    [matrix] = fetch(store, [lookup], 1000)
+    [matrix] = fetch(store, [lookup], NOW_US)
     assert len(store.asked) <= 1  # none when nothing is to be asked
     for row, (entity, given_features, time_us) in enumerate(calls):
-        values, status, age_us = expected_row(stored, entity, given_features, time_us if timed else 1000)
+        values, status, age_ms = expected_row(stored, entity, given_features, time_us if timed else NOW_US)
         assert np.array_equal(matrix.values[row], values, equal_nan=True)
         assert matrix.status[row].tolist() == status
         for place in range(2):
-            assert status[place] == GIVEN or matrix.age_us[row, place] == age_us[place]
+            assert status[place] == GIVEN or matrix.age_ms[row, place] == age_ms[place]
 
 
 @pytest.mark.parametrize("rows", [1, 20])
 def test_any_number_of_lookups_is_one_read_without_a_key_that_nobody_needs(rows):
     store = CountingStore()
-    write(store, (CARRIER, 7), ["UA"], 990, [0.1, 0.2, 0.3])
+    write(store, (CARRIER, 7), ["UA"], 990_000, [0.1, 0.2, 0.3])
     entities = [{"carrier": "UA", "origin": "EWR"}] * rows
-    first, second = fetch(store, [Lookup(PLAN, entities), Lookup(PLAN, entities[:1])], 1000)
+    first, second = fetch(store, [Lookup(PLAN, entities), Lookup(PLAN, entities[:1])], NOW_US)
     assert [len(keys) for keys in store.asked] == [rows + 1]
     for matrix, count in ((first, rows), (second, 1)):
         assert matrix.values.shape == (count, 7)
         assert matrix.values[:, [0, 3]].tolist() == [[0.3, 0.1]] * count
         assert matrix.status.tolist() == [[PRESENT, MISSING]] * count
-        assert matrix.age_us.tolist() == [[10, -1]] * count
+        assert matrix.age_ms.tolist() == [[10, -1]] * count
 
 
 @pytest.mark.parametrize("rows", [1, 20])
 def test_a_store_that_is_down_gives_defaults_and_says_so(rows):
     given_features = {"carrier.f0": 1.0, "carrier.f2": 2.0}
     entities = [{"carrier": "UA", "origin": "EWR", "dest": "IAH"}] * rows
-    [matrix] = fetch(CountingStore(down=True), [Lookup(PLAN, entities, None, [given_features] * rows)], 1000)
+    [matrix] = fetch(CountingStore(down=True), [Lookup(PLAN, entities, None, [given_features] * rows)], NOW_US)
     assert matrix.status.tolist() == [[GIVEN, UNAVAILABLE]] * rows
     assert matrix.values[0, [0, 2, 3, 6]].tolist() == [2.0, 18.0, 1.0, 10.0]
-    assert (matrix.age_us == -1).all()
+    assert (matrix.age_ms == -1).all()
 
 
 @pytest.mark.parametrize("rows", [1, 20])
 @pytest.mark.parametrize("harm", [lambda blob: blob[:-1], lambda blob: b"\x09" + blob[1:], lambda _: b""])
 def test_a_value_of_another_layout_is_missing(rows, harm):
     store = CountingStore()
-    write(store, (CARRIER, 7), ["UA"], 990, [0.1, 0.2, 0.3])
+    write(store, (CARRIER, 7), ["UA"], 990_000, [0.1, 0.2, 0.3])
     store.blobs = {key: harm(blob) for key, blob in store.blobs.items()}
-    [matrix] = fetch(store, [Lookup(PLAN, [{"carrier": "UA"}] * rows)], 1000)
+    [matrix] = fetch(store, [Lookup(PLAN, [{"carrier": "UA"}] * rows)], NOW_US)
     assert matrix.status.tolist() == [[MISSING, MISSING]] * rows
     assert matrix.values[0, [0, 3]].tolist() == [2.0, 0.0]
 
 
 def test_both_stores_serve_a_wave(store):
-    write(store, (CARRIER, 7), ["UA"], 990, [0.1, None, 0.3])
+    write(store, (CARRIER, 7), ["UA"], 990_000, [0.1, None, 0.3])
     write(store, (ROUTE, 2), ["EWR", "IAH"], 5, [float(i) for i in range(10)])
     entities = [{"carrier": "UA", "origin": "EWR", "dest": "IAH"}, {"carrier": "??"}] * 5
     for rows in (2, 10):
-        [matrix] = fetch(store, [Lookup(PLAN, entities[:rows])], 1000)
+        [matrix] = fetch(store, [Lookup(PLAN, entities[:rows])], NOW_US)
         assert matrix.status.tolist() == [[PRESENT, PRESENT], [MISSING, MISSING]] * (rows // 2)
         assert np.array_equal(matrix.values[0], [0.3, math.nan, 8.0, 0.1, 9.0, 3.5, 0.0], equal_nan=True)
 

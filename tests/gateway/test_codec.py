@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from features.plan import compile_plan
 from gateway.journal.record import Output
+from gateway.models.layout import Layout
 from gateway.models.session import Session
 from gateway.models.slots import Slot, VersionKey
 from gateway.rpc import prediction_codec
@@ -82,7 +83,10 @@ def answered(session, *, key, arm, outputs, readings, request_id):
     target = Target(slot=slot, experiment=experiment, variant=variant)
     request = Request(request_id=request_id, model=key.model, deadline=0.0)
     request.target = Target(slot=slot, experiment=experiment, variant=variant, head=prediction_codec.head_of(target))
-    request.outputs = outputs
+    request.layout = Layout(
+        [(each.name, each.dtype, each.shape) for each in outputs], [len(each.data) for each in outputs]
+    )
+    request.data = tuple(each.data for each in outputs)
     request.view_status = bytes(status for _, status, _ in readings)
     request.view_age_ms = [age for _, _, age in readings]
     return request
@@ -161,7 +165,7 @@ def test_a_call_is_read_field_by_field(fields, pin, deadline):
     assert [NUMBER_OF.get(each.dtype, 0) for each in request.tensors or ()] == [
         each.data_type for each in fields["inputs"]
     ]
-    assert request.deadline > 0 if deadline is None else request.deadline == deadline
+    assert request.deadline == deadline
 
 
 @given(now_us=TIME_US)

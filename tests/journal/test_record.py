@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.journal.errors import RecordUnreadableError
-from gateway.journal.record import Gap, Outcome, Output, Prediction, decode, encode
+from gateway.journal.record import (
+    Gap,
+    Outcome,
+    Output,
+    Prediction,
+    decode,
+    encode,
+    encode_prediction,
+    fields,
+    outputs_template,
+)
 
 _INT = st.integers(-(2**63), 2**63 - 1)
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -51,6 +61,21 @@ _OUTCOME = st.builds(
     time_us=_INT,
 )
 _GAP = st.builds(Gap, time_us=_INT, lost=st.dictionaries(_TEXT, st.integers(0, 2**62), max_size=3))
+
+
+@given(_PREDICTION)
+def test_a_prediction_put_together_from_shared_fields_is_the_prediction(record):
+    values = [getattr(record, name) for name in Prediction.__struct_fields__]
+    at = Prediction.__struct_fields__.index("outputs")
+    outputs = outputs_template(record.outputs) % tuple(output.data for output in record.outputs)
+    together = (
+        values[0],
+        fields(*values[1:10]),
+        *values[10:at],
+        msgspec.Raw(outputs),
+        fields(*values[at + 1 :]),
+    )
+    assert encode_prediction(together) == encode(record)
 
 
 @given(st.one_of(_PREDICTION, _OUTCOME, _GAP))

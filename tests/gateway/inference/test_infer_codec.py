@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 from gateway.errors import InputMismatchError, RequestMalformedError, VersionNotServedError
 from gateway.inference import grpc_service_pb2 as pb
 from gateway.journal.record import Output
+from gateway.models.layout import Layout
 from gateway.models.session import Session
 from gateway.models.slots import Slot, VersionKey
 from gateway.rpc import infer_codec
@@ -60,7 +61,10 @@ def test_a_reply_is_what_the_protocol_reads_back_field_by_field(session, key, ar
     target = Target(slot=slot, experiment=arm[0], variant=arm[1])
     request = Request(request_id=request_id, model=key.model, deadline=0.0)
     request.target = Target(slot=slot, experiment=arm[0], variant=arm[1], infer_head=infer_codec.head_of(target))
-    request.outputs = outputs
+    request.layout = Layout(
+        [(each.name, each.dtype, each.shape) for each in outputs], [len(each.data) for each in outputs]
+    )
+    request.data = tuple(each.data for each in outputs)
     request.echo = echo
     names = [output.name for output in outputs]
     request.wanted = tuple(data.draw(st.permutations(names))) if names and data.draw(st.booleans()) else ()
