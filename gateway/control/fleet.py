@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from gateway.control.traffic import History, Totals
 from gateway.telemetry.families import Kind
 from gateway.telemetry.meter import LABEL_SETS_MAX, Meter
 
@@ -76,6 +77,7 @@ class Fleet:
         self._reports = [WorkerReport(slot=slot) for slot in range(size)]
         self._label_sets_max = label_sets_max
         self._dead = Meter(label_sets_max)
+        self._histories = [History() for _ in range(size)]
         self._ask: Callable[[int], None] | None = None
         self._asked = 0
         self._changed = threading.Condition()
@@ -89,6 +91,10 @@ class Fleet:
         """Take over what a worker says."""
         with self._changed:
             self._reports[slot] = replace(self._reports[slot], **changes)
+            if "counts" in changes:
+                self._histories[slot].add(changes["counts"])
+            elif "pid" in changes:
+                self._histories[slot].begin()
             self._changed.notify_all()
 
     def bury(self, slot: int) -> None:
@@ -115,6 +121,14 @@ class Fleet:
             return self._changed.wait_for(
                 lambda: all(report.report >= number for report in self._reports if report.ready), timeout_s
             )
+
+    def recent(self) -> list[Totals | None]:
+        """Return what each worker counted in the last minute, by slot; None for one that has not reported."""
+        with self._changed:
+            return [
+                history.recent() if report.pid else None
+                for report, history in zip(self._reports, self._histories, strict=True)
+            ]
 
     def figures(self) -> Meter:
         """Return the sum of what all workers counted, the dead ones included."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from gateway.control.traffic import Totals, quantile_us
 from gateway.errors import DeadlineSpentError
 from gateway.rpc import paging
 from gateway.rpc.status import actor, mapped
@@ -46,10 +48,13 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
     ) -> pb.GetServingStatusResponse:
         """Say what each worker serves."""
         del request
+        recent = self._fleet.recent()
+        reported = [own for own in recent if own is not None]
         with mapped(context), self._database.read() as tx:
             return pb.GetServingStatusResponse(
                 revision=current_revision(tx),
-                workers=[_worker(report) for report in self._fleet.reports()],
+                workers=[_worker(report, own) for report, own in zip(self._fleet.reports(), recent, strict=True)],
+                traffic=_traffic(functools.reduce(Totals.plus, reported)) if reported else None,
                 now_us=self._clock.now_us(),
                 turnout_version=version("turnout"),
             )
@@ -110,7 +115,25 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
             return pb.AdvanceClockResponse(now_us=self._clock.now_us())
 
 
-def _worker(report: WorkerReport) -> pb.Worker:
+def _traffic(recent: Totals) -> pb.Traffic:
+    window_s = max(recent.at, 1e-9)
+    return pb.Traffic(
+        window_s=recent.at,
+        predictions_per_s=recent.predictions / window_s,
+        failures_per_s=recent.failures / window_s,
+        shed_per_s=recent.shed / window_s,
+        wave_calls_mean=recent.predictions / recent.waves if recent.waves else 0.0,
+        p50_us=quantile_us(recent.latencies, 0.5),
+        p99_us=quantile_us(recent.latencies, 0.99),
+        processors=recent.cpu_s / window_s,
+    )
+
+
+def _gauge(report: WorkerReport, name: str) -> int:
+    return int(sum(series.total for series in report.counts.family(name).values()))
+
+
+def _worker(report: WorkerReport, recent: Totals | None) -> pb.Worker:
     return pb.Worker(
         slot=report.slot,
         pid=report.pid,
@@ -118,6 +141,9 @@ def _worker(report: WorkerReport) -> pb.Worker:
         transport=report.transport,
         ready=report.ready,
         restarts=report.restarts,
+        traffic=_traffic(recent) if recent is not None else None,
+        calls_in_flight=_gauge(report, "turnout_calls_in_flight"),
+        resident_bytes=_gauge(report, "turnout_process_resident_memory_bytes"),
         versions=[
             pb.LoadedVersion(
                 model=loaded.model, version=loaded.version, state=_STATES[loaded.state], reason=loaded.reason

@@ -102,7 +102,7 @@ def test_every_command_has_help_and_says_its_exit_codes(turnout):
     done = turnout("--help")
     assert done.code == 0
     assert "0 done, 1 refused by the gateway, 2 wrong usage, 3 not reachable" in done.out
-    nouns = ("serve", "models", "features", "experiments", "predict", "outcomes", "events", "status", "demo")
+    nouns = ("serve", "models", "features", "experiments", "predict", "outcomes", "events", "status", "top", "demo")
     for noun in nouns:
         assert noun in done.out
         assert turnout(noun, "--help").code == 0

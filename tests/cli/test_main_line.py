@@ -137,6 +137,14 @@ def test_the_status_names_the_workers(at_gateway, gateway):
     found = at_gateway("status", "--json").document
     assert [one["slot"] for one in found["workers"]] == [0]
     assert found["workers"][0]["pid"] in gateway.pids
+    assert found["workers"][0]["traffic"]["window_s"] > 0
+
+
+def test_the_live_view_says_how_the_workers_fare(at_gateway, steady):
+    at_gateway("predict", steady, "--input", "x=1,2,3")
+    shown = at_gateway("top", "--count", 2, "--interval", 0.2).out
+    for word in ("per s", "failed/s", "in waves of", "p99", "MiB", "READY", steady):
+        assert word in shown
 
 
 def test_how_a_model_is_run_is_shown_and_changed(at_gateway, steady):

@@ -48,6 +48,7 @@ app.command("predict")(predict.predict)
 app.add_typer(outcomes.app, name="outcomes")
 app.add_typer(events.app, name="events")
 app.command("status")(status.status)
+app.command("top")(status.top)
 app.command("demo")(demo.demo)
 
 

@@ -18,11 +18,16 @@ def emit(document: Any, render: Render, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))  # noqa: T201  (this is the output)
         return
-    console = Console()
-    if not console.is_terminal:  # a pipe has no width: do not fold what a program may read
-        console = Console(width=_PIPE_COLUMNS)
+    screen = console()
     for part in render():
-        console.print(part, markup=False)
+        screen.print(part, markup=False)
+
+
+def console() -> Console:
+    """Return what is printed on."""
+    screen = Console()
+    # A pipe has no width: do not fold what a program may read.
+    return screen if screen.is_terminal else Console(width=_PIPE_COLUMNS)
 
 
 def emit_line(document: Any) -> None:

@@ -82,6 +82,7 @@ class GetServingStatusResponse(_message.Message):
     WORKERS_FIELD_NUMBER: _builtins.int
     NOW_US_FIELD_NUMBER: _builtins.int
     TURNOUT_VERSION_FIELD_NUMBER: _builtins.int
+    TRAFFIC_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The newest revision of the metadata."""
     now_us: _builtins.int
@@ -92,6 +93,10 @@ class GetServingStatusResponse(_message.Message):
     def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Worker]:
         """The workers, in the order of their slots."""
 
+    @_builtins.property
+    def traffic(self) -> Global___Traffic:
+        """How all workers together fare; absent until one has reported."""
+
     def __init__(
         self,
         *,
@@ -99,10 +104,11 @@ class GetServingStatusResponse(_message.Message):
         workers: _abc.Iterable[Global___Worker] | None = ...,
         now_us: _builtins.int = ...,
         turnout_version: _builtins.str = ...,
+        traffic: Global___Traffic | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["traffic", b"traffic"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["now_us", b"now_us", "revision", b"revision", "turnout_version", b"turnout_version", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["now_us", b"now_us", "revision", b"revision", "traffic", b"traffic", "turnout_version", b"turnout_version", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -121,6 +127,9 @@ class Worker(_message.Message):
     READY_FIELD_NUMBER: _builtins.int
     RESTARTS_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
+    TRAFFIC_FIELD_NUMBER: _builtins.int
+    CALLS_IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    RESIDENT_BYTES_FIELD_NUMBER: _builtins.int
     slot: _builtins.int
     """Its slot, from 0."""
     pid: _builtins.int
@@ -133,9 +142,17 @@ class Worker(_message.Message):
     """Whether it answers."""
     restarts: _builtins.int
     """How often the slot's process was started again."""
+    calls_in_flight: _builtins.int
+    """Calls that it has taken and not answered."""
+    resident_bytes: _builtins.int
+    """Its resident memory, in bytes."""
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoadedVersion]:
         """The versions it holds."""
+
+    @_builtins.property
+    def traffic(self) -> Global___Traffic:
+        """How it fares; absent until it has reported."""
 
     def __init__(
         self,
@@ -147,14 +164,67 @@ class Worker(_message.Message):
         ready: _builtins.bool = ...,
         restarts: _builtins.int = ...,
         versions: _abc.Iterable[Global___LoadedVersion] | None = ...,
+        traffic: Global___Traffic | None = ...,
+        calls_in_flight: _builtins.int = ...,
+        resident_bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["traffic", b"traffic"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pid", b"pid", "ready", b"ready", "restarts", b"restarts", "revision", b"revision", "slot", b"slot", "transport", b"transport", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_in_flight", b"calls_in_flight", "pid", b"pid", "ready", b"ready", "resident_bytes", b"resident_bytes", "restarts", b"restarts", "revision", b"revision", "slot", b"slot", "traffic", b"traffic", "transport", b"transport", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Worker: _TypeAlias = Worker  # noqa: Y015
+
+@_typing.final
+class Traffic(_message.Message):
+    """What was answered of late: in the last minute, or since the process started if that is shorter; at most a second old."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOW_S_FIELD_NUMBER: _builtins.int
+    PREDICTIONS_PER_S_FIELD_NUMBER: _builtins.int
+    FAILURES_PER_S_FIELD_NUMBER: _builtins.int
+    SHED_PER_S_FIELD_NUMBER: _builtins.int
+    WAVE_CALLS_MEAN_FIELD_NUMBER: _builtins.int
+    P50_US_FIELD_NUMBER: _builtins.int
+    P99_US_FIELD_NUMBER: _builtins.int
+    PROCESSORS_FIELD_NUMBER: _builtins.int
+    window_s: _builtins.float
+    """The length of the time that the numbers are of, in seconds."""
+    predictions_per_s: _builtins.float
+    """Predictions a second, the failed ones included."""
+    failures_per_s: _builtins.float
+    """Predictions a second that failed, whoever was at fault."""
+    shed_per_s: _builtins.float
+    """Calls a second that were refused unread for want of room or in the drain."""
+    wave_calls_mean: _builtins.float
+    """Predictions in a wave, on average."""
+    p50_us: _builtins.int
+    """The latency that half of the predictions do not pass, from arrival to journal, in microseconds; 0 for none."""
+    p99_us: _builtins.int
+    """The latency that 99 of 100 do not pass."""
+    processors: _builtins.float
+    """How many processors were busy with it, on average."""
+    def __init__(
+        self,
+        *,
+        window_s: _builtins.float = ...,
+        predictions_per_s: _builtins.float = ...,
+        failures_per_s: _builtins.float = ...,
+        shed_per_s: _builtins.float = ...,
+        wave_calls_mean: _builtins.float = ...,
+        p50_us: _builtins.int = ...,
+        p99_us: _builtins.int = ...,
+        processors: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failures_per_s", b"failures_per_s", "p50_us", b"p50_us", "p99_us", b"p99_us", "predictions_per_s", b"predictions_per_s", "processors", b"processors", "shed_per_s", b"shed_per_s", "wave_calls_mean", b"wave_calls_mean", "window_s", b"window_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Traffic: _TypeAlias = Traffic  # noqa: Y015
 
 @_typing.final
 class LoadedVersion(_message.Message):
