@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from concurrent import futures
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ import grpc
 import numpy as np
 import onnxruntime
 
+from gateway.bootstrap.stopping import StopRequest
 from gateway.transport.port import Wiring
 from gateway.transport.select import open_transport
 from turnout.serving.v1 import prediction_service_pb2 as pb
@@ -35,7 +35,7 @@ SERVICE, METHOD = PREDICT[1:].split("/")
 THREADS_MAX = 10
 WAVE_CALLS_MAX = 64
 GRACE_S = 10.0
-STOP = threading.Event()
+STOP = StopRequest()
 _TYPES = {"tensor(int64)": tensor_pb2.DATA_TYPE_INT64, "tensor(float)": tensor_pb2.DATA_TYPE_FLOAT32}
 
 
@@ -153,7 +153,7 @@ FLOORS: dict[str, Callable[[str], None]] = {
 
 def main() -> None:
     kind, path = sys.argv[1:]
-    signal.signal(signal.SIGTERM, lambda *_: STOP.set())
+    STOP.ask_on(signal.SIGTERM)
     FLOORS[kind](path)
     print(json.dumps({"calls": Counts.calls, "waves": Counts.waves}), flush=True)
     os._exit(0)  # threads of libraries must not hold up the end

@@ -25,10 +25,6 @@ _COLLECTIONS = {"source": "featureSources", "view": "featureViews", "set": "feat
 _STATUS_PREFIX = "VIEW_STATUS_"
 
 
-def _nobody_waits(_revision: int) -> None:
-    """Tell nobody: those who follow the database will see the revision when they look."""
-
-
 class FeatureService(pb_grpc.FeatureServiceServicer):
     """Answers the features' calls.
 
@@ -36,13 +32,10 @@ class FeatureService(pb_grpc.FeatureServiceServicer):
     ----------
     control
         What does the work.
-    changed
-        Called with the revision after every committed change; it must return at once.
     """
 
-    def __init__(self, control: FeatureControl, *, changed: Callable[[int], None] = _nobody_waits) -> None:
+    def __init__(self, control: FeatureControl) -> None:
         self._control = control
-        self._changed = changed
 
     def ApplyFeatures(
         self, request: pb.ApplyFeaturesRequest, context: grpc.ServicerContext
@@ -55,8 +48,6 @@ class FeatureService(pb_grpc.FeatureServiceServicer):
             applied = self._control.apply(
                 files, base_dir=request.base_dir, dry_run=request.dry_run, actor=status.actor(context)
             )
-            if applied.revision:
-                self._changed(applied.revision)
             return pb.ApplyFeaturesResponse(
                 changes=[_change_message(change) for change in applied.changes], revision=applied.revision
             )

@@ -14,7 +14,7 @@ from turnout.registry.v1 import registry_service_pb2 as pb
 from turnout.registry.v1 import registry_service_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import grpc
 
@@ -26,10 +26,6 @@ CHUNK_BYTES_MAX = 1024**2
 UPLOAD_TIMEOUT_S = 900.0
 
 
-def _nobody_waits(_revision: int) -> None:
-    """Tell nobody: those who follow the database will see the revision when they look."""
-
-
 class RegistryService(pb_grpc.RegistryServiceServicer):
     """Answers the registry's calls: a message in, one transaction of the registry, a message out.
 
@@ -39,9 +35,6 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
         Where models, versions and aliases are kept, and the time they are dated by.
     publisher
         What takes publications; it has its own transactions.
-    changed
-        Called with the revision after every committed change, so that whoever applies changes need not wait for its
-        next look. It must return at once.
     upload_timeout_s
         How long one publication may take: it holds one of the port's threads, which a client that stalls must not do
         for ever.
@@ -53,13 +46,11 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
         database: Database,
         clock: Clock,
         publisher: Publisher,
-        changed: Callable[[int], None] = _nobody_waits,
         upload_timeout_s: float = UPLOAD_TIMEOUT_S,
     ) -> None:
         self._database = database
         self._clock = clock
         self._publisher = publisher
-        self._changed = changed
         self._upload_timeout_s = upload_timeout_s
 
     def CreateModel(self, request: pb.CreateModelRequest, context: grpc.ServicerContext) -> pb.CreateModelResponse:
@@ -108,7 +99,6 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
                     actor=status.actor(context),
                     wanted=context.is_active,
                 )
-            self._changed(published.revision)
             return pb.PublishVersionResponse(
                 version=codec.version_message(published.version),
                 revision=published.revision,
@@ -151,7 +141,6 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
                     actor=status.actor(context),
                     now_us=self._clock.now_us(),
                 )
-            self._changed(move.revision)
             return pb.PromoteVersionResponse(alias=codec.alias_message(move.stands), revision=move.revision)
 
     def RollbackModel(
@@ -170,7 +159,6 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
                     actor=status.actor(context),
                     now_us=self._clock.now_us(),
                 )
-            self._changed(move.revision)
             return pb.RollbackModelResponse(alias=codec.alias_message(move.stands), revision=move.revision)
 
     def SetAlias(self, request: pb.SetAliasRequest, context: grpc.ServicerContext) -> pb.SetAliasResponse:
@@ -188,7 +176,6 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
                     actor=status.actor(context),
                     now_us=self._clock.now_us(),
                 )
-            self._changed(move.revision)
             return pb.SetAliasResponse(alias=codec.alias_message(move.stands), revision=move.revision)
 
     def ListAliasHistory(

@@ -16,6 +16,7 @@ from registry.records import Signature, TensorSpec, VersionDraft, VersionFacts
 from storage.clock import SystemClock
 from storage.database import open_database
 from storage.errors import MissingError
+from storage.revision import current_revision
 from turnout.registry.v1 import registry_service_pb2 as pb
 from turnout.registry.v1 import registry_service_pb2_grpc as pb_grpc
 from turnout.tensors import to_tensors
@@ -102,6 +103,12 @@ class Served:
         self.scratch = folder / "scratch"
         self.artifacts = folder / "artifacts"
         self.revisions = []
+
+        def committed():
+            with database.read() as tx:
+                self.revisions.append(current_revision(tx))
+
+        database.on_commit(committed)
         publisher = Publisher(
             database=database,
             artifacts=artifacts,
@@ -111,9 +118,7 @@ class Served:
             scratch=self.scratch,
             artifact_bytes_max=64 * 1024**2,
         )
-        service = RegistryService(
-            database=database, clock=SystemClock(), publisher=publisher, changed=self.revisions.append, **limits
-        )
+        service = RegistryService(database=database, clock=SystemClock(), publisher=publisher, **limits)
         self.server = grpc.server(futures.ThreadPoolExecutor(10))
         pb_grpc.add_RegistryServiceServicer_to_server(service, self.server)
         port = self.server.add_insecure_port("127.0.0.1:0")
