@@ -1,7 +1,7 @@
 """Turnout: what a user imports.
 
-``Client`` and ``AsyncClient`` ask for predictions and record outcomes; ``errors`` holds what they raise. All of them
-are loaded at first use, so that ``import turnout`` costs next to nothing.
+``Client`` and ``AsyncClient`` ask for predictions and record outcomes, ``Security`` is what they show to a gateway, and
+``errors`` holds what they raise. All of them are loaded at first use, so that ``import turnout`` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -13,10 +13,16 @@ if TYPE_CHECKING:
     from turnout import errors as errors
     from turnout.aio import AsyncClient as AsyncClient
     from turnout.client import Client as Client
+    from turnout.security import Security as Security
 
-__all__ = ["AsyncClient", "Client", "errors"]
+__all__ = ["AsyncClient", "Client", "Security", "errors"]
 
-_HOMES = {"AsyncClient": "turnout.aio", "Client": "turnout.client", "errors": "turnout.errors"}
+_HOMES = {
+    "AsyncClient": "turnout.aio",
+    "Client": "turnout.client",
+    "Security": "turnout.security",
+    "errors": "turnout.errors",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -12,9 +12,10 @@ from turnout.batch import BatchAsk, BatchPart, BatchPrediction, read_batch
 from turnout.outcome import Outcome, OutcomeResult, outcomes_message, outcomes_request, read_results
 from turnout.outcomes.v1 import outcome_service_pb2_grpc
 from turnout.prediction import Ask, Prediction, ViewReading, read_answer, read_prediction
+from turnout.security import Security
 from turnout.serving.v1 import prediction_service_pb2_grpc
 from turnout.streams import AsyncFeed, follow_async
-from turnout.trace import TraceContext
+from turnout.trace import CallMetadata
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
@@ -50,12 +51,15 @@ class AsyncClient:
         *,
         timeout_s: float = 10.0,
         attempts_max: int = _channel.ATTEMPTS_MAX,
+        security: Security | None = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._attempts_max = attempts_max
         self._guard = _channel.ForkGuard()
-        self._trace = TraceContext()
-        self._target = _channel.target_of(address)
+        security = Security.from_environment() if security is None else security
+        target = _channel.target_of(address)
+        self._said = CallMetadata(security.metadata(target))
+        self._target, self._security = target, security
         self._options = _channel.options_of([{}], attempts_max=attempts_max)
         self._channel: grpc.aio.Channel | None = None
 
@@ -89,7 +93,7 @@ class AsyncClient:
         self._open()
         try:
             response = await self._predictions.Predict(
-                ask.message(model), timeout=timeout_s or self._timeout_s, metadata=self._trace.metadata()
+                ask.message(model), timeout=timeout_s or self._timeout_s, metadata=self._said.metadata()
             )
         except grpc.RpcError as error:
             raise errors.from_rpc(error) from error
@@ -125,7 +129,7 @@ class AsyncClient:
         self._open()
         try:
             response = await self._predictions.BatchPredict(
-                ask.message(model), timeout=timeout_s or self._timeout_s, metadata=self._trace.metadata()
+                ask.message(model), timeout=timeout_s or self._timeout_s, metadata=self._said.metadata()
             )
         except grpc.RpcError as error:
             raise errors.from_rpc(error) from error
@@ -138,7 +142,7 @@ class AsyncClient:
         self._open()
         return follow_async(
             lambda messages, left_s: self._predictions.StreamPredict(
-                messages, timeout=left_s, metadata=self._trace.metadata()
+                messages, timeout=left_s, metadata=self._said.metadata()
             ),
             AsyncFeed(asks, lambda ask: ask.streamed(model)),
             read_answer,
@@ -171,7 +175,7 @@ class AsyncClient:
         self._open()
         try:
             response = await self._outcomes.RecordOutcomes(
-                request, timeout=timeout_s or self._timeout_s, metadata=self._trace.metadata()
+                request, timeout=timeout_s or self._timeout_s, metadata=self._said.metadata()
             )
         except grpc.RpcError as error:
             raise errors.from_rpc(error) from error
@@ -187,7 +191,7 @@ class AsyncClient:
         self._open()
         return follow_async(
             lambda messages, left_s: self._outcomes.StreamOutcomes(
-                messages, timeout=left_s, metadata=self._trace.metadata()
+                messages, timeout=left_s, metadata=self._said.metadata()
             ),
             AsyncFeed(batches, outcomes_message),
             read_results,
@@ -205,7 +209,7 @@ class AsyncClient:
         self._guard.check()
         if self._channel is not None:
             return
-        self._channel = grpc.aio.insecure_channel(self._target, self._options)
+        self._channel = _channel.open_aio_channel(self._target, self._options, self._security)
         self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._outcomes = outcome_service_pb2_grpc.OutcomeServiceStub(self._channel)
 

@@ -12,10 +12,14 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import grpc
+
 from turnout.errors import ForkedClientError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from turnout.security import Security
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 ATTEMPTS_MAX = 5
@@ -69,6 +73,22 @@ def options_of(retried: Sequence[Mapping[str, str]], *, attempts_max: int) -> li
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2000),
     ]
+
+
+def open_channel(target: str, options: Sequence[tuple[str, str | int]], security: Security) -> grpc.Channel:
+    """Return a channel for threads."""
+    credentials = security.credentials()
+    if credentials is None:
+        return grpc.insecure_channel(target, options)
+    return grpc.secure_channel(target, credentials, options)
+
+
+def open_aio_channel(target: str, options: Sequence[tuple[str, str | int]], security: Security) -> grpc.aio.Channel:
+    """Return a channel for the event loop that runs."""
+    credentials = security.credentials()
+    if credentials is None:
+        return grpc.aio.insecure_channel(target, options)
+    return grpc.aio.secure_channel(target, credentials, options)
 
 
 @dataclass(frozen=True, slots=True)

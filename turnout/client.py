@@ -12,9 +12,10 @@ from turnout.batch import BatchAsk, BatchPart, BatchPrediction, read_batch
 from turnout.outcome import Outcome, OutcomeResult, outcomes_message, outcomes_request, read_results
 from turnout.outcomes.v1 import outcome_service_pb2_grpc
 from turnout.prediction import Ask, Prediction, ViewReading, read_answer, read_prediction
+from turnout.security import Security
 from turnout.serving.v1 import prediction_service_pb2_grpc
 from turnout.streams import Feed, follow
-from turnout.trace import TraceContext
+from turnout.trace import CallMetadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,11 +43,13 @@ class Client:
         The deadline of a call that names none of its own, in seconds; retries are within it.
     attempts_max
         How many tries a call gets while the answer is UNAVAILABLE, the first included; 1 turns retries off.
+    security
+        What is shown to the gateway and whom to trust; None: what the environment says, see ``Security``.
 
     Raises
     ------
     ValueError
-        The addresses cannot be used together.
+        The addresses cannot be used together, or a token would travel to another machine in clear.
 
     Examples
     --------
@@ -61,13 +64,16 @@ class Client:
         *,
         timeout_s: float = 10.0,
         attempts_max: int = _channel.ATTEMPTS_MAX,
+        security: Security | None = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._attempts_max = attempts_max
         self._guard = _channel.ForkGuard()
-        self._trace = TraceContext()
+        security = Security.from_environment() if security is None else security
+        target = _channel.target_of(address)
+        self._said = CallMetadata(security.metadata(target))
         options = _channel.options_of([{}], attempts_max=attempts_max)
-        self._channel = grpc.insecure_channel(_channel.target_of(address), options)
+        self._channel = _channel.open_channel(target, options, security)
         self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._outcomes = outcome_service_pb2_grpc.OutcomeServiceStub(self._channel)
 
@@ -142,7 +148,7 @@ class Client:
         )
         try:
             response = self._predictions.Predict(
-                ask.message(model), timeout=timeout_s or self._timeout_s, metadata=self._trace.metadata()
+                ask.message(model), timeout=timeout_s or self._timeout_s, metadata=self._said.metadata()
             )
         except grpc.RpcError as error:
             raise errors.from_rpc(error) from error
@@ -211,7 +217,7 @@ class Client:
         )
         try:
             response = self._predictions.BatchPredict(
-                ask.message(model), timeout=timeout_s or self._timeout_s, metadata=self._trace.metadata()
+                ask.message(model), timeout=timeout_s or self._timeout_s, metadata=self._said.metadata()
             )
         except grpc.RpcError as error:
             raise errors.from_rpc(error) from error
@@ -238,7 +244,7 @@ class Client:
         self._guard.check()
         return follow(
             lambda messages, left_s: self._predictions.StreamPredict(
-                messages, timeout=left_s, metadata=self._trace.metadata()
+                messages, timeout=left_s, metadata=self._said.metadata()
             ),
             Feed(asks, lambda ask: ask.streamed(model)),
             read_answer,
@@ -296,7 +302,7 @@ class Client:
         request = outcomes_request(outcomes)
         try:
             response = self._outcomes.RecordOutcomes(
-                request, timeout=timeout_s or self._timeout_s, metadata=self._trace.metadata()
+                request, timeout=timeout_s or self._timeout_s, metadata=self._said.metadata()
             )
         except grpc.RpcError as error:
             raise errors.from_rpc(error) from error
@@ -320,7 +326,7 @@ class Client:
         self._guard.check()
         return follow(
             lambda messages, left_s: self._outcomes.StreamOutcomes(
-                messages, timeout=left_s, metadata=self._trace.metadata()
+                messages, timeout=left_s, metadata=self._said.metadata()
             ),
             Feed(batches, outcomes_message),
             read_results,

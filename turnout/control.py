@@ -20,6 +20,7 @@ from turnout.events.v1 import event_service_pb2_grpc
 from turnout.experiments.v1 import experiment_service_pb2_grpc
 from turnout.features.v1 import feature_service_pb2, feature_service_pb2_grpc
 from turnout.registry.v1 import deployment_service_pb2_grpc, registry_service_pb2, registry_service_pb2_grpc
+from turnout.security import Security
 from turnout.translate import Translate
 
 if TYPE_CHECKING:
@@ -59,11 +60,14 @@ class Control:
     address
         The control port, ``host:port``.
     actor
-        Who is asking, for the history of changes; None: the gateway notes the address.
+        Who is asking, for the audit of a gateway on this machine that asks for no credentials; None: it notes the
+        address. Other gateways note whose token or certificate it was.
     timeout_s
         The deadline of a call that names none of its own, in seconds.
     attempts_max
         How many tries a reading call gets while the answer is UNAVAILABLE, the first included. Changes get one.
+    security
+        What is shown to the gateway and whom to trust; None: what the environment says, see ``Security``.
     """
 
     def __init__(
@@ -73,11 +77,14 @@ class Control:
         actor: str | None = None,
         timeout_s: float = 60.0,
         attempts_max: int = _channel.ATTEMPTS_MAX,
+        security: Security | None = None,
     ) -> None:
         retried = [{"service": service, "method": method} for service, methods in _READS.items() for method in methods]
         options = _channel.options_of(retried, attempts_max=attempts_max)
-        translate = Translate(_channel.ForkGuard(), actor=actor, timeout_s=timeout_s)
-        self._channel = grpc.intercept_channel(grpc.insecure_channel(_channel.target_of(address), options), translate)
+        security = Security.from_environment() if security is None else security
+        target = _channel.target_of(address)
+        translate = Translate(_channel.ForkGuard(), actor=actor, timeout_s=timeout_s, always=security.metadata(target))
+        self._channel = grpc.intercept_channel(_channel.open_channel(target, options, security), translate)
 
     @functools.cached_property
     def registry(self) -> registry_service_pb2_grpc.RegistryServiceStub:

@@ -13,6 +13,8 @@ caller can do; the reason says exactly what happened.
 ``ExhaustedError``           a limit is reached; try again later, or less at once
 ``ExpiredError``             the deadline passed before the answer came
 ``UnavailableError``         a part that is needed does not answer now
+``UnknownCallerError``       no credential was shown, or none that counts
+``ForbiddenError``           who asks may not do this
 ``UnreachableError``         no gateway answered at the address
 ============================ ======================================================
 """
@@ -102,6 +104,14 @@ class UnavailableError(TurnoutError):
     """A part that is needed does not answer now; trying again may help."""
 
 
+class UnknownCallerError(TurnoutError):
+    """No credential was shown, or none that counts."""
+
+
+class ForbiddenError(TurnoutError):
+    """Who asks may not do this."""
+
+
 class UnreachableError(UnavailableError):
     """No gateway answered at the address."""
 
@@ -120,6 +130,8 @@ _KINDS: dict[str, type[TurnoutError]] = {
     "RESOURCE_EXHAUSTED": ExhaustedError,
     "DEADLINE_EXCEEDED": ExpiredError,
     "UNAVAILABLE": UnavailableError,
+    "UNAUTHENTICATED": UnknownCallerError,
+    "PERMISSION_DENIED": ForbiddenError,
 }
 
 _CODES = (

@@ -1,4 +1,7 @@
-"""Passing the caller's trace on: where OpenTelemetry's API is installed, a call carries the current span's context."""
+"""What each call says beside its request: who asks, and the caller's trace.
+
+Where OpenTelemetry's API is installed, a call carries the current span's context.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,17 @@ from typing import Any
 Metadata = tuple[tuple[str, str], ...]
 
 
-class TraceContext:
-    """Gives the metadata that ties a call to the caller's trace; none where there is no trace, or no OpenTelemetry."""
+class CallMetadata:
+    """Gives the metadata of a call: what all calls say, and what ties it to the caller's trace where there is one.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    always
+        What all calls say.
+    """
+
+    def __init__(self, always: Metadata = ()) -> None:
+        self._always = always
         self._propagate: Any = None
         try:
             self._propagate = importlib.import_module("opentelemetry.propagate")
@@ -21,7 +31,7 @@ class TraceContext:
     def metadata(self) -> Metadata | None:
         """Return the metadata of a call that is made now, as the process's propagator writes it; None for none."""
         if self._propagate is None:
-            return None
+            return self._always or None
         carrier: dict[str, str] = {}
         self._propagate.inject(carrier)
-        return tuple((key.lower(), value) for key, value in carrier.items()) or None
+        return (*self._always, *((key.lower(), value) for key, value in carrier.items())) or None

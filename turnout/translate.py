@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import grpc
 
 from turnout import errors
-from turnout.trace import TraceContext
+from turnout.trace import CallMetadata, Metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -67,13 +67,15 @@ class Translate(
         The caller's name; None sends none.
     timeout_s
         The deadline of a call that names none of its own, in seconds; a streamed answer that is followed has none.
+    always
+        What each call says beside its request.
     """
 
-    def __init__(self, guard: ForkGuard, *, actor: str | None, timeout_s: float) -> None:
+    def __init__(self, guard: ForkGuard, *, actor: str | None, timeout_s: float, always: Metadata = ()) -> None:
         self._guard = guard
         self._actor = actor
         self._timeout_s = timeout_s
-        self._trace = TraceContext()
+        self._said = CallMetadata(always)
 
     def intercept_unary_unary(self, continuation: Callable[..., Any], client_call_details: Any, request: Any) -> Any:
         """Make a unary call."""
@@ -91,7 +93,7 @@ class Translate(
 
     def _details(self, given: Any, timeout_s: float | None) -> _Details:
         self._guard.check()
-        metadata = [*(given.metadata or ()), *(self._trace.metadata() or ())]
+        metadata = [*(given.metadata or ()), *(self._said.metadata() or ())]
         if self._actor is not None:
             metadata.append((ACTOR_KEY, self._actor))
         return _Details(

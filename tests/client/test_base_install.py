@@ -54,7 +54,7 @@ def test_the_libraries_and_processes_are_not_the_clients_business():
 def test_the_public_names_are_listed_and_an_unknown_one_is_refused():
     import turnout  # noqa: PLC0415  (imported where it is looked at)
 
-    assert dir(turnout) == ["AsyncClient", "Client", "errors"]
+    assert dir(turnout) == ["AsyncClient", "Client", "Security", "errors"]
     assert all(getattr(turnout, name) for name in dir(turnout))
     with pytest.raises(AttributeError, match="Server"):
         _ = turnout.Server

@@ -23,6 +23,8 @@ _ADVICE = {
     "RESOURCE_EXHAUSTED": "a limit is reached: try again later, or send less at once",
     "DEADLINE_EXCEEDED": "no answer in time: see turnout status; whether a change was made is not known, so look",
     "UNIMPLEMENTED": "the gateway at this address does not offer this: is it the port that the option names?",
+    "UNAUTHENTICATED": "show a token that counts: --token-file FILE or TURNOUT_TOKEN; see turnout tokens create",
+    "PERMISSION_DENIED": "ask who runs the gateway for the role that the message names",
     "UNAVAILABLE": "try again in a moment; turnout status says what the gateway is doing",
 }
 

@@ -9,7 +9,20 @@ try:
 except ModuleNotFoundError as error:  # the base install is the client alone
     raise SystemExit("turnout: the command line is not installed here: install turnout[cli]") from error
 
-from turnout.cli import demo, events, experiments, failures, features, models, outcomes, predict, serve, status
+from turnout.cli import (
+    demo,
+    events,
+    experiments,
+    failures,
+    features,
+    models,
+    outcomes,
+    predict,
+    serve,
+    status,
+    tokens,
+)
+from turnout.cli.connection import with_connection_options
 from turnout.cli.literals import LiteralError
 from turnout.errors import TurnoutError
 from turnout.resources import ResourceNameError
@@ -49,13 +62,14 @@ app.add_typer(outcomes.app, name="outcomes")
 app.add_typer(events.app, name="events")
 app.command("status")(status.status)
 app.command("top")(status.top)
+app.add_typer(tokens.app, name="tokens")
 app.command("demo")(demo.demo)
 
 
 def main() -> None:
     """Run one command and exit: 0 done, 1 refused by the gateway, 2 wrong usage, 3 not reachable."""
     try:
-        app(prog_name="turnout")
+        with_connection_options(typer.main.get_command(app))(prog_name="turnout")
     except TurnoutError as error:
         print(failures.explain(error), file=sys.stderr)  # noqa: T201  (this is the output)
         sys.exit(failures.exit_code(error))

@@ -1,11 +1,14 @@
 """The options that many commands take, and the connections that they make."""
 
+import contextlib
 import getpass
 import socket
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
+from turnout.cli.literals import LiteralError
 from turnout.client import Client
 from turnout.control import Control
 
@@ -31,13 +34,24 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the history.
 
 
 def control(server: str) -> Control:
-    """Return a connection to a control port; changes are noted under this user's name."""
-    return Control(server, actor=_actor(), attempts_max=ATTEMPTS_MAX)
+    """Return a connection to a control port; where nobody is asked for credentials, changes are noted by this user."""
+    with _usage():
+        return Control(server, actor=_actor(), attempts_max=ATTEMPTS_MAX)
 
 
 def client(data_server: str) -> Client:
     """Return a connection to a data port."""
-    return Client(data_server, attempts_max=ATTEMPTS_MAX)
+    with _usage():
+        return Client(data_server, attempts_max=ATTEMPTS_MAX)
+
+
+@contextlib.contextmanager
+def _usage() -> Iterator[None]:
+    """Raise LiteralError for what the options of the connection, or the environment in their place, got wrong."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise LiteralError(str(error)) from error
 
 
 def settle(connection: Control, revision: int, *, wait: bool) -> None:

@@ -52,6 +52,21 @@ def serve(
     clock: Annotated[
         Clock | None, typer.Option("--clock", help="Time that ages and expires; default system.", show_default=False)
     ] = None,
+    tokens: Annotated[
+        Path | None,
+        typer.Option("--tokens", metavar="FILE", help="Who may do what, by `turnout tokens`; default: anybody."),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", metavar="FILE", help="The certificate of all ports, PEM.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key, PEM.")] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option("--tls-client-ca", metavar="FILE", help="Whose certificates clients must show, PEM."),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Be open to all on a port that strangers reach, or take tokens in clear.")
+    ] = False,
     transport: Annotated[
         TransportKind | None, typer.Option("--transport", help="Default auto: native where it can.", show_default=False)
     ] = None,
@@ -72,6 +87,11 @@ def serve(
         "--ready-file": ready_file,
         "--clock": clock,
         "--transport": transport,
+        "--tokens": tokens,
+        "--tls-cert": tls_cert,
+        "--tls-key": tls_key,
+        "--tls-client-ca": tls_client_ca,
+        "--insecure": insecure or None,
     }
     flags = [part for flag, value in given.items() if value is not None for part in (flag, str(value))]
     command = [sys.executable, "-m", "gateway", *flags, *context.args]
