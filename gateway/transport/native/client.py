@@ -41,7 +41,7 @@ class ClientLink(Link):
         "_idle_frames",
         "_leaving",
         "_limits",
-        "_pinged",
+        "_pinged_at",
         "_resets",
         "_retire_at",
         "_second",
@@ -61,7 +61,7 @@ class ClientLink(Link):
         if limits.connection_age_max_s:
             spread = random.uniform(1 - _AGE_SPREAD, 1 + _AGE_SPREAD)  # noqa: S311  (not for security)
             self._retire_at = loop.now + limits.connection_age_max_s * spread
-        self._pinged = False
+        self._pinged_at: float | None = None
         self._leaving = False
         self._second = self._resets = self._idle_frames = 0
         super().__init__(
@@ -138,20 +138,21 @@ class ClientLink(Link):
             return
         limits, now = self._limits, self._loop.now
         silent_s = now - self.heard_at
-        if (not self.settled and now >= self._settled_by) or (
-            self._pinged and silent_s >= limits.keepalive_answer_s_max
-        ):
+        unanswered = self._pinged_at is not None and self.heard_at < self._pinged_at
+        if unanswered or (not self.settled and now >= self._settled_by):
             self.lose()
             return
-        self._pinged = silent_s >= limits.keepalive_s
-        if self._pinged:
+        self._pinged_at = None
+        wait_s = limits.keepalive_s - silent_s
+        if wait_s <= 0:
+            self._pinged_at = now
+            wait_s = limits.keepalive_answer_s_max
             self.session.ping()
             self.changed()
         self.check_arriving()
-        wait_s = limits.keepalive_answer_s_max if self._pinged else limits.keepalive_s - silent_s
         if not self.settled:
             wait_s = min(wait_s, self._settled_by - now)
-        if self._retire_at is not None:
+        if self._retire_at is not None and self._pinged_at is None:
             if self._retire_at <= now:
                 self._retire()
             else:

@@ -209,10 +209,12 @@ class Link:
     def _break_off(self, error: NGH2Error) -> None:
         """Close the connection of a peer that does not keep to HTTP/2; the session is of no use any more."""
         _log.debug("a connection broke off: %s", error)
+        try:
+            last = self.session.data_to_send(WRITE_BYTES_MAX)  # it may have said why
+        except NGH2Error:
+            last = _goaway(_ENHANCE_YOUR_CALM if isinstance(error, DenialOfServiceError) else _PROTOCOL_ERROR)
         with contextlib.suppress(OSError):
-            self._socket.send(
-                _goaway(_ENHANCE_YOUR_CALM if isinstance(error, DenialOfServiceError) else _PROTOCOL_ERROR)
-            )
+            self._socket.send(last)
         self.lose()
 
 
