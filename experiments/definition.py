@@ -5,11 +5,13 @@ from __future__ import annotations
 import enum
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from experiments.allocation import allocate, check_shares
 from experiments.errors import ExperimentInvalidError, VariantUnknownError
+from experiments.metric import TEXT_CHARS_MAX, Direction, Metric, MetricKind, Role, validate_metric
+from experiments.plan import Plan, validate_plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,12 +21,12 @@ if TYPE_CHECKING:
 VARIANTS_MIN = 2
 VARIANTS_MAX = 16
 METRICS_MAX = 32
-TEXT_CHARS_MAX = 4096
 SEED_CHARS_MAX = 256
-OUTPUT_INDEX_MAX = 1_000_000
 DEFAULT_ALPHA = 0.05
 ALPHA_BELOW = 0.5
 DEFAULT_MINIMUM_UNITS = 100
+
+__all__ = ["Direction", "Experiment", "Metric", "MetricKind", "Plan", "Role", "State", "Variant", "validate"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
@@ -35,31 +37,6 @@ class State(enum.StrEnum):
     DRAFT = "draft"
     RUNNING = "running"
     CONCLUDED = "concluded"
-
-
-class MetricKind(enum.StrEnum):
-    """How a metric is computed from a prediction and its outcome."""
-
-    MEAN = "mean"
-    SQUARED_ERROR = "squared_error"
-    ABSOLUTE_ERROR = "absolute_error"
-    LOG_LOSS = "log_loss"
-    ACCURACY = "accuracy"
-
-
-class Direction(enum.StrEnum):
-    """Which way is better."""
-
-    INCREASE = "increase"
-    DECREASE = "decrease"
-
-
-class Role(enum.StrEnum):
-    """What a metric is for."""
-
-    SUCCESS = "success"
-    GUARDRAIL = "guardrail"
-    MONITORING = "monitoring"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,29 +65,6 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
-    """What is measured.
-
-    Parameters
-    ----------
-    metric
-        The name, unique in the experiment.
-    outcome
-        The name of the outcome that it is computed from.
-    output, output_index
-        The model's output and the element of its flattened row; not used by `mean`.
-    """
-
-    metric: str
-    kind: MetricKind
-    outcome: str
-    direction: Direction
-    role: Role
-    output: str = ""
-    output_index: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Experiment:
     """An experiment as it stands.
 
@@ -126,6 +80,8 @@ class Experiment:
         The error rate of a false claim.
     minimum_units
         The fewest units that an arm must have before anything is claimed.
+    plan
+        How it is judged.
     epoch
         Counts the splits that were in force; 0 for a draft.
     etag
@@ -144,6 +100,7 @@ class Experiment:
     owner: str = ""
     alpha: float = DEFAULT_ALPHA
     minimum_units: int = DEFAULT_MINIMUM_UNITS
+    plan: Plan = field(default_factory=Plan)
     state: State = State.DRAFT
     epoch: int = 0
     etag: str = ""
@@ -192,6 +149,7 @@ def validate(experiment: Experiment) -> None:
         f"alpha is {experiment.alpha}, not in (0, {ALPHA_BELOW})",
     )
     _require(experiment.minimum_units >= 2, "minimum_units is at least 2: one unit has no variance")  # noqa: PLR2004
+    validate_plan(experiment.plan)
     _check_variants(experiment.variants)
     _check_metrics(experiment.metrics)
     allocate(experiment.shares, coverage=experiment.coverage)
@@ -215,15 +173,7 @@ def _check_metrics(metrics: Sequence[Metric]) -> None:
     _require(1 <= len(metrics) <= METRICS_MAX, f"an experiment has 1 to {METRICS_MAX} metrics, not {len(metrics)}")
     for each in metrics:
         _check_name(each.metric, "metric")
-        _require(1 <= len(each.outcome) <= TEXT_CHARS_MAX, f"the metric {each.metric!r} names no outcome")
-        if each.kind is not MetricKind.MEAN:
-            _require(
-                1 <= len(each.output) <= TEXT_CHARS_MAX, f"the metric {each.metric!r} ({each.kind}) names no output"
-            )
-            _require(
-                0 <= each.output_index <= OUTPUT_INDEX_MAX,
-                f"the metric {each.metric!r} has the output_index {each.output_index}",
-            )
+        validate_metric(each)
     _check_unique([each.metric for each in metrics], "metric")
     _require(any(each.role is Role.SUCCESS for each in metrics), "at least one metric has the role success")
 

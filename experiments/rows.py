@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from experiments import tables
 from experiments.allocation import Allocation
-from experiments.definition import Direction, Experiment, Metric, MetricKind, Role, State, Variant
+from experiments.definition import Experiment, State, Variant
+from experiments.metric import Covariate, Direction, Metric, MetricKind, Role
+from experiments.plan import Correction, Method, Plan, Spending
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,11 +30,15 @@ _DEFINED = (
     "alpha",
     "minimum_units",
 )
+# What a metric has beside the columns of its table.
+_METRIC_COLUMNS = ("metric", "kind", "outcome", "direction", "role", "output", "output_index")
+_METRIC_OPTIONS = tuple(field.name for field in fields(Metric) if field.name not in _METRIC_COLUMNS)
 
 
 def of_experiment(experiment: Experiment) -> dict[str, Any]:
     """Return the row of a new draft, but for its etag and its origin."""
     return {name: getattr(experiment, name) for name in _DEFINED} | {
+        "plan": json.dumps(asdict(experiment.plan)),
         "state": State.DRAFT.value,
         "epoch": 0,
         "started_us": 0,
@@ -51,7 +58,12 @@ def of_variants(experiment: Experiment) -> list[dict[str, Any]]:
 def of_metrics(experiment: Experiment) -> list[dict[str, Any]]:
     """Return one row for each metric."""
     return [
-        {"experiment": experiment.id, "position": position, **asdict(each)}
+        {
+            "experiment": experiment.id,
+            "position": position,
+            **{name: getattr(each, name) for name in _METRIC_COLUMNS},
+            "options": json.dumps({name: getattr(each, name) for name in _METRIC_OPTIONS}),
+        }
         for position, each in enumerate(experiment.metrics)
     ]
 
@@ -68,6 +80,7 @@ def read(tx: Connection, query: Select[Any]) -> list[Experiment]:
             **{name: getattr(row, name) for name in _DEFINED},
             variants=tuple(_variant(each) for each in variants[row.id]),
             metrics=tuple(_metric(each) for each in metrics[row.id]),
+            plan=_plan(row.plan),
             state=State(row.state),
             epoch=row.epoch,
             etag=row.etag,
@@ -125,4 +138,20 @@ def _metric(row: Row[Any]) -> Metric:
         role=Role(row.role),
         output=row.output,
         output_index=row.output_index,
+        **_options(row.options),
     )
+
+
+def _options(text: str) -> dict[str, Any]:
+    options: dict[str, Any] = json.loads(text)
+    if "covariate" in options:
+        options["covariate"] = Covariate(options["covariate"])
+    return options
+
+
+def _plan(text: str) -> Plan:
+    given: dict[str, Any] = json.loads(text)
+    for name, kind in (("method", Method), ("correction", Correction), ("spending", Spending)):
+        if given.get(name) is not None:
+            given[name] = kind(given[name])
+    return Plan(**given)

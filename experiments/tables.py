@@ -34,6 +34,8 @@ experiments = Table(
     Column("seed", Text, nullable=False),
     Column("alpha", Double, nullable=False),
     Column("minimum_units", BigInteger, nullable=False),
+    # How it is judged: a JSON object of the plan's fields; what is not in it has its default.
+    Column("plan", Text, nullable=False),
     Column("state", String(16), nullable=False),
     Column("epoch", BigInteger, nullable=False),
     # The revision of the experiment's last change.
@@ -72,6 +74,24 @@ experiment_metrics = Table(
     Column("output_index", Integer, nullable=False),
     Column("direction", String(16), nullable=False),
     Column("role", String(16), nullable=False),
+    # The metric's other fields: a JSON object; what is not in it has its default.
+    Column("options", Text, nullable=False),
+)
+
+# Append-only: one row for each look at the data that came to something new.
+experiment_looks = Table(
+    "experiment_looks",
+    metadata,
+    Column("experiment", ForeignKey("experiments.id"), primary_key=True),
+    Column("look", BigInteger, primary_key=True, autoincrement=False),
+    Column("time_us", BigInteger, nullable=False),
+    Column("recommendation", String(16), nullable=False),
+    # The sha256 of the two texts.
+    Column("digest", String(64), nullable=False),
+    # What the verdict was made of, and what was made: JSON, in which floats come back bit by bit. Not the database's
+    # JSON, which may write them otherwise, and knows no infinity.
+    Column("basis", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
 )
 
 # Append-only: one row for each split that was ever in force.

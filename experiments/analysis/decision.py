@@ -1,15 +1,14 @@
-"""What to do with an experiment, and why.
+"""What to do with an experiment, and why: a pure function of what the evidence says.
 
 The rule, in order:
 
-1. *investigate* when units did not come as the split says: no other number can be trusted then;
+1. *investigate* when the data cannot be trusted: units are lost unevenly, outcomes are missing unevenly, or the arms
+   differ in what the treatment cannot have touched;
 2. *ship* a treatment that is significantly better in at least one success metric, significantly worse in none, and
-   significantly worse in no guardrail, each of which must have been measured;
+   whose guardrails all hold within their margins;
 3. *keep* the control when every treatment is significantly worse in a success metric or a guardrail;
-4. *continue* otherwise.
-
-Success metrics are judged together at the experiment's alpha, by Holm's method over metrics and treatments. A guardrail
-is judged at alpha by itself: correcting it for the others would make harm harder to see.
+4. *stop* when the planned units have come without a claim, or every effect that is left open is too small to matter;
+5. *continue* otherwise, with the time until the next claim can be expected.
 """
 
 from __future__ import annotations
@@ -18,16 +17,19 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.analysis.findings import Estimate, NotEnoughData
-from experiments.analysis.multiplicity import holm
-from experiments.definition import Direction, Role
+from experiments.analysis.findings import NotEnoughData
+from experiments.analysis.judgement import Verdict, judge
+from experiments.analysis.outlook import expect
+from experiments.analysis.reasons import end_of, flaws_of, left_out, primary, shrunk_effects
+from experiments.metric import Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from experiments.analysis.evidence import VariantCount
-    from experiments.analysis.findings import Comparison, SampleRatioCheck
-    from experiments.definition import Experiment, Metric
+    from experiments.analysis.conclusions import Conclusions
+    from experiments.analysis.evidence import Evidence
+    from experiments.analysis.judgement import Judgement
+    from experiments.definition import Experiment
 
 
 class Recommendation(enum.StrEnum):
@@ -37,6 +39,16 @@ class Recommendation(enum.StrEnum):
     KEEP = "keep"
     CONTINUE = "continue"
     INVESTIGATE = "investigate"
+    STOP = "stop"
+
+
+class Status(enum.StrEnum):
+    """How far the experiment is."""
+
+    NOT_ENOUGH_DATA = "not_enough_data"
+    UNDECIDED = "undecided"
+    DECIDED = "decided"
+    DATA_QUALITY = "data_quality"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,53 +61,35 @@ class Decision:
         The variant to ship; empty for any other recommendation.
     reasons
         A sentence each.
+    status
+        How far the experiment is.
+    confidence
+        One minus the least adjusted p-value of the success metrics of the variant that the decision is about, or of any
+        when it is about none; None without one.
+    average_improvement
+        The mean over the success metrics of that variant of the gain as a part of the control's mean, raw; None without
+        one.
+    remaining_units, remaining_us
+        What to expect before there is a claim; None where that cannot be told.
     """
 
     recommendation: Recommendation
     variant: str
     reasons: tuple[str, ...]
+    status: Status = Status.UNDECIDED
+    confidence: float | None = None
+    average_improvement: float | None = None
+    remaining_units: int | None = None
+    remaining_us: int | None = None
 
 
-class _Verdict(enum.Enum):
-    BETTER = "significantly better"
-    WORSE = "significantly worse"
-    OPEN = "not significantly different"
-    UNKNOWN = "not measured"
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """One comparison with what it means.
-
-    Parameters
-    ----------
-    gain
-        The difference in the direction that is better; 0 when there is none.
-    """
-
-    metric: Metric
-    variant: str
-    verdict: _Verdict
-    gain: float
-    sentence: str
-
-
-def recommend(
-    experiment: Experiment,
-    *,
-    comparisons: Sequence[Comparison],
-    sample_ratio: SampleRatioCheck | NotEnoughData,
-    counts: Sequence[VariantCount],
-) -> Decision:
+def recommend(experiment: Experiment, conclusions: Conclusions, evidence: Evidence) -> Decision:
     """Return what to do with the experiment on the outcomes so far."""
-    notes = _notes(counts)
-    if not isinstance(sample_ratio, NotEnoughData) and sample_ratio.mismatch:
-        reason = (
-            f"the units are not split as the shares say (chi-square {sample_ratio.chi_square:.4g}, "
-            f"p = {sample_ratio.p_value:.2g}): find out which are missing before anything else"
-        )
-        return Decision(Recommendation.INVESTIGATE, "", (reason, *notes))
-    judged = _judge(experiment, comparisons)
+    notes = left_out(evidence.counts)
+    flaws = flaws_of(experiment, conclusions)
+    if flaws:
+        return Decision(Recommendation.INVESTIGATE, "", (*flaws, *notes), Status.DATA_QUALITY)
+    judged = judge(experiment, conclusions.comparisons)
     deciding = [each for each in judged if each.metric.role is not Role.MONITORING]
     sentences = tuple(each.sentence for each in deciding)
     shippable = [each.variant for each in experiment.treatments if _may_ship(deciding, each.variant)]
@@ -103,83 +97,47 @@ def recommend(
         best = _best(experiment, judged, shippable)
         reasons = tuple(each.sentence for each in deciding if each.variant == best)
         if len(shippable) > 1:
-            primary = _primary(experiment)
-            reasons += (f"of {', '.join(shippable)} it has the greatest gain in {primary.metric}",)
-        return Decision(Recommendation.SHIP, best, reasons + notes)
-    worse = {each.variant for each in deciding if each.verdict is _Verdict.WORSE}
+            reasons += (f"of {', '.join(shippable)} it has the greatest gain in {primary(experiment).metric}",)
+        reasons += shrunk_effects(conclusions, deciding, best)
+        return Decision(Recommendation.SHIP, best, reasons + notes, Status.DECIDED, *_about(best, judged))
+    about = _about("", judged)
+    worse = {each.variant for each in deciding if each.verdict is Verdict.WORSE}
     if worse == {each.variant for each in experiment.treatments}:
-        return Decision(Recommendation.KEEP, "", sentences + notes)
-    if isinstance(sample_ratio, NotEnoughData):
-        notes = (f"the split could not be checked: {sample_ratio.reason}", *notes)
-    return Decision(Recommendation.CONTINUE, "", sentences + notes)
+        return Decision(Recommendation.KEEP, "", sentences + notes, Status.DECIDED, *about)
+    over = end_of(experiment, conclusions, deciding)
+    if over:
+        return Decision(Recommendation.STOP, "", (over, *sentences, *notes), Status.DECIDED, *about)
+    if isinstance(conclusions.sample_ratio, NotEnoughData):
+        notes = (f"the split could not be checked: {conclusions.sample_ratio.reason}", *notes)
+    outlook = expect(experiment, conclusions, evidence)
+    reasons = (*sentences, outlook.sentence, *notes)
+    status = Status.NOT_ENOUGH_DATA if about[0] is None else Status.UNDECIDED
+    return Decision(Recommendation.CONTINUE, "", reasons, status, *about, outlook.units, outlook.time_us)
 
 
-def _may_ship(judged: Sequence[_Judged], variant: str) -> bool:
+def _about(variant: str, judged: Sequence[Judgement]) -> tuple[float | None, float | None]:
+    """Return the confidence and the average improvement of a variant; of the nearest to a claim when it is empty."""
+    successes = [each for each in judged if each.metric.role is Role.SUCCESS and each.p_value is not None]
+    if not successes:
+        return None, None
+    about = variant or min(successes, key=lambda each: each.p_value or 0.0).variant
+    own = [each for each in successes if each.variant == about]
+    gains = [each.improvement for each in own if each.improvement is not None]
+    confidence = 1 - min(each.p_value for each in own if each.p_value is not None)
+    return confidence, sum(gains) / len(gains) if gains else None
+
+
+def _may_ship(judged: Sequence[Judgement], variant: str) -> bool:
     own = [each for each in judged if each.variant == variant]
     return (
-        any(each.verdict is _Verdict.BETTER and each.metric.role is Role.SUCCESS for each in own)
-        and all(each.verdict is not _Verdict.WORSE for each in own)
-        and all(each.verdict is not _Verdict.UNKNOWN for each in own if each.metric.role is Role.GUARDRAIL)
+        any(each.verdict is Verdict.BETTER and each.metric.role is Role.SUCCESS for each in own)
+        and all(each.verdict is not Verdict.WORSE for each in own)
+        and all(each.verdict in {Verdict.HOLDS, Verdict.BETTER} for each in own if each.metric.role is Role.GUARDRAIL)
     )
 
 
-def _primary(experiment: Experiment) -> Metric:
-    """Return the first success metric: it breaks ties between treatments."""
-    return next(each for each in experiment.metrics if each.role is Role.SUCCESS)
-
-
-def _best(experiment: Experiment, judged: Sequence[_Judged], variants: Sequence[str]) -> str:
+def _best(experiment: Experiment, judged: Sequence[Judgement], variants: Sequence[str]) -> str:
     """Return which of the variants gains most in the first success metric; the first of equals."""
-    primary = _primary(experiment).metric
-    gains = {each.variant: each.gain for each in judged if each.metric.metric == primary}
+    first = primary(experiment).metric
+    gains = {each.variant: each.gain for each in judged if each.metric.metric == first}
     return max(variants, key=lambda variant: gains[variant])
-
-
-def _judge(experiment: Experiment, comparisons: Sequence[Comparison]) -> list[_Judged]:
-    metrics = {each.metric: each for each in experiment.metrics}
-    family = [
-        (each.metric, each.variant, each.result.p_value)
-        for each in comparisons
-        if isinstance(each.result, Estimate) and metrics[each.metric].role is Role.SUCCESS
-    ]
-    adjusted = holm([p_value for _, _, p_value in family])
-    judged_by = {(metric, variant): p for (metric, variant, _), p in zip(family, adjusted, strict=True)}
-    return [
-        _verdict(experiment, metrics[each.metric], each, judged_by.get((each.metric, each.variant)))
-        for each in comparisons
-    ]
-
-
-def _verdict(experiment: Experiment, metric: Metric, comparison: Comparison, adjusted: float | None) -> _Judged:
-    result = comparison.result
-    if isinstance(result, NotEnoughData):
-        sentence = f"{metric.metric} ({metric.role}) of {comparison.variant}: not enough data: {result.reason}"
-        return _Judged(metric, comparison.variant, _Verdict.UNKNOWN, 0.0, sentence)
-    gain = result.difference if metric.direction is Direction.INCREASE else -result.difference
-    p_value = result.p_value if adjusted is None else adjusted
-    verdict = _Verdict.OPEN
-    if p_value <= experiment.alpha:
-        verdict = _Verdict.BETTER if gain > 0 else _Verdict.WORSE
-    holms = "" if adjusted is None or adjusted == result.p_value else f", {adjusted:.2g} by Holm"
-    sentence = (
-        f"{metric.metric} ({metric.role}, {metric.direction} is better) of {comparison.variant} is {verdict.value}: "
-        f"{result.treatment_mean:.6g} against {result.control_mean:.6g}, difference {result.difference:+.4g} "
-        f"[{result.lower:+.4g}, {result.upper:+.4g}] at {result.confidence:.1%}, p = {result.p_value:.2g}{holms}, "
-        f"{result.treatment_units} against {result.control_units} units"
-    )
-    return _Judged(metric, comparison.variant, verdict, gain, sentence)
-
-
-def _notes(counts: Sequence[VariantCount]) -> tuple[str, ...]:
-    """Return a sentence for each variant whose predictions are not all in the comparison."""
-    notes: list[str] = []
-    for each in counts:
-        apart = {
-            "failed": each.failed_predictions,
-            "were answered by the control's version": each.fallback_predictions,
-            "could not be journalled": each.lost_predictions,
-        }
-        said = [f"{number} {what}" for what, number in apart.items() if number]
-        if said:
-            notes.append(f"of the predictions of {each.variant} {', '.join(said)}: those are not compared")
-    return tuple(notes)

@@ -11,6 +11,7 @@ from gateway.control.desired import bound_sets
 from gateway.control.events import Events
 from gateway.control.experiments import ExperimentControl
 from gateway.control.features import FeatureControl
+from gateway.control.judge import ExperimentJudge
 from gateway.control.publish import FeatureSetShape, Publisher
 from gateway.control.trial import Trial
 from gateway.rpc.admin_service import AdminService
@@ -88,7 +89,11 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str,
         server,
     )
     experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(
-        ExperimentService(ExperimentControl(database=parts.database, clock=parts.clock, events=parts.events)), server
+        ExperimentService(
+            ExperimentControl(database=parts.database, clock=parts.clock),
+            ExperimentJudge(database=parts.database, clock=parts.clock, events=parts.events),
+        ),
+        server,
     )
     event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(Events(parts.events)), server)
     files = (

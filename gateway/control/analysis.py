@@ -1,64 +1,74 @@
 """From the event log to the evidence of an experiment: SQL that reduces events to counts and moments.
 
-One observation is a unit's mean over its predictions in one epoch: units are what is assigned, and several predictions
-of one unit are not several pieces of evidence. A prediction with several outcomes of the metric's name counts with
-their mean. Failed predictions, and those that the control answered in place of a variant, are counted and not compared.
+One observation is a unit in one epoch: its numerator and its denominator, for example the sum of the errors of its
+predictions and their number. Units are what is assigned, and several predictions of one unit are not several pieces of
+evidence. A prediction with several outcomes of the metric's name counts with their mean. Failed predictions, and those
+that the control answered in place of a variant, are counted and not compared, but for the rate of errors.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from experiments.analysis.evidence import Evidence, MetricEvidence, VariantCount
-from experiments.analysis.moments import Moments
-from experiments.definition import MetricKind
+import numpy as np
+
+from experiments.analysis.evidence import Evidence, VariantCount
+from experiments.analysis.stages import Stage
+from experiments.metric import Covariate, Direction, Metric, MetricKind, Role
+from gateway.control.reduction import counts_for_maturity, reduce_metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import duckdb
+    from numpy.typing import NDArray
 
     from experiments.analysis.evidence import Cell
-    from experiments.definition import Experiment, Metric
+    from experiments.analysis.joint import JointMoments
+    from experiments.definition import Experiment
 
-# Beyond it a square no longer fits a float64, and the value is as little use as an infinite one.
-_VALUE_MAX = 1e150
+STRATA_MAX = 64
+REPLAY_UNITS_MAX = 1_000_000
 
-_OUTPUT = "p.outputs[$output][$element]"
-
-# The value of one prediction and one of its outcomes `value`; NULL where the kind gives none.
-_VALUES: Mapping[MetricKind, str] = {
-    MetricKind.MEAN: "value",
-    MetricKind.SQUARED_ERROR: "(output - value) * (output - value)",
-    MetricKind.ABSOLUTE_ERROR: "abs(output - value)",
-    MetricKind.LOG_LOSS: (
-        # `greatest` skips NULL, so that the range is asked first.
-        "CASE WHEN output BETWEEN 0 AND 1 AND value = 1 THEN -ln(least(greatest(output, 1e-15), 1 - 1e-15))"
-        " WHEN output BETWEEN 0 AND 1 AND value = 0 THEN -ln(least(greatest(1 - output, 1e-15), 1 - 1e-15)) END"
-    ),
-    MetricKind.ACCURACY: "CASE WHEN isfinite(output) THEN CAST(round(output) = value AS DOUBLE) END",
-}
-
+# What came before the experiment stands in the epoch -1 of no variant: only covariates are made of it.
 _OWN = """
 CREATE TEMP TABLE own AS
-SELECT request_id, time_us, variant, epoch, unit_id, outputs, status <> 0 AS failed, fallback
+SELECT request_id, time_us, event_time_us, variant, epoch, unit_id, outputs, attributes, latency_us, view_status,
+    view_age_ms, feature_set, status <> 0 AS failed, fallback, {stratum} AS stratum
 FROM predictions
 WHERE experiment = $experiment AND model = $model AND unit_id <> ''
 """
 
+_BEFORE = """
+INSERT INTO own
+SELECT request_id, time_us, event_time_us, '', -1, unit_id, outputs, attributes, latency_us, view_status,
+    view_age_ms, feature_set, status <> 0, fallback, ''
+FROM predictions
+WHERE experiment <> $experiment AND model = $model AND event_time_us < $started_us
+    AND unit_id IN (SELECT unit_id FROM own)
+"""
+
+_FEW_STRATA = """
+UPDATE own SET stratum = '' WHERE stratum NOT IN (
+    SELECT stratum FROM own GROUP BY stratum ORDER BY count(DISTINCT unit_id) DESC, stratum LIMIT $strata_max
+)
+"""
+
 # Outcomes of the whole model, in the experiment or not.
-_MATCHED = "CREATE TEMP TABLE matched AS SELECT request_id, name, value FROM joined WHERE model = $model"
+_MATCHED = """
+CREATE TEMP TABLE matched AS SELECT request_id, name, value, event_time_us FROM joined WHERE model = $model
+"""
 
 _COMPARED = """
 CREATE TEMP TABLE compared AS
-SELECT p.request_id, p.variant, p.epoch, p.unit_id, p.outputs, o.name, o.value
+SELECT DISTINCT p.variant, p.unit_id, list_contains($telling, o.name) AS telling
 FROM own p JOIN matched o USING (request_id)
-WHERE NOT p.failed AND NOT p.fallback AND list_contains($names, o.name)
+WHERE p.epoch >= 0 AND NOT p.failed AND NOT p.fallback AND list_contains($names, o.name)
 """
 
 _COUNTS = """
 SELECT variant, count(DISTINCT unit_id), count(*), count(*) FILTER (failed), count(*) FILTER (fallback)
-FROM own GROUP BY variant
+FROM own WHERE epoch >= 0 GROUP BY variant
 """
 
 _MATURED = "SELECT variant, count(DISTINCT unit_id) FROM compared GROUP BY variant"
@@ -67,48 +77,32 @@ _LOST = """
 SELECT entry.key, sum(entry.value) FROM (SELECT unnest(map_entries(lost)) AS entry FROM gaps) GROUP BY entry.key
 """
 
-_FIRST_SEEN = """
-SELECT cell.variant, cell.epoch, count(*)
-FROM (SELECT arg_min(struct_pack(variant, epoch), (time_us, request_id)) AS cell FROM own GROUP BY unit_id)
-GROUP BY ALL
-"""
-
-_SCORED = """
-CREATE OR REPLACE TEMP TABLE scored AS
-WITH pairs AS (
-    SELECT p.request_id, p.variant, p.epoch, p.unit_id, p.value, {output} AS output
-    FROM compared p WHERE p.name = $outcome
-),
-scores AS (SELECT request_id, variant, epoch, unit_id, CAST({value} AS DOUBLE) AS score FROM pairs)
-SELECT request_id, variant, epoch, unit_id, avg(score) FILTER (usable) AS score, bool_and(usable) AS usable
-FROM (SELECT *, coalesce(abs(score) < {value_max}, false) AS usable FROM scores)
-GROUP BY request_id, variant, epoch, unit_id
-"""
-
-_OBSERVED = """
-CREATE OR REPLACE TEMP TABLE observed AS
-SELECT variant, epoch, unit_id, avg(score) AS score FROM scored WHERE usable GROUP BY variant, epoch, unit_id
-"""
-
-_UNUSABLE = "SELECT variant, count(*) FROM scored WHERE NOT usable GROUP BY variant"
-
-_MOMENTS = (
-    "SELECT variant, epoch, count(*), avg(score), var_pop(score) * count(*) FROM observed GROUP BY variant, epoch"
+_STAGES = """
+WITH units AS (
+    SELECT unit_id, arg_min(struct_pack(variant, epoch), (time_us, request_id)) AS cell,
+        bool_or(NOT failed AND NOT fallback) AS served
+    FROM own WHERE epoch >= 0 GROUP BY unit_id
 )
-
-_UNITS = "SELECT variant, count(DISTINCT unit_id) FROM observed GROUP BY variant"
-
-_SHARED = """
-WITH centred AS (
-    SELECT variant, epoch, unit_id, score - avg(score) OVER (PARTITION BY variant, epoch) AS score FROM observed
-)
-SELECT a.variant, a.epoch, b.variant, b.epoch, sum(a.score * b.score)
-FROM centred a JOIN centred b ON a.unit_id = b.unit_id AND a.epoch < b.epoch
-GROUP BY ALL
+SELECT cell.variant, cell.epoch, count(*), count(*) FILTER (served),
+    count(*) FILTER (unit_id IN (SELECT unit_id FROM compared WHERE telling))
+FROM units GROUP BY ALL
 """
 
+_CONTROL_UNITS = """
+SELECT unit_id, sum(num) AS num, sum(den) AS den FROM observed WHERE epoch >= 0 AND variant = $control
+GROUP BY unit_id ORDER BY unit_id LIMIT $limit
+"""
 
-def reduce_events(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> Evidence:
+_SAME_FEATURES = "SELECT count(DISTINCT feature_set) FROM own WHERE epoch >= 0 AND NOT failed AND NOT fallback"
+
+# What a treatment cannot touch, as long as the arms take the same features.
+_BALANCED = {
+    "the age of the features in milliseconds": MetricKind.FEATURE_AGE,
+    "the rate of feature defaults": MetricKind.FEATURE_DEFAULT_RATE,
+}
+
+
+def reduce_events(connection: duckdb.DuckDBPyConnection, experiment: Experiment, *, now_us: int = 0) -> Evidence:
     """Return what the events say of the experiment.
 
     Parameters
@@ -117,21 +111,52 @@ def reduce_events(connection: duckdb.DuckDBPyConnection, experiment: Experiment)
         A snapshot of the event log, with the relations `predictions`, `joined` and `gaps`; this adds temporary tables.
     experiment
         What was assigned and is measured.
+    now_us
+        The gateway's time: what attribution windows are over by then.
     """
-    names = sorted({metric.outcome for metric in experiment.metrics})
-    connection.execute(_OWN, {"experiment": experiment.id, "model": experiment.model})
-    connection.execute(_MATCHED, {"model": experiment.model})
-    connection.execute(_COMPARED, {"names": names})
+    _prepare(connection, experiment)
     (analyzed,) = connection.execute("SELECT count(*) FROM matched").fetchone() or (0,)
+    counts = _counts(connection, experiment)
     evidence = Evidence(
-        counts=_counts(connection, experiment),
-        metrics=tuple(_reduce_metric(connection, metric) for metric in experiment.metrics),
-        first_seen={(variant, epoch): n for variant, epoch, n in connection.execute(_FIRST_SEEN).fetchall()},
+        counts=counts,
+        metrics=tuple(reduce_metric(connection, metric, now_us=now_us) for metric in experiment.metrics),
+        stages=_stages(connection, experiment, counts),
+        balance=_balance(connection, experiment, now_us),
         outcomes_analyzed=analyzed,
+        elapsed_us=max(0, (experiment.concluded_us or now_us) - experiment.started_us) if experiment.started_us else 0,
     )
     for table in ("own", "matched", "compared", "scored", "observed"):
-        connection.execute(f"DROP TABLE {table}")
+        connection.execute(f"DROP TABLE IF EXISTS {table}")
     return evidence
+
+
+def read_units(
+    connection: duckdb.DuckDBPyConnection, experiment: Experiment, metric: Metric, *, now_us: int
+) -> tuple[list[str], NDArray[np.float64]]:
+    """Return the control's units, and the numerator and denominator of each: at most a million of them."""
+    _prepare(connection, experiment)
+    reduce_metric(connection, metric, now_us=now_us)
+    given = {"control": experiment.control.variant, "limit": REPLAY_UNITS_MAX}
+    found = connection.execute(_CONTROL_UNITS, given).fetchnumpy()
+    rows = np.column_stack([np.asarray(found[name], dtype=np.float64) for name in ("num", "den")])
+    return [str(unit) for unit in found["unit_id"]], rows
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> None:
+    """Make the tables of predictions, outcomes and units that all metrics share."""
+    who: dict[str, object] = {"experiment": experiment.id, "model": experiment.model}
+    if experiment.plan.stratify_by:
+        stratum = "coalesce(attributes[$stratify_by], '')"
+        connection.execute(_OWN.format(stratum=stratum), who | {"stratify_by": experiment.plan.stratify_by})
+        connection.execute(_FEW_STRATA, {"strata_max": STRATA_MAX})
+    else:
+        connection.execute(_OWN.format(stratum="''"), who)
+    if any(metric.covariate is Covariate.PRE_EXPERIMENT for metric in experiment.metrics):
+        connection.execute(_BEFORE, who | {"started_us": experiment.started_us})
+    connection.execute(_MATCHED, {"model": experiment.model})
+    names = {name for metric in experiment.metrics for name in (metric.outcome, metric.denominator) if name}
+    telling = {metric.outcome for metric in experiment.metrics if counts_for_maturity(metric)}
+    connection.execute(_COMPARED, {"names": sorted(names), "telling": sorted(telling)})
 
 
 def _counts(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> tuple[VariantCount, ...]:
@@ -155,25 +180,41 @@ def _counts(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> tu
     return tuple(counts)
 
 
-def _reduce_metric(connection: duckdb.DuckDBPyConnection, metric: Metric) -> MetricEvidence:
-    has_output = metric.kind is not MetricKind.MEAN
-    parameters: dict[str, object] = {"outcome": metric.outcome}
-    if has_output:
-        parameters |= {"output": metric.output, "element": metric.output_index + 1}
-    scored = _SCORED.format(output=_OUTPUT if has_output else "NULL", value=_VALUES[metric.kind], value_max=_VALUE_MAX)
-    connection.execute(scored, parameters)
-    connection.execute(_OBSERVED)
-    moments: dict[Cell, Moments] = {
-        (variant, epoch): Moments(n, mean, m2)
-        for variant, epoch, n, mean, m2 in connection.execute(_MOMENTS).fetchall()
+def _stages(
+    connection: duckdb.DuckDBPyConnection, experiment: Experiment, counts: tuple[VariantCount, ...]
+) -> dict[Stage, Mapping[tuple[str, int], int]]:
+    """Return the units of each stage by the cell that they were first seen in."""
+    rows = connection.execute(_STAGES).fetchall()
+    stages: dict[Stage, Mapping[tuple[str, int], int]] = {
+        Stage.JOURNALLED: {(variant, epoch): journalled for variant, epoch, journalled, _, _ in rows},
+        Stage.SERVED: {(variant, epoch): served for variant, epoch, _, served, _ in rows},
     }
-    shared: dict[tuple[Cell, Cell], float] = {}
-    if len({epoch for _, epoch in moments}) > 1:
-        for one, early, other, late, products in connection.execute(_SHARED).fetchall():
-            shared[(one, early), (other, late)] = products
-    return MetricEvidence(
-        moments=moments,
-        units=dict(connection.execute(_UNITS).fetchall()),
-        unusable=dict(connection.execute(_UNUSABLE).fetchall()),
-        shared=shared,
-    )
+    if any(counts_for_maturity(metric) for metric in experiment.metrics):
+        stages[Stage.MATURED] = {(variant, epoch): matured for variant, epoch, _, _, matured in rows}
+    epochs = {epoch for _, epoch in stages[Stage.JOURNALLED]}
+    if len(epochs) == 1:
+        # Gaps tell the variant and not the epoch.
+        (epoch,) = epochs
+        journalled = stages[Stage.JOURNALLED]
+        stages[Stage.ASSIGNED] = {
+            (each.variant, epoch): journalled.get((each.variant, epoch), 0) + each.lost_predictions for each in counts
+        }
+    return stages
+
+
+def _balance(
+    connection: duckdb.DuckDBPyConnection, experiment: Experiment, now_us: int
+) -> dict[str, Mapping[Cell, JointMoments]]:
+    """Return what the arms should be alike in; nothing when they take other features."""
+    (sets,) = connection.execute(_SAME_FEATURES).fetchone() or (0,)
+    if sets != 1:
+        return {}
+    balance: dict[str, Mapping[Cell, JointMoments]] = {}
+    for what, kind in _BALANCED.items():
+        if any(metric.kind is kind for metric in experiment.metrics):
+            continue
+        metric = Metric(what, kind, "", Direction.DECREASE, Role.MONITORING)
+        found = reduce_metric(connection, metric, now_us=now_us).moments
+        if found:
+            balance[what] = found
+    return balance

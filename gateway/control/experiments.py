@@ -1,17 +1,14 @@
-"""Experiments as the control plane keeps and judges them: where models, experiments and events meet."""
+"""Experiments as the control plane keeps them: where models and experiments meet."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from experiments import records
-from experiments.analysis.decision import Decision, recommend
-from experiments.analysis.evidence import check_split, compare_variants
-from experiments.definition import MetricKind
 from experiments.errors import AliasUnresolvedError, ExperimentInvalidError
 from experiments.explanation import Explanation, explain
-from gateway.control.analysis import reduce_events
+from experiments.metric import OF_OUTPUT
 from registry import aliases, models, versions
 from registry.records import CHAMPION
 
@@ -20,49 +17,25 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from experiments.analysis.evidence import VariantCount
-    from experiments.analysis.findings import Comparison, NotEnoughData, SampleRatioCheck
     from experiments.definition import Experiment, Metric, Variant
     from experiments.records import Changed
-    from gateway.journal.log import EventLog
     from registry.records import Model, Version
     from storage.clock import Clock
     from storage.database import Database
 
 
-@dataclass(frozen=True, slots=True)
-class Analysis:
-    """What the outcomes so far say of an experiment.
-
-    Parameters
-    ----------
-    time_us
-        The gateway's time when the events were looked at.
-    """
-
-    experiment: Experiment
-    counts: tuple[VariantCount, ...]
-    comparisons: tuple[Comparison, ...]
-    sample_ratio: SampleRatioCheck | NotEnoughData
-    outcomes_analyzed: int
-    time_us: int
-
-
 class ExperimentControl:
-    """Keeps and judges experiments: one transaction for each change, one snapshot of the events for each analysis.
+    """Keeps experiments: one transaction for each change.
 
     Parameters
     ----------
     database, clock
         Where experiments and models are kept, and the time that changes are dated by.
-    events
-        What was predicted and what came of it.
     """
 
-    def __init__(self, *, database: Database, clock: Clock, events: EventLog) -> None:
+    def __init__(self, *, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._events = events
 
     def create(self, experiment: Experiment, *, actor: str) -> Changed:
         """Keep a new draft, its aliases resolved to versions for good.
@@ -133,34 +106,6 @@ class ExperimentControl:
             )
             return replace(changed, revision=move.revision)
 
-    def analyze(self, experiment_id: str) -> Analysis:
-        """Return what the outcomes so far say, or raise ExperimentMissingError."""
-        with self._database.read() as tx:
-            experiment = records.get(tx, experiment_id)
-            epochs = records.epochs(tx, experiment_id)
-        time_us = self._clock.now_us()
-        with self._events.snapshot() as connection:
-            evidence = reduce_events(connection, experiment)
-        return Analysis(
-            experiment=experiment,
-            counts=evidence.counts,
-            comparisons=compare_variants(experiment, evidence),
-            sample_ratio=check_split(experiment, evidence, epochs),
-            outcomes_analyzed=evidence.outcomes_analyzed,
-            time_us=time_us,
-        )
-
-    def recommend(self, experiment_id: str) -> tuple[Decision, Analysis]:
-        """Return what to do on the outcomes so far and the analysis it rests on, or raise ExperimentMissingError."""
-        analysis = self.analyze(experiment_id)
-        decision = recommend(
-            analysis.experiment,
-            comparisons=analysis.comparisons,
-            sample_ratio=analysis.sample_ratio,
-            counts=analysis.counts,
-        )
-        return decision, analysis
-
     def explain(self, experiment_id: str, unit: str) -> tuple[Experiment, Explanation]:
         """Return which variant a unit gets and why, or raise ExperimentMissingError or UnitMissingError."""
         experiment = self.get(experiment_id)
@@ -191,7 +136,7 @@ def _check_outputs(metrics: Iterable[Metric], found: Iterable[Version]) -> None:
     """Raise ExperimentInvalidError when a version can never give what a metric is computed from."""
     arms = list(found)
     for metric in metrics:
-        if metric.kind is MetricKind.MEAN:
+        if metric.kind not in OF_OUTPUT:
             continue
         for version in arms:
             _check_output(metric, version)

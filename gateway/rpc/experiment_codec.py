@@ -1,22 +1,12 @@
-"""Experiments and their analyses as messages of the contract, and back."""
+"""Experiments as messages of the contract, and back."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from experiments.analysis.decision import Recommendation
-from experiments.analysis.findings import Estimate, NotEnoughData
-from experiments.definition import (
-    DEFAULT_ALPHA,
-    DEFAULT_MINIMUM_UNITS,
-    Direction,
-    Experiment,
-    Metric,
-    MetricKind,
-    Role,
-    State,
-    Variant,
-)
+from experiments.definition import DEFAULT_ALPHA, DEFAULT_MINIMUM_UNITS, Experiment, State, Variant
+from experiments.metric import DEFAULT_MARGIN, Covariate, Direction, Metric, MetricKind, Role
+from experiments.plan import DEFAULT_LOOKS, Correction, Method, Plan, Spending
 from gateway.errors import RequestMalformedError
 from turnout import resources
 from turnout.experiments.v1 import experiment_service_pb2 as pb
@@ -24,11 +14,7 @@ from turnout.experiments.v1 import experiment_service_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from experiments.analysis.decision import Decision
-    from experiments.analysis.evidence import VariantCount
-    from experiments.analysis.findings import Comparison, SampleRatioCheck
     from experiments.explanation import Explanation
-    from gateway.control.experiments import Analysis
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -44,6 +30,14 @@ _KINDS = {
     MetricKind.ABSOLUTE_ERROR: pb.METRIC_KIND_ABSOLUTE_ERROR,
     MetricKind.LOG_LOSS: pb.METRIC_KIND_LOG_LOSS,
     MetricKind.ACCURACY: pb.METRIC_KIND_ACCURACY,
+    MetricKind.BRIER: pb.METRIC_KIND_BRIER,
+    MetricKind.LATENCY: pb.METRIC_KIND_LATENCY,
+    MetricKind.ERROR_RATE: pb.METRIC_KIND_ERROR_RATE,
+    MetricKind.FEATURE_DEFAULT_RATE: pb.METRIC_KIND_FEATURE_DEFAULT_RATE,
+    MetricKind.PROPORTION: pb.METRIC_KIND_PROPORTION,
+    MetricKind.RATIO: pb.METRIC_KIND_RATIO,
+    MetricKind.COUNT: pb.METRIC_KIND_COUNT,
+    MetricKind.QUANTILE: pb.METRIC_KIND_QUANTILE,
 }
 _DIRECTIONS = {Direction.INCREASE: pb.DIRECTION_INCREASE, Direction.DECREASE: pb.DIRECTION_DECREASE}
 _ROLES = {
@@ -51,12 +45,34 @@ _ROLES = {
     Role.GUARDRAIL: pb.METRIC_ROLE_GUARDRAIL,
     Role.MONITORING: pb.METRIC_ROLE_MONITORING,
 }
-_RECOMMENDATIONS = {
-    Recommendation.SHIP: pb.RECOMMENDATION_SHIP,
-    Recommendation.KEEP: pb.RECOMMENDATION_KEEP,
-    Recommendation.CONTINUE: pb.RECOMMENDATION_CONTINUE,
-    Recommendation.INVESTIGATE: pb.RECOMMENDATION_INVESTIGATE,
+_COVARIATES = {
+    Covariate.NONE: pb.COVARIATE_UNSPECIFIED,
+    Covariate.PRE_EXPERIMENT: pb.COVARIATE_PRE_EXPERIMENT,
+    Covariate.ATTRIBUTE: pb.COVARIATE_ATTRIBUTE,
 }
+METHODS = {
+    Method.FIXED: pb.ANALYSIS_METHOD_FIXED,
+    Method.SEQUENCE: pb.ANALYSIS_METHOD_SEQUENCE,
+    Method.GROUP_SEQUENTIAL: pb.ANALYSIS_METHOD_GROUP_SEQUENTIAL,
+}
+_CORRECTIONS = {
+    Correction.HOLM: pb.CORRECTION_HOLM,
+    Correction.HOCHBERG: pb.CORRECTION_HOCHBERG,
+    Correction.BENJAMINI_HOCHBERG: pb.CORRECTION_BENJAMINI_HOCHBERG,
+    Correction.NONE: pb.CORRECTION_NONE,
+}
+_SPENDINGS = {Spending.OBRIEN_FLEMING: pb.SPENDING_OBRIEN_FLEMING, Spending.POWER: pb.SPENDING_POWER}
+# Fields that are called and mean the same on both sides.
+_METRIC_VALUES = (
+    "absolute_margin",
+    "minimum_effect",
+    "denominator",
+    "quantile",
+    "winsorize",
+    "window_us",
+    "missing_as_zero",
+    "covariate_attribute",
+)
 
 
 def experiment_id(name: str) -> str:
@@ -88,6 +104,7 @@ def definition(request: pb.CreateExperimentRequest) -> Experiment:
         owner=message.owner,
         alpha=message.alpha or DEFAULT_ALPHA,
         minimum_units=message.minimum_units or DEFAULT_MINIMUM_UNITS,
+        plan=_plan(message.plan),
     )
 
 
@@ -116,28 +133,7 @@ def experiment_message(experiment: Experiment) -> pb.Experiment:
         start_time_us=experiment.started_us,
         conclude_time_us=experiment.concluded_us,
         winner=experiment.winner,
-    )
-
-
-def analysis_message(analysis: Analysis) -> pb.AnalyzeExperimentResponse:
-    """Return the message of an analysis."""
-    return pb.AnalyzeExperimentResponse(
-        name=resources.experiment_name(analysis.experiment.id),
-        counts=[_count_message(each) for each in analysis.counts],
-        comparisons=[_comparison_message(each) for each in analysis.comparisons],
-        sample_ratio=_ratio_message(analysis.sample_ratio),
-        outcomes_analyzed=analysis.outcomes_analyzed,
-        time_us=analysis.time_us,
-    )
-
-
-def recommendation_message(decision: Decision, analysis: Analysis) -> pb.GetRecommendationResponse:
-    """Return the message of a recommendation and the analysis it rests on."""
-    return pb.GetRecommendationResponse(
-        recommendation=_RECOMMENDATIONS[decision.recommendation],
-        variant=decision.variant,
-        reasons=decision.reasons,
-        analysis=analysis_message(analysis),
+        plan=_plan_message(experiment.plan),
     )
 
 
@@ -162,6 +158,38 @@ def _metric(message: pb.Metric) -> Metric:
         role=_known(_ROLES, message.role, f"the role of the metric {message.metric[:80]!r}"),
         output=message.output,
         output_index=message.output_index,
+        margin=message.margin if message.HasField("margin") else DEFAULT_MARGIN,
+        lower_cap=message.lower_cap if message.HasField("lower_cap") else None,
+        upper_cap=message.upper_cap if message.HasField("upper_cap") else None,
+        covariate=_known(_COVARIATES, message.covariate, f"the covariate of the metric {message.metric[:80]!r}"),
+        **{name: getattr(message, name) for name in _METRIC_VALUES},
+    )
+
+
+def method_of(value: pb.AnalysisMethod.ValueType) -> Method | None:
+    """Return the method that a message names; None when it names none."""
+    return None if value == pb.ANALYSIS_METHOD_UNSPECIFIED else _known(METHODS, value, "the method")
+
+
+def _plan(message: pb.Plan) -> Plan:
+    return Plan(
+        method=method_of(message.method),
+        correction=_known(_CORRECTIONS, message.correction or pb.CORRECTION_HOLM, "the correction"),
+        planned_units=message.planned_units,
+        looks=message.looks or DEFAULT_LOOKS,
+        spending=_known(_SPENDINGS, message.spending or pb.SPENDING_OBRIEN_FLEMING, "the spending"),
+        stratify_by=message.stratify_by,
+    )
+
+
+def _plan_message(plan: Plan) -> pb.Plan:
+    return pb.Plan(
+        method=METHODS[plan.settled_method],
+        correction=_CORRECTIONS[plan.correction],
+        planned_units=plan.planned_units,
+        looks=plan.looks,
+        spending=_SPENDINGS[plan.spending],
+        stratify_by=plan.stratify_by,
     )
 
 
@@ -182,52 +210,9 @@ def _metric_message(metric: Metric) -> pb.Metric:
         output_index=metric.output_index,
         direction=_DIRECTIONS[metric.direction],
         role=_ROLES[metric.role],
-    )
-
-
-def _count_message(count: VariantCount) -> pb.VariantCount:
-    return pb.VariantCount(
-        variant=count.variant,
-        units=count.units,
-        predictions=count.predictions,
-        matured_units=count.matured_units,
-        failed_predictions=count.failed_predictions,
-        fallback_predictions=count.fallback_predictions,
-        lost_predictions=count.lost_predictions,
-    )
-
-
-def _comparison_message(comparison: Comparison) -> pb.Comparison:
-    result = comparison.result
-    if isinstance(result, NotEnoughData):
-        return pb.Comparison(metric=comparison.metric, variant=comparison.variant, not_enough_data=result.reason)
-    return pb.Comparison(metric=comparison.metric, variant=comparison.variant, estimate=_estimate_message(result))
-
-
-def _estimate_message(estimate: Estimate) -> pb.Estimate:
-    return pb.Estimate(
-        control_mean=estimate.control_mean,
-        treatment_mean=estimate.treatment_mean,
-        difference=estimate.difference,
-        lower=estimate.lower,
-        upper=estimate.upper,
-        confidence=estimate.confidence,
-        p_value=estimate.p_value,
-        control_units=estimate.control_units,
-        treatment_units=estimate.treatment_units,
-        method=estimate.method,
-        degrees_of_freedom=estimate.degrees_of_freedom,
-    )
-
-
-def _ratio_message(ratio: SampleRatioCheck | NotEnoughData) -> pb.SampleRatio:
-    if isinstance(ratio, NotEnoughData):
-        return pb.SampleRatio(not_enough_data=ratio.reason)
-    return pb.SampleRatio(
-        check=pb.SampleRatioCheck(
-            chi_square=ratio.chi_square,
-            p_value=ratio.p_value,
-            mismatch=ratio.mismatch,
-            degrees_of_freedom=ratio.degrees_of_freedom,
-        )
+        margin=metric.margin,
+        lower_cap=metric.lower_cap,
+        upper_cap=metric.upper_cap,
+        covariate=_COVARIATES[metric.covariate],
+        **{name: getattr(metric, name) for name in _METRIC_VALUES},
     )

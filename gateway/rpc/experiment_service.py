@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.control.judge import SizeQuestion
+from gateway.rpc import analysis_codec, paging, status
 from gateway.rpc import experiment_codec as codec
-from gateway.rpc import paging, status
 from turnout.experiments.v1 import experiment_service_pb2 as pb
 from turnout.experiments.v1 import experiment_service_pb2_grpc as pb_grpc
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import grpc
 
     from gateway.control.experiments import ExperimentControl
+    from gateway.control.judge import ExperimentJudge
 
 
 class ExperimentService(pb_grpc.ExperimentServiceServicer):
@@ -20,12 +22,13 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
 
     Parameters
     ----------
-    control
-        What keeps and judges experiments.
+    control, judge
+        What keeps experiments, and what judges them.
     """
 
-    def __init__(self, control: ExperimentControl) -> None:
+    def __init__(self, control: ExperimentControl, judge: ExperimentJudge) -> None:
         self._control = control
+        self._judge = judge
 
     def CreateExperiment(
         self, request: pb.CreateExperimentRequest, context: grpc.ServicerContext
@@ -103,14 +106,53 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     ) -> pb.AnalyzeExperimentResponse:
         """Compare the variants on the outcomes so far."""
         with status.mapped(context):
-            return codec.analysis_message(self._control.analyze(codec.experiment_id(request.name)))
+            method = codec.method_of(request.method)
+            return analysis_codec.analysis_message(
+                self._judge.analyze(codec.experiment_id(request.name), method=method)
+            )
 
     def GetRecommendation(
         self, request: pb.GetRecommendationRequest, context: grpc.ServicerContext
     ) -> pb.GetRecommendationResponse:
         """Say what to do, and why."""
         with status.mapped(context):
-            return codec.recommendation_message(*self._control.recommend(codec.experiment_id(request.name)))
+            return analysis_codec.recommendation_message(self._judge.analyze(codec.experiment_id(request.name)))
+
+    def EstimateSampleSize(
+        self, request: pb.EstimateSampleSizeRequest, context: grpc.ServicerContext
+    ) -> pb.EstimateSampleSizeResponse:
+        """Say how many units an effect needs."""
+        with status.mapped(context):
+            name = codec.experiment_id(request.name) if request.name else ""
+            question = SizeQuestion(
+                metric=request.metric,
+                effect=request.effect,
+                variance=request.variance,
+                treatment_share=request.treatment_share,
+                alpha=request.alpha,
+                power=request.power,
+                method=codec.method_of(request.method),
+                units=request.units,
+            )
+            return analysis_codec.size_message(self._judge.size(name, question))
+
+    def VerifyExperiment(
+        self, request: pb.VerifyExperimentRequest, context: grpc.ServicerContext
+    ) -> pb.VerifyExperimentResponse:
+        """Compute stored verdicts again."""
+        with status.mapped(context):
+            found = self._judge.verify(codec.experiment_id(request.name), look=request.look)
+            return analysis_codec.verified_messages(found)
+
+    def ReplayExperiment(
+        self, request: pb.ReplayExperimentRequest, context: grpc.ServicerContext
+    ) -> pb.ReplayExperimentResponse:
+        """Split the units anew where there can be no effect."""
+        with status.mapped(context):
+            found = self._judge.replay(
+                codec.experiment_id(request.name), metric=request.metric, replays=request.replays
+            )
+            return analysis_codec.replay_message(*found)
 
     def GetAssignment(
         self, request: pb.GetAssignmentRequest, context: grpc.ServicerContext

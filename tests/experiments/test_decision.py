@@ -7,9 +7,11 @@ import pytest
 from scipy import stats
 
 from experiments.analysis.decision import Recommendation, recommend
-from experiments.analysis.evidence import VariantCount
-from experiments.analysis.findings import Comparison, Estimate, NotEnoughData, SampleRatioCheck
+from experiments.analysis.conclusions import Conclusions
+from experiments.analysis.evidence import Evidence, VariantCount
+from experiments.analysis.findings import Comparison, Estimate, NotEnoughData, Relative, SampleRatioCheck
 from experiments.analysis.multiplicity import holm
+from experiments.analysis.stages import Stage, StageCheck
 from experiments.definition import Direction, Metric, MetricKind, Role, Variant
 
 FINE = SampleRatioCheck(chi_square=0.5, p_value=0.48, degrees_of_freedom=1, mismatch=False)
@@ -30,7 +32,17 @@ def estimate(difference, p_value):
         control_units=5000,
         treatment_units=5001,
         method="welch",
+        standard_error=0.005,
+        critical=2.0,
+        relative=Relative(difference / 0.2, (difference - 0.01) / 0.2, (difference + 0.01) / 0.2),
+        shrunk=difference / 2,
     )
+
+
+def decide(experiment, comparisons, *, ratio=FINE, counts=(), **changes):
+    stages = (StageCheck(Stage.JOURNALLED, (5000, 5001), ratio),)
+    found = Conclusions(tuple(comparisons), stages, (), (), {})
+    return recommend(experiment, replace(found, **changes), Evidence(counts=tuple(counts), metrics=()))
 
 
 BETTER, WORSE, SAME = estimate(-0.02, 1e-6), estimate(0.02, 1e-6), estimate(-0.001, 0.4)
@@ -64,7 +76,7 @@ def judge(make_experiment):
             for metric in metrics
             for name, found in treatments.items()
         ]
-        return recommend(experiment, comparisons=comparisons, sample_ratio=ratio, counts=counts)
+        return decide(experiment, comparisons, ratio=ratio, counts=counts)
 
     return run
 
@@ -101,7 +113,7 @@ def test_better_in_one_and_worse_in_another_is_kept_away(judge):
 def test_no_difference_yet_goes_on(judge):
     decision = judge({"two": {"first": SAME, "guard": SAME}})
     assert decision.recommendation is Recommendation.CONTINUE
-    assert "not significantly different" in decision.reasons[0]
+    assert "is not settled" in decision.reasons[0]
 
 
 def test_not_enough_data_goes_on_and_says_why(judge):
@@ -147,7 +159,7 @@ def test_the_direction_decides_what_is_better(make_experiment):
     experiment = make_experiment()
     upward = replace(experiment, metrics=(replace(experiment.metrics[0], direction=Direction.INCREASE),))
     comparisons = [Comparison("brier", "treatment", WORSE)]
-    decision = recommend(upward, comparisons=comparisons, sample_ratio=FINE, counts=())
+    decision = decide(upward, comparisons)
     assert decision.recommendation is Recommendation.SHIP
 
 

@@ -225,6 +225,7 @@ def test_the_migration_makes_the_tables_that_are_declared(database):
             tables.experiment_variants,
             tables.experiment_metrics,
             tables.experiment_epochs,
+            tables.experiment_looks,
         ):
             made = {each["name"]: each for each in inspector.get_columns(table.name)}
             assert set(made) == {column.name for column in table.columns}

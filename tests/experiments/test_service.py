@@ -9,6 +9,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from experiments.assignment import bucket_of
 from gateway.control.experiments import ExperimentControl
+from gateway.control.judge import ExperimentJudge
 from gateway.journal.log import EventLog
 from gateway.journal.record import Gap, Outcome, Output, Prediction, encode
 from gateway.journal.writer import JournalWriter
@@ -41,9 +42,11 @@ def flight_delay(database):
 
 @pytest.fixture
 def stub(tmp_path, database, flight_delay):  # noqa: ARG001  (the model must be there first)
-    control = ExperimentControl(database=database, clock=SystemClock(), events=EventLog(tmp_path))
+    clock = SystemClock()
+    control = ExperimentControl(database=database, clock=clock)
+    judge = ExperimentJudge(database=database, clock=clock, events=EventLog(tmp_path))
     server = grpc.server(futures.ThreadPoolExecutor(4))
-    pb_grpc.add_ExperimentServiceServicer_to_server(ExperimentService(control), server)
+    pb_grpc.add_ExperimentServiceServicer_to_server(ExperimentService(control, judge), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -248,7 +251,12 @@ def test_a_better_treatment_is_found_and_shipped(tmp_path, database, stub):
     assert analysis.outcomes_analyzed == 600
     assert analysis.time_us > 0
     estimate = analysis.comparisons[0].estimate
-    assert estimate.method == "welch"
+    assert estimate.method == "welch_sequence"
+    assert estimate.relative.lift == pytest.approx(estimate.difference / estimate.control_mean)
+    assert estimate.posterior.chance_to_win > 0.999
+    assert advice.status == pb.RECOMMENDATION_STATUS_DECIDED
+    assert advice.confidence > 0.999
+    assert advice.average_improvement == pytest.approx(-estimate.relative.lift)
     assert estimate.upper < 0
     assert estimate.control_mean == pytest.approx(0.16, abs=0.02)
     assert estimate.treatment_mean == pytest.approx(0.01, abs=0.01)

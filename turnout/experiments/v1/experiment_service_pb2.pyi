@@ -19,6 +19,90 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _AnalysisMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AnalysisMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnalysisMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ANALYSIS_METHOD_UNSPECIFIED: _AnalysisMethod.ValueType  # 0
+    """The default of the field."""
+    ANALYSIS_METHOD_FIXED: _AnalysisMethod.ValueType  # 1
+    """Once, at a time that was set beforehand."""
+    ANALYSIS_METHOD_SEQUENCE: _AnalysisMethod.ValueType  # 2
+    """As often as one likes: the asymptotic confidence sequence."""
+    ANALYSIS_METHOD_GROUP_SEQUENTIAL: _AnalysisMethod.ValueType  # 3
+    """A planned number of times, by alpha spending."""
+
+class AnalysisMethod(_AnalysisMethod, metaclass=_AnalysisMethodEnumTypeWrapper):
+    """How often one may look, and so how far an estimate must be from nothing."""
+
+ANALYSIS_METHOD_UNSPECIFIED: AnalysisMethod.ValueType  # 0
+"""The default of the field."""
+ANALYSIS_METHOD_FIXED: AnalysisMethod.ValueType  # 1
+"""Once, at a time that was set beforehand."""
+ANALYSIS_METHOD_SEQUENCE: AnalysisMethod.ValueType  # 2
+"""As often as one likes: the asymptotic confidence sequence."""
+ANALYSIS_METHOD_GROUP_SEQUENTIAL: AnalysisMethod.ValueType  # 3
+"""A planned number of times, by alpha spending."""
+Global___AnalysisMethod: _TypeAlias = AnalysisMethod  # noqa: Y015
+
+class _Correction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CorrectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Correction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CORRECTION_UNSPECIFIED: _Correction.ValueType  # 0
+    """Holm."""
+    CORRECTION_HOLM: _Correction.ValueType  # 1
+    """No false claim at all, but for alpha."""
+    CORRECTION_HOCHBERG: _Correction.ValueType  # 2
+    """The same with more power, where the metrics are positively dependent."""
+    CORRECTION_BENJAMINI_HOCHBERG: _Correction.ValueType  # 3
+    """At most alpha of the claims are false."""
+    CORRECTION_NONE: _Correction.ValueType  # 4
+    """Nothing."""
+
+class Correction(_Correction, metaclass=_CorrectionEnumTypeWrapper):
+    """What is promised of several claims together."""
+
+CORRECTION_UNSPECIFIED: Correction.ValueType  # 0
+"""Holm."""
+CORRECTION_HOLM: Correction.ValueType  # 1
+"""No false claim at all, but for alpha."""
+CORRECTION_HOCHBERG: Correction.ValueType  # 2
+"""The same with more power, where the metrics are positively dependent."""
+CORRECTION_BENJAMINI_HOCHBERG: Correction.ValueType  # 3
+"""At most alpha of the claims are false."""
+CORRECTION_NONE: Correction.ValueType  # 4
+"""Nothing."""
+Global___Correction: _TypeAlias = Correction  # noqa: Y015
+
+class _Spending:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SpendingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Spending.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SPENDING_UNSPECIFIED: _Spending.ValueType  # 0
+    """O'Brien-Fleming."""
+    SPENDING_OBRIEN_FLEMING: _Spending.ValueType  # 1
+    """Little at the beginning."""
+    SPENDING_POWER: _Spending.ValueType  # 2
+    """As the square of the part of the units that has come."""
+
+class Spending(_Spending, metaclass=_SpendingEnumTypeWrapper):
+    """How alpha is spread over the looks of a group sequential test."""
+
+SPENDING_UNSPECIFIED: Spending.ValueType  # 0
+"""O'Brien-Fleming."""
+SPENDING_OBRIEN_FLEMING: Spending.ValueType  # 1
+"""Little at the beginning."""
+SPENDING_POWER: Spending.ValueType  # 2
+"""As the square of the part of the units that has come."""
+Global___Spending: _TypeAlias = Spending  # noqa: Y015
+
 class _ExperimentState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -47,6 +131,30 @@ EXPERIMENT_STATE_CONCLUDED: ExperimentState.ValueType  # 3
 """Over."""
 Global___ExperimentState: _TypeAlias = ExperimentState  # noqa: Y015
 
+class _Covariate:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CovariateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Covariate.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COVARIATE_UNSPECIFIED: _Covariate.ValueType  # 0
+    """Nothing is used."""
+    COVARIATE_PRE_EXPERIMENT: _Covariate.ValueType  # 1
+    """The same metric of the unit before the experiment was started."""
+    COVARIATE_ATTRIBUTE: _Covariate.ValueType  # 2
+    """An attribute of the call, for example the control version's own prediction."""
+
+class Covariate(_Covariate, metaclass=_CovariateEnumTypeWrapper):
+    """What is known of a unit before the treatment could touch it."""
+
+COVARIATE_UNSPECIFIED: Covariate.ValueType  # 0
+"""Nothing is used."""
+COVARIATE_PRE_EXPERIMENT: Covariate.ValueType  # 1
+"""The same metric of the unit before the experiment was started."""
+COVARIATE_ATTRIBUTE: Covariate.ValueType  # 2
+"""An attribute of the call, for example the control version's own prediction."""
+Global___Covariate: _TypeAlias = Covariate  # noqa: Y015
+
 class _MetricKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -65,6 +173,22 @@ class _MetricKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MetricKind
     """-ln of the probability that the output gave to the outcome, clipped to [1e-15, 1 - 1e-15]."""
     METRIC_KIND_ACCURACY: _MetricKind.ValueType  # 5
     """1 where the output rounds to the outcome, else 0."""
+    METRIC_KIND_BRIER: _MetricKind.ValueType  # 6
+    """(output - outcome)^2 of a probability and an outcome of 0 or 1; anything else has no value."""
+    METRIC_KIND_LATENCY: _MetricKind.ValueType  # 7
+    """The milliseconds from taking a call off the network to journalling it. Takes no outcome."""
+    METRIC_KIND_ERROR_RATE: _MetricKind.ValueType  # 8
+    """The part of the predictions that failed. Takes no outcome."""
+    METRIC_KIND_FEATURE_DEFAULT_RATE: _MetricKind.ValueType  # 9
+    """The part of the feature views that gave their defaults. Takes no outcome."""
+    METRIC_KIND_PROPORTION: _MetricKind.ValueType  # 10
+    """The part of the units with an outcome above 0."""
+    METRIC_KIND_RATIO: _MetricKind.ValueType  # 11
+    """The sum of the outcome over the sum of the denominator."""
+    METRIC_KIND_COUNT: _MetricKind.ValueType  # 12
+    """How often the outcome came, for each unit."""
+    METRIC_KIND_QUANTILE: _MetricKind.ValueType  # 13
+    """A quantile of the units' values."""
 
 class MetricKind(_MetricKind, metaclass=_MetricKindEnumTypeWrapper):
     """How a metric is computed."""
@@ -81,6 +205,22 @@ METRIC_KIND_LOG_LOSS: MetricKind.ValueType  # 4
 """-ln of the probability that the output gave to the outcome, clipped to [1e-15, 1 - 1e-15]."""
 METRIC_KIND_ACCURACY: MetricKind.ValueType  # 5
 """1 where the output rounds to the outcome, else 0."""
+METRIC_KIND_BRIER: MetricKind.ValueType  # 6
+"""(output - outcome)^2 of a probability and an outcome of 0 or 1; anything else has no value."""
+METRIC_KIND_LATENCY: MetricKind.ValueType  # 7
+"""The milliseconds from taking a call off the network to journalling it. Takes no outcome."""
+METRIC_KIND_ERROR_RATE: MetricKind.ValueType  # 8
+"""The part of the predictions that failed. Takes no outcome."""
+METRIC_KIND_FEATURE_DEFAULT_RATE: MetricKind.ValueType  # 9
+"""The part of the feature views that gave their defaults. Takes no outcome."""
+METRIC_KIND_PROPORTION: MetricKind.ValueType  # 10
+"""The part of the units with an outcome above 0."""
+METRIC_KIND_RATIO: MetricKind.ValueType  # 11
+"""The sum of the outcome over the sum of the denominator."""
+METRIC_KIND_COUNT: MetricKind.ValueType  # 12
+"""How often the outcome came, for each unit."""
+METRIC_KIND_QUANTILE: MetricKind.ValueType  # 13
+"""A quantile of the units' values."""
 Global___MetricKind: _TypeAlias = MetricKind  # noqa: Y015
 
 class _Direction:
@@ -135,6 +275,38 @@ METRIC_ROLE_MONITORING: MetricRole.ValueType  # 3
 """Is shown."""
 Global___MetricRole: _TypeAlias = MetricRole  # noqa: Y015
 
+class _RecommendationStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RecommendationStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RecommendationStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RECOMMENDATION_STATUS_UNSPECIFIED: _RecommendationStatus.ValueType  # 0
+    """Never sent."""
+    RECOMMENDATION_STATUS_NOT_ENOUGH_DATA: _RecommendationStatus.ValueType  # 1
+    """Nothing can be claimed of any success metric."""
+    RECOMMENDATION_STATUS_UNDECIDED: _RecommendationStatus.ValueType  # 2
+    """There are estimates, and no decision."""
+    RECOMMENDATION_STATUS_DECIDED: _RecommendationStatus.ValueType  # 3
+    """Ship, keep or stop."""
+    RECOMMENDATION_STATUS_DATA_QUALITY: _RecommendationStatus.ValueType  # 4
+    """The data cannot be trusted."""
+
+class RecommendationStatus(_RecommendationStatus, metaclass=_RecommendationStatusEnumTypeWrapper):
+    """How far an experiment is."""
+
+RECOMMENDATION_STATUS_UNSPECIFIED: RecommendationStatus.ValueType  # 0
+"""Never sent."""
+RECOMMENDATION_STATUS_NOT_ENOUGH_DATA: RecommendationStatus.ValueType  # 1
+"""Nothing can be claimed of any success metric."""
+RECOMMENDATION_STATUS_UNDECIDED: RecommendationStatus.ValueType  # 2
+"""There are estimates, and no decision."""
+RECOMMENDATION_STATUS_DECIDED: RecommendationStatus.ValueType  # 3
+"""Ship, keep or stop."""
+RECOMMENDATION_STATUS_DATA_QUALITY: RecommendationStatus.ValueType  # 4
+"""The data cannot be trusted."""
+Global___RecommendationStatus: _TypeAlias = RecommendationStatus  # noqa: Y015
+
 class _Recommendation:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -151,6 +323,8 @@ class _RecommendationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Recomm
     """Go on collecting."""
     RECOMMENDATION_INVESTIGATE: _Recommendation.ValueType  # 4
     """Look into the data before anything else."""
+    RECOMMENDATION_STOP: _Recommendation.ValueType  # 5
+    """Nothing more is to be expected: keep the control."""
 
 class Recommendation(_Recommendation, metaclass=_RecommendationEnumTypeWrapper):
     """What to do with an experiment."""
@@ -165,6 +339,8 @@ RECOMMENDATION_CONTINUE: Recommendation.ValueType  # 3
 """Go on collecting."""
 RECOMMENDATION_INVESTIGATE: Recommendation.ValueType  # 4
 """Look into the data before anything else."""
+RECOMMENDATION_STOP: Recommendation.ValueType  # 5
+"""Nothing more is to be expected: keep the control."""
 Global___Recommendation: _TypeAlias = Recommendation  # noqa: Y015
 
 @_typing.final
@@ -190,6 +366,7 @@ class Experiment(_message.Message):
     START_TIME_US_FIELD_NUMBER: _builtins.int
     CONCLUDE_TIME_US_FIELD_NUMBER: _builtins.int
     WINNER_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, `experiments/{experiment}`."""
     model: _builtins.str
@@ -228,6 +405,10 @@ class Experiment(_message.Message):
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___Metric]:
         """What is measured, 1 to 32; at least one has the role success."""
 
+    @_builtins.property
+    def plan(self) -> Global___Plan:
+        """How it is judged."""
+
     def __init__(
         self,
         *,
@@ -248,14 +429,57 @@ class Experiment(_message.Message):
         start_time_us: _builtins.int = ...,
         conclude_time_us: _builtins.int = ...,
         winner: _builtins.str = ...,
+        plan: Global___Plan | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alpha", b"alpha", "conclude_time_us", b"conclude_time_us", "coverage", b"coverage", "create_time_us", b"create_time_us", "description", b"description", "epoch", b"epoch", "etag", b"etag", "metrics", b"metrics", "minimum_units", b"minimum_units", "model", b"model", "name", b"name", "owner", b"owner", "seed", b"seed", "start_time_us", b"start_time_us", "state", b"state", "variants", b"variants", "winner", b"winner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alpha", b"alpha", "conclude_time_us", b"conclude_time_us", "coverage", b"coverage", "create_time_us", b"create_time_us", "description", b"description", "epoch", b"epoch", "etag", b"etag", "metrics", b"metrics", "minimum_units", b"minimum_units", "model", b"model", "name", b"name", "owner", b"owner", "plan", b"plan", "seed", b"seed", "start_time_us", b"start_time_us", "state", b"state", "variants", b"variants", "winner", b"winner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Experiment: _TypeAlias = Experiment  # noqa: Y015
+
+@_typing.final
+class Plan(_message.Message):
+    """How an experiment is judged: settled before anyone looks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    CORRECTION_FIELD_NUMBER: _builtins.int
+    PLANNED_UNITS_FIELD_NUMBER: _builtins.int
+    LOOKS_FIELD_NUMBER: _builtins.int
+    SPENDING_FIELD_NUMBER: _builtins.int
+    STRATIFY_BY_FIELD_NUMBER: _builtins.int
+    method: Global___AnalysisMethod.ValueType
+    """How often one may look. Not given: group sequential when planned_units is given, else a confidence sequence."""
+    correction: Global___Correction.ValueType
+    """What is promised of several claims together; Holm unless given."""
+    planned_units: _builtins.int
+    """The units of all arms with outcomes, at which it is to end; 0: not known."""
+    looks: _builtins.int
+    """The looks of a group sequential test, 1 to 50; 5 unless given."""
+    spending: Global___Spending.ValueType
+    """How alpha is spread over these looks; O'Brien-Fleming unless given."""
+    stratify_by: _builtins.str
+    """The attribute of a call whose values are strata, within which units are compared; empty: none."""
+    def __init__(
+        self,
+        *,
+        method: Global___AnalysisMethod.ValueType = ...,
+        correction: Global___Correction.ValueType = ...,
+        planned_units: _builtins.int = ...,
+        looks: _builtins.int = ...,
+        spending: Global___Spending.ValueType = ...,
+        stratify_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correction", b"correction", "looks", b"looks", "method", b"method", "planned_units", b"planned_units", "spending", b"spending", "stratify_by", b"stratify_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Plan: _TypeAlias = Plan  # noqa: Y015
 
 @_typing.final
 class Variant(_message.Message):
@@ -308,6 +532,18 @@ class Metric(_message.Message):
     OUTPUT_INDEX_FIELD_NUMBER: _builtins.int
     DIRECTION_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
+    MARGIN_FIELD_NUMBER: _builtins.int
+    ABSOLUTE_MARGIN_FIELD_NUMBER: _builtins.int
+    MINIMUM_EFFECT_FIELD_NUMBER: _builtins.int
+    DENOMINATOR_FIELD_NUMBER: _builtins.int
+    QUANTILE_FIELD_NUMBER: _builtins.int
+    LOWER_CAP_FIELD_NUMBER: _builtins.int
+    UPPER_CAP_FIELD_NUMBER: _builtins.int
+    WINSORIZE_FIELD_NUMBER: _builtins.int
+    WINDOW_US_FIELD_NUMBER: _builtins.int
+    MISSING_AS_ZERO_FIELD_NUMBER: _builtins.int
+    COVARIATE_FIELD_NUMBER: _builtins.int
+    COVARIATE_ATTRIBUTE_FIELD_NUMBER: _builtins.int
     metric: _builtins.str
     """The metric's name, unique in its experiment."""
     kind: Global___MetricKind.ValueType
@@ -322,6 +558,32 @@ class Metric(_message.Message):
     """Which way is better."""
     role: Global___MetricRole.ValueType
     """What it is for."""
+    margin: _builtins.float
+    """How much worse a guardrail may be, as a part of the control's mean; 0.05 unless given."""
+    absolute_margin: _builtins.float
+    """The same in the metric's unit, for means that may be 0; a guardrail holds within either. 0: not said."""
+    minimum_effect: _builtins.float
+    """The least effect that matters, as a part of the control's mean; 0: not said."""
+    denominator: _builtins.str
+    """The outcome that a ratio divides by."""
+    quantile: _builtins.float
+    """Which quantile of the units' values, in (0, 1)."""
+    lower_cap: _builtins.float
+    """A unit's value below it is moved to it."""
+    upper_cap: _builtins.float
+    """A unit's value above it is moved to it."""
+    winsorize: _builtins.float
+    """A unit's value above this quantile of all arms' values together is moved to it; 0: none is."""
+    window_us: _builtins.int
+    """The attribution window: an outcome counts when it happened within this time of its prediction, and a prediction
+    when this time is over. 0: every outcome that has come counts.
+    """
+    missing_as_zero: _builtins.bool
+    """Whether a unit without the outcome counts with 0 once its window is over, or not at all."""
+    covariate: Global___Covariate.ValueType
+    """What takes noise off."""
+    covariate_attribute: _builtins.str
+    """The call's numeric attribute that the covariate is read from."""
     def __init__(
         self,
         *,
@@ -332,12 +594,35 @@ class Metric(_message.Message):
         output_index: _builtins.int = ...,
         direction: Global___Direction.ValueType = ...,
         role: Global___MetricRole.ValueType = ...,
+        margin: _builtins.float | None = ...,
+        absolute_margin: _builtins.float = ...,
+        minimum_effect: _builtins.float = ...,
+        denominator: _builtins.str = ...,
+        quantile: _builtins.float = ...,
+        lower_cap: _builtins.float | None = ...,
+        upper_cap: _builtins.float | None = ...,
+        winsorize: _builtins.float = ...,
+        window_us: _builtins.int = ...,
+        missing_as_zero: _builtins.bool = ...,
+        covariate: Global___Covariate.ValueType = ...,
+        covariate_attribute: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lower_cap", b"_lower_cap", "_margin", b"_margin", "_upper_cap", b"_upper_cap", "lower_cap", b"lower_cap", "margin", b"margin", "upper_cap", b"upper_cap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["direction", b"direction", "kind", b"kind", "metric", b"metric", "outcome", b"outcome", "output", b"output", "output_index", b"output_index", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower_cap", b"_lower_cap", "_margin", b"_margin", "_upper_cap", b"_upper_cap", "absolute_margin", b"absolute_margin", "covariate", b"covariate", "covariate_attribute", b"covariate_attribute", "denominator", b"denominator", "direction", b"direction", "kind", b"kind", "lower_cap", b"lower_cap", "margin", b"margin", "metric", b"metric", "minimum_effect", b"minimum_effect", "missing_as_zero", b"missing_as_zero", "outcome", b"outcome", "output", b"output", "output_index", b"output_index", "quantile", b"quantile", "role", b"role", "upper_cap", b"upper_cap", "window_us", b"window_us", "winsorize", b"winsorize"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__lower_cap: _TypeAlias = _typing.Literal["lower_cap"]  # noqa: Y015
+    _WhichOneofArgType__lower_cap: _TypeAlias = _typing.Literal["_lower_cap", b"_lower_cap"]  # noqa: Y015
+    _WhichOneofReturnType__margin: _TypeAlias = _typing.Literal["margin"]  # noqa: Y015
+    _WhichOneofArgType__margin: _TypeAlias = _typing.Literal["_margin", b"_margin"]  # noqa: Y015
+    _WhichOneofReturnType__upper_cap: _TypeAlias = _typing.Literal["upper_cap"]  # noqa: Y015
+    _WhichOneofArgType__upper_cap: _TypeAlias = _typing.Literal["_upper_cap", b"_upper_cap"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lower_cap) -> _WhichOneofReturnType__lower_cap | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__margin) -> _WhichOneofReturnType__margin | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__upper_cap) -> _WhichOneofReturnType__upper_cap | None: ...
 
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
@@ -696,16 +981,20 @@ class AnalyzeExperimentRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name."""
+    method: Global___AnalysisMethod.ValueType
+    """Another method than the plan's, for this answer only: it decides nothing and is not stored."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        method: Global___AnalysisMethod.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["method", b"method", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -723,12 +1012,18 @@ class AnalyzeExperimentResponse(_message.Message):
     SAMPLE_RATIO_FIELD_NUMBER: _builtins.int
     OUTCOMES_ANALYZED_FIELD_NUMBER: _builtins.int
     TIME_US_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    BALANCE_FIELD_NUMBER: _builtins.int
+    MATURITY_FIELD_NUMBER: _builtins.int
+    LOOK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The experiment's resource name."""
     outcomes_analyzed: _builtins.int
     """Outcomes joined to any prediction of the model, in the experiment or not."""
     time_us: _builtins.int
     """Up to which time, by the gateway's clock, in microseconds since the Unix epoch."""
+    look: _builtins.int
+    """The number of the look that was stored; 0 when none was."""
     @_builtins.property
     def counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___VariantCount]:
         """How many units each variant has, in the order of the definition."""
@@ -741,6 +1036,18 @@ class AnalyzeExperimentResponse(_message.Message):
     def sample_ratio(self) -> Global___SampleRatio:
         """Whether the units are split as the shares say."""
 
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Stage]:
+        """Whether the units are split as the shares say at each stage on their way."""
+
+    @_builtins.property
+    def balance(self) -> _containers.RepeatedCompositeFieldContainer[Global___Balance]:
+        """Whether the arms are alike in what the treatment cannot have touched."""
+
+    @_builtins.property
+    def maturity(self) -> _containers.RepeatedCompositeFieldContainer[Global___Maturity]:
+        """How many units each metric knows the outcome of."""
+
     def __init__(
         self,
         *,
@@ -750,14 +1057,140 @@ class AnalyzeExperimentResponse(_message.Message):
         sample_ratio: Global___SampleRatio | None = ...,
         outcomes_analyzed: _builtins.int = ...,
         time_us: _builtins.int = ...,
+        stages: _abc.Iterable[Global___Stage] | None = ...,
+        balance: _abc.Iterable[Global___Balance] | None = ...,
+        maturity: _abc.Iterable[Global___Maturity] | None = ...,
+        look: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sample_ratio", b"sample_ratio"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["comparisons", b"comparisons", "counts", b"counts", "name", b"name", "outcomes_analyzed", b"outcomes_analyzed", "sample_ratio", b"sample_ratio", "time_us", b"time_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "comparisons", b"comparisons", "counts", b"counts", "look", b"look", "maturity", b"maturity", "name", b"name", "outcomes_analyzed", b"outcomes_analyzed", "sample_ratio", b"sample_ratio", "stages", b"stages", "time_us", b"time_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AnalyzeExperimentResponse: _TypeAlias = AnalyzeExperimentResponse  # noqa: Y015
+
+@_typing.final
+class Stage(_message.Message):
+    """The split at one stage on the units' way."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAGE_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    SAMPLE_RATIO_FIELD_NUMBER: _builtins.int
+    stage: _builtins.str
+    """`assigned`, `journalled`, `served` or `matured`."""
+    @_builtins.property
+    def units(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The units that came so far, in the order of the definition's variants."""
+
+    @_builtins.property
+    def sample_ratio(self) -> Global___SampleRatio:
+        """Whether they are split as the shares say."""
+
+    def __init__(
+        self,
+        *,
+        stage: _builtins.str = ...,
+        units: _abc.Iterable[_builtins.int] | None = ...,
+        sample_ratio: Global___SampleRatio | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sample_ratio", b"sample_ratio"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sample_ratio", b"sample_ratio", "stage", b"stage", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Stage: _TypeAlias = Stage  # noqa: Y015
+
+@_typing.final
+class Balance(_message.Message):
+    """One thing that the treatment cannot have touched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHAT_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    CONTROL_MEAN_FIELD_NUMBER: _builtins.int
+    TREATMENT_MEAN_FIELD_NUMBER: _builtins.int
+    P_VALUE_FIELD_NUMBER: _builtins.int
+    IMBALANCE_FIELD_NUMBER: _builtins.int
+    NOT_ENOUGH_DATA_FIELD_NUMBER: _builtins.int
+    what: _builtins.str
+    """What it is."""
+    variant: _builtins.str
+    """The treatment that was compared with the control."""
+    control_mean: _builtins.float
+    """The control's mean."""
+    treatment_mean: _builtins.float
+    """The treatment's mean."""
+    p_value: _builtins.float
+    """The p-value of the means being equal."""
+    imbalance: _builtins.bool
+    """Whether they are not: p below 0.001."""
+    not_enough_data: _builtins.str
+    """Why it could not be checked; empty when it was."""
+    def __init__(
+        self,
+        *,
+        what: _builtins.str = ...,
+        variant: _builtins.str = ...,
+        control_mean: _builtins.float = ...,
+        treatment_mean: _builtins.float = ...,
+        p_value: _builtins.float = ...,
+        imbalance: _builtins.bool = ...,
+        not_enough_data: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["control_mean", b"control_mean", "imbalance", b"imbalance", "not_enough_data", b"not_enough_data", "p_value", b"p_value", "treatment_mean", b"treatment_mean", "variant", b"variant", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Balance: _TypeAlias = Balance  # noqa: Y015
+
+@_typing.final
+class Maturity(_message.Message):
+    """How many units of one variant a metric knows the outcome of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METRIC_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    MATURED_UNITS_FIELD_NUMBER: _builtins.int
+    PENDING_UNITS_FIELD_NUMBER: _builtins.int
+    MISSING_UNITS_FIELD_NUMBER: _builtins.int
+    UNEVEN_FIELD_NUMBER: _builtins.int
+    metric: _builtins.str
+    """The metric's name."""
+    variant: _builtins.str
+    """The variant's name."""
+    matured_units: _builtins.int
+    """In the analysis."""
+    pending_units: _builtins.int
+    """Nothing has come yet, and it still may."""
+    missing_units: _builtins.int
+    """Nothing has come, and the window is over."""
+    uneven: _builtins.bool
+    """Whether outcomes are missing more often than in the control, or less often."""
+    def __init__(
+        self,
+        *,
+        metric: _builtins.str = ...,
+        variant: _builtins.str = ...,
+        matured_units: _builtins.int = ...,
+        pending_units: _builtins.int = ...,
+        missing_units: _builtins.int = ...,
+        uneven: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["matured_units", b"matured_units", "metric", b"metric", "missing_units", b"missing_units", "pending_units", b"pending_units", "uneven", b"uneven", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Maturity: _TypeAlias = Maturity  # noqa: Y015
 
 @_typing.final
 class VariantCount(_message.Message):
@@ -860,6 +1293,11 @@ class Estimate(_message.Message):
     TREATMENT_UNITS_FIELD_NUMBER: _builtins.int
     METHOD_FIELD_NUMBER: _builtins.int
     DEGREES_OF_FREEDOM_FIELD_NUMBER: _builtins.int
+    STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    RELATIVE_FIELD_NUMBER: _builtins.int
+    POSTERIOR_FIELD_NUMBER: _builtins.int
+    SHRUNK_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    VARIANCE_KEPT_FIELD_NUMBER: _builtins.int
     control_mean: _builtins.float
     """The control's mean."""
     treatment_mean: _builtins.float
@@ -882,6 +1320,20 @@ class Estimate(_message.Message):
     """The method, for example `welch`."""
     degrees_of_freedom: _builtins.float
     """The degrees of freedom."""
+    standard_error: _builtins.float
+    """The standard error of the difference."""
+    shrunk_difference: _builtins.float
+    """The difference without the winner's curse."""
+    variance_kept: _builtins.float
+    """What the covariate left of the variance; 1 without one."""
+    @_builtins.property
+    def relative(self) -> Global___RelativeLift:
+        """The difference as a part of the control's mean, or why it is none."""
+
+    @_builtins.property
+    def posterior(self) -> Global___Posterior:
+        """The difference as a posterior, or why there is none."""
+
     def __init__(
         self,
         *,
@@ -896,14 +1348,103 @@ class Estimate(_message.Message):
         treatment_units: _builtins.int = ...,
         method: _builtins.str = ...,
         degrees_of_freedom: _builtins.float = ...,
+        standard_error: _builtins.float = ...,
+        relative: Global___RelativeLift | None = ...,
+        posterior: Global___Posterior | None = ...,
+        shrunk_difference: _builtins.float = ...,
+        variance_kept: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["posterior", b"posterior", "relative", b"relative"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "control_mean", b"control_mean", "control_units", b"control_units", "degrees_of_freedom", b"degrees_of_freedom", "difference", b"difference", "lower", b"lower", "method", b"method", "p_value", b"p_value", "treatment_mean", b"treatment_mean", "treatment_units", b"treatment_units", "upper", b"upper"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "control_mean", b"control_mean", "control_units", b"control_units", "degrees_of_freedom", b"degrees_of_freedom", "difference", b"difference", "lower", b"lower", "method", b"method", "p_value", b"p_value", "posterior", b"posterior", "relative", b"relative", "shrunk_difference", b"shrunk_difference", "standard_error", b"standard_error", "treatment_mean", b"treatment_mean", "treatment_units", b"treatment_units", "upper", b"upper", "variance_kept", b"variance_kept"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Estimate: _TypeAlias = Estimate  # noqa: Y015
+
+@_typing.final
+class RelativeLift(_message.Message):
+    """The difference as a part of the control's mean."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIFT_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    NOT_ENOUGH_DATA_FIELD_NUMBER: _builtins.int
+    lift: _builtins.float
+    """The estimate: 0.02 is two percent more."""
+    lower: _builtins.float
+    """The interval's lower end."""
+    upper: _builtins.float
+    """The interval's upper end."""
+    not_enough_data: _builtins.str
+    """Why there is none; empty when there is."""
+    def __init__(
+        self,
+        *,
+        lift: _builtins.float = ...,
+        lower: _builtins.float = ...,
+        upper: _builtins.float = ...,
+        not_enough_data: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lift", b"lift", "lower", b"lower", "not_enough_data", b"not_enough_data", "upper", b"upper"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RelativeLift: _TypeAlias = RelativeLift  # noqa: Y015
+
+@_typing.final
+class Posterior(_message.Message):
+    """What a normal prior around no difference becomes by the data."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEAN_FIELD_NUMBER: _builtins.int
+    DEVIATION_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    CHANCE_TO_WIN_FIELD_NUMBER: _builtins.int
+    EXPECTED_LOSS_FIELD_NUMBER: _builtins.int
+    PRIOR_DEVIATION_FIELD_NUMBER: _builtins.int
+    NOT_ENOUGH_DATA_FIELD_NUMBER: _builtins.int
+    mean: _builtins.float
+    """The posterior mean of the difference."""
+    deviation: _builtins.float
+    """Its standard deviation."""
+    lower: _builtins.float
+    """The credible interval's lower end."""
+    upper: _builtins.float
+    """The credible interval's upper end."""
+    chance_to_win: _builtins.float
+    """The probability that the treatment is better."""
+    expected_loss: _builtins.float
+    """What is lost on average by taking the treatment, in the metric's unit."""
+    prior_deviation: _builtins.float
+    """The prior's standard deviation."""
+    not_enough_data: _builtins.str
+    """Why there is none; empty when there is."""
+    def __init__(
+        self,
+        *,
+        mean: _builtins.float = ...,
+        deviation: _builtins.float = ...,
+        lower: _builtins.float = ...,
+        upper: _builtins.float = ...,
+        chance_to_win: _builtins.float = ...,
+        expected_loss: _builtins.float = ...,
+        prior_deviation: _builtins.float = ...,
+        not_enough_data: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chance_to_win", b"chance_to_win", "deviation", b"deviation", "expected_loss", b"expected_loss", "lower", b"lower", "mean", b"mean", "not_enough_data", b"not_enough_data", "prior_deviation", b"prior_deviation", "upper", b"upper"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Posterior: _TypeAlias = Posterior  # noqa: Y015
 
 @_typing.final
 class SampleRatio(_message.Message):
@@ -945,6 +1486,7 @@ class SampleRatioCheck(_message.Message):
     P_VALUE_FIELD_NUMBER: _builtins.int
     MISMATCH_FIELD_NUMBER: _builtins.int
     DEGREES_OF_FREEDOM_FIELD_NUMBER: _builtins.int
+    SEQUENTIAL_P_VALUE_FIELD_NUMBER: _builtins.int
     chi_square: _builtins.float
     """The statistic."""
     p_value: _builtins.float
@@ -953,6 +1495,8 @@ class SampleRatioCheck(_message.Message):
     """Whether the split is off: p below 0.001."""
     degrees_of_freedom: _builtins.int
     """The degrees of freedom: in each epoch one less than the variants that have a share."""
+    sequential_p_value: _builtins.float
+    """A p-value that is good at any number of looks; it says whether the split is off, unless the method is fixed."""
     def __init__(
         self,
         *,
@@ -960,10 +1504,11 @@ class SampleRatioCheck(_message.Message):
         p_value: _builtins.float = ...,
         mismatch: _builtins.bool = ...,
         degrees_of_freedom: _builtins.int = ...,
+        sequential_p_value: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chi_square", b"chi_square", "degrees_of_freedom", b"degrees_of_freedom", "mismatch", b"mismatch", "p_value", b"p_value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chi_square", b"chi_square", "degrees_of_freedom", b"degrees_of_freedom", "mismatch", b"mismatch", "p_value", b"p_value", "sequential_p_value", b"sequential_p_value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1001,10 +1546,31 @@ class GetRecommendationResponse(_message.Message):
     VARIANT_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     ANALYSIS_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    AVERAGE_IMPROVEMENT_FIELD_NUMBER: _builtins.int
+    REMAINING_UNITS_FIELD_NUMBER: _builtins.int
+    REMAINING_US_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
     recommendation: Global___Recommendation.ValueType
     """The recommendation."""
     variant: _builtins.str
     """The variant it is about; empty unless the recommendation is to ship one."""
+    status: Global___RecommendationStatus.ValueType
+    """How far the experiment is."""
+    confidence: _builtins.float
+    """One minus the least adjusted p-value of the success metrics; not given where there is none."""
+    average_improvement: _builtins.float
+    """The mean over the success metrics of the gain as a part of the control's mean; not given where there is none."""
+    remaining_units: _builtins.int
+    """How many more units until a claim can be expected; not given where that cannot be told."""
+    remaining_us: _builtins.int
+    """How much longer, at the pace so far, in microseconds; not given where that cannot be told."""
+    digest: _builtins.str
+    """The sha256 of the verdict and all that it was made of."""
+    engine: _builtins.str
+    """The engine that made it."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why, a sentence each."""
@@ -1020,14 +1586,313 @@ class GetRecommendationResponse(_message.Message):
         variant: _builtins.str = ...,
         reasons: _abc.Iterable[_builtins.str] | None = ...,
         analysis: Global___AnalyzeExperimentResponse | None = ...,
+        status: Global___RecommendationStatus.ValueType = ...,
+        confidence: _builtins.float | None = ...,
+        average_improvement: _builtins.float | None = ...,
+        remaining_units: _builtins.int | None = ...,
+        remaining_us: _builtins.int | None = ...,
+        digest: _builtins.str = ...,
+        engine: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["analysis", b"analysis"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_average_improvement", b"_average_improvement", "_confidence", b"_confidence", "_remaining_units", b"_remaining_units", "_remaining_us", b"_remaining_us", "analysis", b"analysis", "average_improvement", b"average_improvement", "confidence", b"confidence", "remaining_units", b"remaining_units", "remaining_us", b"remaining_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["analysis", b"analysis", "reasons", b"reasons", "recommendation", b"recommendation", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_average_improvement", b"_average_improvement", "_confidence", b"_confidence", "_remaining_units", b"_remaining_units", "_remaining_us", b"_remaining_us", "analysis", b"analysis", "average_improvement", b"average_improvement", "confidence", b"confidence", "digest", b"digest", "engine", b"engine", "reasons", b"reasons", "recommendation", b"recommendation", "remaining_units", b"remaining_units", "remaining_us", b"remaining_us", "status", b"status", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__average_improvement: _TypeAlias = _typing.Literal["average_improvement"]  # noqa: Y015
+    _WhichOneofArgType__average_improvement: _TypeAlias = _typing.Literal["_average_improvement", b"_average_improvement"]  # noqa: Y015
+    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
+    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    _WhichOneofReturnType__remaining_units: _TypeAlias = _typing.Literal["remaining_units"]  # noqa: Y015
+    _WhichOneofArgType__remaining_units: _TypeAlias = _typing.Literal["_remaining_units", b"_remaining_units"]  # noqa: Y015
+    _WhichOneofReturnType__remaining_us: _TypeAlias = _typing.Literal["remaining_us"]  # noqa: Y015
+    _WhichOneofArgType__remaining_us: _TypeAlias = _typing.Literal["_remaining_us", b"_remaining_us"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__average_improvement) -> _WhichOneofReturnType__average_improvement | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__remaining_units) -> _WhichOneofReturnType__remaining_units | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__remaining_us) -> _WhichOneofReturnType__remaining_us | None: ...
+
+Global___GetRecommendationResponse: _TypeAlias = GetRecommendationResponse  # noqa: Y015
+
+@_typing.final
+class EstimateSampleSizeRequest(_message.Message):
+    """Asks for a size."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    VARIANCE_FIELD_NUMBER: _builtins.int
+    TREATMENT_SHARE_FIELD_NUMBER: _builtins.int
+    ALPHA_FIELD_NUMBER: _builtins.int
+    POWER_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """An experiment whose units, variances, shares, alpha and method are taken; empty: they are given."""
+    metric: _builtins.str
+    """The metric of that experiment; its first success metric unless given."""
+    effect: _builtins.float
+    """The effect in the metric's unit; 0: the metric's minimum_effect. Without either only the least effect is answered."""
+    variance: _builtins.float
+    """The variance of one unit, where no experiment is named."""
+    treatment_share: _builtins.float
+    """The treatment's part of the units; a half unless given."""
+    alpha: _builtins.float
+    """The error rate of a false claim; 0.05 unless given."""
+    power: _builtins.float
+    """The probability of finding the effect; 0.8 unless given."""
+    method: Global___AnalysisMethod.ValueType
+    """How often one looks; fixed unless given."""
+    units: _builtins.int
+    """How many units there will be, to answer the least effect that they find; 0: not asked."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        metric: _builtins.str = ...,
+        effect: _builtins.float = ...,
+        variance: _builtins.float = ...,
+        treatment_share: _builtins.float = ...,
+        alpha: _builtins.float = ...,
+        power: _builtins.float = ...,
+        method: Global___AnalysisMethod.ValueType = ...,
+        units: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alpha", b"alpha", "effect", b"effect", "method", b"method", "metric", b"metric", "name", b"name", "power", b"power", "treatment_share", b"treatment_share", "units", b"units", "variance", b"variance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetRecommendationResponse: _TypeAlias = GetRecommendationResponse  # noqa: Y015
+Global___EstimateSampleSizeRequest: _TypeAlias = EstimateSampleSizeRequest  # noqa: Y015
+
+@_typing.final
+class EstimateSampleSizeResponse(_message.Message):
+    """A size."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNITS_FIELD_NUMBER: _builtins.int
+    REMAINING_UNITS_FIELD_NUMBER: _builtins.int
+    MINIMUM_EFFECT_FIELD_NUMBER: _builtins.int
+    NOT_ENOUGH_DATA_FIELD_NUMBER: _builtins.int
+    VARIANCE_FIELD_NUMBER: _builtins.int
+    units: _builtins.int
+    """The units of both arms together; not given where there is no number."""
+    remaining_units: _builtins.int
+    """How many of them are still to come in the experiment that was named."""
+    minimum_effect: _builtins.float
+    """The least effect that the asked units find; not given where there is none."""
+    not_enough_data: _builtins.str
+    """Why a number is not given, as a sentence; empty when all that was asked is there."""
+    variance: _builtins.float
+    """The variance of one unit that this rests on."""
+    def __init__(
+        self,
+        *,
+        units: _builtins.int | None = ...,
+        remaining_units: _builtins.int | None = ...,
+        minimum_effect: _builtins.float | None = ...,
+        not_enough_data: _builtins.str = ...,
+        variance: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_minimum_effect", b"_minimum_effect", "_remaining_units", b"_remaining_units", "_units", b"_units", "minimum_effect", b"minimum_effect", "remaining_units", b"remaining_units", "units", b"units"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_minimum_effect", b"_minimum_effect", "_remaining_units", b"_remaining_units", "_units", b"_units", "minimum_effect", b"minimum_effect", "not_enough_data", b"not_enough_data", "remaining_units", b"remaining_units", "units", b"units", "variance", b"variance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__minimum_effect: _TypeAlias = _typing.Literal["minimum_effect"]  # noqa: Y015
+    _WhichOneofArgType__minimum_effect: _TypeAlias = _typing.Literal["_minimum_effect", b"_minimum_effect"]  # noqa: Y015
+    _WhichOneofReturnType__remaining_units: _TypeAlias = _typing.Literal["remaining_units"]  # noqa: Y015
+    _WhichOneofArgType__remaining_units: _TypeAlias = _typing.Literal["_remaining_units", b"_remaining_units"]  # noqa: Y015
+    _WhichOneofReturnType__units: _TypeAlias = _typing.Literal["units"]  # noqa: Y015
+    _WhichOneofArgType__units: _TypeAlias = _typing.Literal["_units", b"_units"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_effect) -> _WhichOneofReturnType__minimum_effect | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__remaining_units) -> _WhichOneofReturnType__remaining_units | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__units) -> _WhichOneofReturnType__units | None: ...
+
+Global___EstimateSampleSizeResponse: _TypeAlias = EstimateSampleSizeResponse  # noqa: Y015
+
+@_typing.final
+class VerifyExperimentRequest(_message.Message):
+    """Asks to compute verdicts again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LOOK_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The resource name."""
+    look: _builtins.int
+    """The number of one look; 0: every stored one."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        look: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["look", b"look", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyExperimentRequest: _TypeAlias = VerifyExperimentRequest  # noqa: Y015
+
+@_typing.final
+class VerifyExperimentResponse(_message.Message):
+    """What came of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOOKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def looks(self) -> _containers.RepeatedCompositeFieldContainer[Global___VerifiedLook]:
+        """By number."""
+
+    def __init__(
+        self,
+        *,
+        looks: _abc.Iterable[Global___VerifiedLook] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["looks", b"looks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyExperimentResponse: _TypeAlias = VerifyExperimentResponse  # noqa: Y015
+
+@_typing.final
+class VerifiedLook(_message.Message):
+    """One stored verdict."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOOK_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    RECOMMENDATION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    SAME_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    look: _builtins.int
+    """Its number, from 1."""
+    time_us: _builtins.int
+    """When it was made, in microseconds since the Unix epoch."""
+    recommendation: _builtins.str
+    """What it recommended."""
+    digest: _builtins.str
+    """Its digest."""
+    engine: _builtins.str
+    """The engine that made it."""
+    same: _builtins.bool
+    """Whether every number and word came out again."""
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where they did not."""
+
+    def __init__(
+        self,
+        *,
+        look: _builtins.int = ...,
+        time_us: _builtins.int = ...,
+        recommendation: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        engine: _builtins.str = ...,
+        same: _builtins.bool = ...,
+        differences: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "digest", b"digest", "engine", b"engine", "look", b"look", "recommendation", b"recommendation", "same", b"same", "time_us", b"time_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifiedLook: _TypeAlias = VerifiedLook  # noqa: Y015
+
+@_typing.final
+class ReplayExperimentRequest(_message.Message):
+    """Asks for an A/A test on the experiment's own units."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    REPLAYS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The resource name."""
+    metric: _builtins.str
+    """The metric; the first success metric unless given."""
+    replays: _builtins.int
+    """How many times to split, 20 to 2 000; 200 unless given."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        metric: _builtins.str = ...,
+        replays: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metric", b"metric", "name", b"name", "replays", b"replays"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayExperimentRequest: _TypeAlias = ReplayExperimentRequest  # noqa: Y015
+
+@_typing.final
+class ReplayExperimentResponse(_message.Message):
+    """How often the test claimed an effect where there can be none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METRIC_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    REPLAYS_FIELD_NUMBER: _builtins.int
+    FALSE_CLAIMS_FIELD_NUMBER: _builtins.int
+    EXPECTED_P_VALUE_FIELD_NUMBER: _builtins.int
+    UNIFORM_P_VALUE_FIELD_NUMBER: _builtins.int
+    NOT_ENOUGH_DATA_FIELD_NUMBER: _builtins.int
+    metric: _builtins.str
+    """The metric."""
+    units: _builtins.int
+    """The units of the control that were split anew."""
+    replays: _builtins.int
+    """How many times."""
+    false_claims: _builtins.int
+    """How often p was at most alpha."""
+    expected_p_value: _builtins.float
+    """Of that many under a binomial with alpha."""
+    uniform_p_value: _builtins.float
+    """Of the p-values being uniform."""
+    not_enough_data: _builtins.str
+    """Why there is nothing to replay; empty when there is."""
+    def __init__(
+        self,
+        *,
+        metric: _builtins.str = ...,
+        units: _builtins.int = ...,
+        replays: _builtins.int = ...,
+        false_claims: _builtins.int = ...,
+        expected_p_value: _builtins.float = ...,
+        uniform_p_value: _builtins.float = ...,
+        not_enough_data: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_p_value", b"expected_p_value", "false_claims", b"false_claims", "metric", b"metric", "not_enough_data", b"not_enough_data", "replays", b"replays", "uniform_p_value", b"uniform_p_value", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayExperimentResponse: _TypeAlias = ReplayExperimentResponse  # noqa: Y015
 
 @_typing.final
 class GetAssignmentRequest(_message.Message):

@@ -75,6 +75,21 @@ class ExperimentServiceStub:
                 request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetRecommendationRequest.SerializeToString,
                 response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetRecommendationResponse.FromString,
                 _registered_method=True)
+        self.EstimateSampleSize = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/EstimateSampleSize',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.EstimateSampleSizeRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.EstimateSampleSizeResponse.FromString,
+                _registered_method=True)
+        self.VerifyExperiment = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/VerifyExperiment',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.VerifyExperimentRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.VerifyExperimentResponse.FromString,
+                _registered_method=True)
+        self.ReplayExperiment = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/ReplayExperiment',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ReplayExperimentRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ReplayExperimentResponse.FromString,
+                _registered_method=True)
         self.GetAssignment = channel.unary_unary(
                 '/turnout.experiments.v1.ExperimentService/GetAssignment',
                 request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetAssignmentRequest.SerializeToString,
@@ -142,6 +157,27 @@ class ExperimentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EstimateSampleSize(self, request, context):
+        """Says how many units an effect needs, and what effect so many units can show.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyExperiment(self, request, context):
+        """Computes stored verdicts again, from the moments that were stored with them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayExperiment(self, request, context):
+        """Splits the units anew, many times, where there can be no effect, and says how often the test claims one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetAssignment(self, request, context):
         """Says which variant a unit gets, and why.
         """
@@ -191,6 +227,21 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
                     servicer.GetRecommendation,
                     request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetRecommendationRequest.FromString,
                     response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetRecommendationResponse.SerializeToString,
+            ),
+            'EstimateSampleSize': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimateSampleSize,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.EstimateSampleSizeRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.EstimateSampleSizeResponse.SerializeToString,
+            ),
+            'VerifyExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyExperiment,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.VerifyExperimentRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.VerifyExperimentResponse.SerializeToString,
+            ),
+            'ReplayExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayExperiment,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ReplayExperimentRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ReplayExperimentResponse.SerializeToString,
             ),
             'GetAssignment': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAssignment,
@@ -415,6 +466,87 @@ class ExperimentService:
             '/turnout.experiments.v1.ExperimentService/GetRecommendation',
             turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetRecommendationRequest.SerializeToString,
             turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetRecommendationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EstimateSampleSize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/EstimateSampleSize',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.EstimateSampleSizeRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.EstimateSampleSizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/VerifyExperiment',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.VerifyExperimentRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.VerifyExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/ReplayExperiment',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ReplayExperimentRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ReplayExperimentResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,12 @@ class ExperimentServiceStub:
     """Compares the variants on the outcomes so far."""
     GetRecommendation: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.GetRecommendationRequest, _experiment_service_pb2.GetRecommendationResponse]
     """Says what to do on the outcomes so far, and why."""
+    EstimateSampleSize: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.EstimateSampleSizeRequest, _experiment_service_pb2.EstimateSampleSizeResponse]
+    """Says how many units an effect needs, and what effect so many units can show."""
+    VerifyExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.VerifyExperimentRequest, _experiment_service_pb2.VerifyExperimentResponse]
+    """Computes stored verdicts again, from the moments that were stored with them."""
+    ReplayExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ReplayExperimentRequest, _experiment_service_pb2.ReplayExperimentResponse]
+    """Splits the units anew, many times, where there can be no effect, and says how often the test claims one."""
     GetAssignment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.GetAssignmentRequest, _experiment_service_pb2.GetAssignmentResponse]
     """Says which variant a unit gets, and why."""
 
@@ -73,6 +79,12 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     """Compares the variants on the outcomes so far."""
     GetRecommendation: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.GetRecommendationRequest, _experiment_service_pb2.GetRecommendationResponse]  # type: ignore[assignment]
     """Says what to do on the outcomes so far, and why."""
+    EstimateSampleSize: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.EstimateSampleSizeRequest, _experiment_service_pb2.EstimateSampleSizeResponse]  # type: ignore[assignment]
+    """Says how many units an effect needs, and what effect so many units can show."""
+    VerifyExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.VerifyExperimentRequest, _experiment_service_pb2.VerifyExperimentResponse]  # type: ignore[assignment]
+    """Computes stored verdicts again, from the moments that were stored with them."""
+    ReplayExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ReplayExperimentRequest, _experiment_service_pb2.ReplayExperimentResponse]  # type: ignore[assignment]
+    """Splits the units anew, many times, where there can be no effect, and says how often the test claims one."""
     GetAssignment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.GetAssignmentRequest, _experiment_service_pb2.GetAssignmentResponse]  # type: ignore[assignment]
     """Says which variant a unit gets, and why."""
 
@@ -142,6 +154,30 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_service_pb2.GetRecommendationResponse, _abc.Awaitable[_experiment_service_pb2.GetRecommendationResponse]]:
         """Says what to do on the outcomes so far, and why."""
+
+    @_abc_1.abstractmethod
+    def EstimateSampleSize(
+        self,
+        request: _experiment_service_pb2.EstimateSampleSizeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.EstimateSampleSizeResponse, _abc.Awaitable[_experiment_service_pb2.EstimateSampleSizeResponse]]:
+        """Says how many units an effect needs, and what effect so many units can show."""
+
+    @_abc_1.abstractmethod
+    def VerifyExperiment(
+        self,
+        request: _experiment_service_pb2.VerifyExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.VerifyExperimentResponse, _abc.Awaitable[_experiment_service_pb2.VerifyExperimentResponse]]:
+        """Computes stored verdicts again, from the moments that were stored with them."""
+
+    @_abc_1.abstractmethod
+    def ReplayExperiment(
+        self,
+        request: _experiment_service_pb2.ReplayExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.ReplayExperimentResponse, _abc.Awaitable[_experiment_service_pb2.ReplayExperimentResponse]]:
+        """Splits the units anew, many times, where there can be no effect, and says how often the test claims one."""
 
     @_abc_1.abstractmethod
     def GetAssignment(

@@ -1,0 +1,60 @@
+"""The verdicts that were reached, one row a look: kept for good, so that they can be computed again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, select
+
+from experiments import tables
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at the data of an experiment.
+
+    Parameters
+    ----------
+    look
+        Counts them, from 1.
+    time_us
+        The gateway's time.
+    recommendation
+        What was said.
+    digest, basis, outcome
+        The verdict: what it was made of, what was made, and the sha256 of both.
+    """
+
+    look: int
+    time_us: int
+    recommendation: str
+    digest: str
+    basis: str
+    outcome: str
+
+
+def last_look(tx: Connection, experiment_id: str) -> Look | None:
+    """Return the newest look; None when nobody has looked."""
+    found = tables.experiment_looks
+    query = select(found).where(found.c.experiment == experiment_id).order_by(found.c.look.desc()).limit(1)
+    row = tx.execute(query).first()
+    return None if row is None else Look(**{name: getattr(row, name) for name in Look.__slots__})
+
+
+def read_looks(tx: Connection, experiment_id: str, *, look: int = 0) -> list[Look]:
+    """Return one look, or all of them, oldest first."""
+    found = tables.experiment_looks
+    query = select(found).where(found.c.experiment == experiment_id).order_by(found.c.look)
+    if look:
+        query = query.where(found.c.look == look)
+    return [Look(**{name: getattr(row, name) for name in Look.__slots__}) for row in tx.execute(query)]
+
+
+def keep_look(tx: Connection, experiment_id: str, look: Look) -> None:
+    """Keep a look."""
+    row = {name: getattr(look, name) for name in Look.__slots__}
+    tx.execute(insert(tables.experiment_looks).values(experiment=experiment_id, **row))
