@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING
 
@@ -122,6 +123,12 @@ def look_interval(
     return Interval(found.difference - half, found.difference + half, p_value, critical)
 
 
+@functools.lru_cache(maxsize=8)
+def _gauss_legendre(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the nodes and weights on [-1, 1]; their computation is the cube of their number."""
+    return np.polynomial.legendre.leggauss(count)
+
+
 def _boundary(
     nodes: NDArray[np.float64], density: NDArray[np.float64], *, fraction: float, gained: float, grant: float
 ) -> float:
@@ -150,8 +157,10 @@ def _carry(
         return nodes, density
     edge = min(bound, 9.0) * math.sqrt(fraction)
     step = math.sqrt(gained)
-    count = int(min(_NODES_MAX, max(_NODES_MIN, 12 * edge / step)))
-    places, weights = np.polynomial.legendre.leggauss(count)
+    count = _NODES_MIN
+    while count < min(_NODES_MAX, 12 * edge / step):
+        count *= 2
+    places, weights = _gauss_legendre(count)
     places, weights = places * edge, weights * edge
     kernel = np.exp(-0.5 * ((places[:, None] - nodes[None, :]) / step) ** 2) / (step * math.sqrt(2 * math.pi))
     return places, (kernel @ density) * weights

@@ -101,6 +101,7 @@ def loss_sentence(lost: StageCheck, variants: Sequence[str]) -> str:
     counts = ", ".join(f"{name} {units}" for name, units in zip(variants, lost.units, strict=True))
     p_value = min(getattr(lost.result, "p_value", 1.0), getattr(lost.result, "sequential_p_value", 1.0))
     return (
-        f"units are lost unevenly at the stage {lost.stage!r} ({counts}; p = {p_value:.2g}): {_LOSS[lost.stage]}, "
+        f"units are lost unevenly at the stage '{lost.stage.value}' ({counts}; p = {p_value:.2g}): "
+        f"{_LOSS[lost.stage]}, "
         "more in one arm than in another; find out which are missing before anything else"
     )

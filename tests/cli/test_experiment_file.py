@@ -33,6 +33,16 @@ output = "probabilities"
 output_index = 1
 direction = "decrease"
 role = "success"
+margin = 0.02
+winsorize = 0.99
+window_us = 3_600_000_000
+covariate = "attribute"
+covariate_attribute = "incumbent"
+[plan]
+method = "group_sequential"
+planned_units = 4000
+spending = "power"
+stratify_by = "carrier"
 """
 
 
@@ -70,8 +80,19 @@ def test_every_field_is_read(read):
                     output_index=1,
                     direction="DIRECTION_DECREASE",
                     role="METRIC_ROLE_SUCCESS",
+                    margin=0.02,
+                    winsorize=0.99,
+                    window_us=3_600_000_000,
+                    covariate="COVARIATE_ATTRIBUTE",
+                    covariate_attribute="incumbent",
                 )
             ],
+            plan=pb.Plan(
+                method="ANALYSIS_METHOD_GROUP_SEQUENTIAL",
+                planned_units=4000,
+                spending="SPENDING_POWER",
+                stratify_by="carrier",
+            ),
         ),
     )
 
@@ -87,7 +108,10 @@ def test_all_units_are_covered_unless_the_file_says_otherwise(read):
         ("alpha = 0.01", 'alpha = "0.01"', "alpha in the experiment takes a number"),
         ("minimum_units = 10", "minimum_units = true", "minimum_units in the experiment takes a whole number"),
         ('experiment = "v1-against-v2"', "", "experiment takes a text and must be given"),
-        ('kind = "squared_error"', 'kind = "brier"', "expected one of mean, squared_error"),
+        ('kind = "squared_error"', 'kind = "bryer"', "expected one of mean, squared_error"),
+        ('method = "group_sequential"', 'method = "peek"', "expected one of fixed, sequence, group_sequential"),
+        ("planned_units = 4000", "planed_units = 4000", "plan has the unknown key 'planed_units'"),
+        ("[plan]", "[[plan]]", r"plan takes a table: \[plan\]"),
         ('kind = "squared_error"', 'kind = "unspecified"', "is not known"),
         ("share = 0.25", "shares = 0.25", "variants has the unknown key 'shares'"),
         ("control = true", "control = 1", "control in variants takes a truth"),

@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from experiments.analysis.replay import buckets_of
 from experiments.assignment import bucket_of, fnv1a32
 from experiments.bucketing import BUCKETS, bucket_after, seed_state
 
@@ -114,3 +115,9 @@ def test_a_worker_that_assigns_loads_nothing_heavy():
     )
     answer = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=30)
     assert answer.stdout.strip() == "[]"
+
+
+@settings(deadline=None)
+@given(st.text(max_size=12), st.lists(st.text(max_size=20), max_size=12))
+def test_many_buckets_at_once_are_those_of_one_at_a_time(seed, units):
+    assert buckets_of(seed, units).tolist() == [bucket_of(seed, unit) for unit in units]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.analysis.decision import Recommendation, recommend
 from experiments.analysis.conclusions import Conclusions
+from experiments.analysis.decision import Recommendation, recommend
 from experiments.analysis.evidence import Evidence, VariantCount
 from experiments.analysis.findings import Comparison, Estimate, NotEnoughData, Relative, SampleRatioCheck
 from experiments.analysis.multiplicity import holm

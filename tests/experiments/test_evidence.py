@@ -86,9 +86,9 @@ def test_units_seen_in_both_epochs_widen_the_interval(make_experiment):
         (("other", 1, ""), ("other", 2, "")): ((1e9, 0.0), (0.0, 0.0)),
     }
     same = compare_variants(make_experiment(plan=FIXED), evidence_of(moments, shared=shared))[0].result
-    one = compare_variants(make_experiment(plan=FIXED), evidence_of({("control", 1): control, ("treatment", 1): treatment}))[
-        0
-    ].result
+    one = compare_variants(
+        make_experiment(plan=FIXED), evidence_of({("control", 1): control, ("treatment", 1): treatment})
+    )[0].result
     assert apart.upper - apart.lower < 0.8 * (same.upper - same.lower)
     assert same.upper - same.lower == pytest.approx(one.upper - one.lower, rel=0.01)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.analysis.conclusions import conclude
-from experiments.analysis.evidence import Maturity, VariantCount
+from experiments.analysis.evidence import VariantCount
 from experiments.analysis.joint import JointMoments
 from experiments.analysis.ratio import linearise
 from experiments.analysis.stages import Stage

@@ -6,13 +6,18 @@ import grpc
 import numpy as np
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+from sqlalchemy import select, update
 
+from experiments import tables
 from experiments.assignment import bucket_of
+from experiments.definition import validate
+from experiments.errors import ExperimentInvalidError
 from gateway.control.experiments import ExperimentControl
 from gateway.control.judge import ExperimentJudge
 from gateway.journal.log import EventLog
 from gateway.journal.record import Gap, Outcome, Output, Prediction, encode
 from gateway.journal.writer import JournalWriter
+from gateway.rpc import experiment_codec
 from gateway.rpc.experiment_service import ExperimentService
 from registry import aliases, models, versions
 from registry.records import Signature, TensorSpec, VersionDraft, VersionFacts
@@ -99,11 +104,15 @@ def refused(call, message):
     return raised.value.code(), info.reason
 
 
-def write_events(folder, assign, *, units, lost=0, seed=3):
+def write_more(folder, numbers):
+    write_events(folder, hashed, units=numbers, seed=4, name="more")
+
+
+def write_events(folder, assign, *, units, lost=0, seed=3, name="test"):
     """Journal predictions and outcomes of units: the treatment is surer of what comes."""
     generator = np.random.default_rng(seed)
     records = [Gap(time_us=9, lost={"v1-against-v2/treatment": lost})] if lost else []
-    for number in range(units):
+    for number in range(units) if isinstance(units, int) else units:
         variant = assign(f"u{number}")
         late = float(generator.random() < 0.3)
         sure = (0.9 if variant == "treatment" else 0.6) + float(generator.normal(0, 0.03))
@@ -134,7 +143,7 @@ def write_events(folder, assign, *, units, lost=0, seed=3):
                 time_us=number + 5,
             )
         )
-    writer = JournalWriter(folder / "journal", name="test", sync_interval_ms=1000, clock=SystemClock())
+    writer = JournalWriter(folder / "journal", name=name, sync_interval_ms=1000, clock=SystemClock())
     writer.append([encode(record) for record in records])
     writer.close()
 
@@ -321,3 +330,120 @@ def test_an_assignment_is_explained_through_the_experiments_life(stub):
     assert "is concluded, so that the champion answers" in after.explanation
     nobody = pb.GetAssignmentRequest(name=NAME)
     assert refused(stub.GetAssignment, nobody) == (grpc.StatusCode.INVALID_ARGUMENT, "UNIT_MISSING")
+
+
+@pytest.mark.usefixtures("running")
+def test_a_kept_verdict_is_computed_again_and_a_changed_one_is_found(tmp_path, database, stub):
+    write_events(tmp_path, hashed, units=300)
+    first = stub.GetRecommendation(pb.GetRecommendationRequest(name=NAME))
+    again = stub.GetRecommendation(pb.GetRecommendationRequest(name=NAME))
+    # Nothing new has come, so that it is one look, and the same verdict to the last word.
+    assert (first.analysis.look, again.analysis.look) == (1, 1)
+    assert again == first
+    write_more(tmp_path, range(300, 600))
+    later = stub.GetRecommendation(pb.GetRecommendationRequest(name=NAME))
+    assert later.analysis.look == 2
+    assert later.digest != first.digest
+    # The second look has the first behind it: its interval lies within.
+    one, two = (each.analysis.comparisons[0].estimate for each in (first, later))
+    assert one.lower <= two.lower < two.upper <= one.upper
+    verified = stub.VerifyExperiment(pb.VerifyExperimentRequest(name=NAME)).looks
+    assert [(each.look, each.same, each.digest) for each in verified] == [
+        (1, True, first.digest),
+        (2, True, later.digest),
+    ]
+    looks = tables.experiment_looks
+    with database.write() as tx:
+        told = tx.execute(select(looks.c.outcome).where(looks.c.look == 2)).scalar_one()
+        tx.execute(update(looks).where(looks.c.look == 2).values(outcome=told.replace('"ship"', '"keep"')))
+    changed = stub.VerifyExperiment(pb.VerifyExperimentRequest(name=NAME, look=2)).looks
+    assert not changed[0].same
+    assert "digest" in changed[0].differences[0]
+    assert changed[0].differences[1] == "decision.recommendation: stored 'keep', computed 'ship'"
+    missing = pb.VerifyExperimentRequest(name=NAME, look=9)
+    assert refused(stub.VerifyExperiment, missing)[1] == "EXPERIMENT_INVALID"
+
+
+@pytest.mark.usefixtures("running")
+def test_another_method_is_answered_and_not_kept(tmp_path, stub):
+    write_events(tmp_path, hashed, units=300)
+    fixed = stub.AnalyzeExperiment(pb.AnalyzeExperimentRequest(name=NAME, method=pb.ANALYSIS_METHOD_FIXED))
+    assert (fixed.comparisons[0].estimate.method, fixed.look) == ("welch", 0)
+    assert not stub.VerifyExperiment(pb.VerifyExperimentRequest(name=NAME)).looks
+    watched = stub.AnalyzeExperiment(pb.AnalyzeExperimentRequest(name=NAME))
+    assert watched.look == 1
+    widths = [each.comparisons[0].estimate.upper - each.comparisons[0].estimate.lower for each in (fixed, watched)]
+    assert widths[0] < widths[1]
+
+
+@pytest.mark.usefixtures("running")
+def test_the_sample_size_comes_from_the_experiments_own_units(tmp_path, stub):
+    early = stub.EstimateSampleSize(pb.EstimateSampleSizeRequest(name=NAME, effect=0.01))
+    assert not early.HasField("units")
+    assert "control has 0 units" in early.not_enough_data
+    write_events(tmp_path, hashed, units=600)
+    ask = pb.EstimateSampleSizeRequest(name=NAME, effect=0.001, method=pb.ANALYSIS_METHOD_FIXED)
+    size = stub.EstimateSampleSize(ask)
+    assert size.units > 600
+    assert size.remaining_units == size.units - 600
+    assert size.minimum_effect > 0.001
+    # By hand: (1.96 + 0.84)^2 (v / 0.5 + v / 0.5) / effect^2.
+    given = pb.EstimateSampleSizeRequest(effect=0.1, variance=1.0, units=3140)
+    answer = stub.EstimateSampleSize(given)
+    assert answer.units == 3140
+    assert answer.minimum_effect == pytest.approx(0.1, rel=1e-3)
+    nothing = stub.EstimateSampleSize(pb.EstimateSampleSizeRequest(variance=1.0))
+    assert not nothing.HasField("units")
+    assert "effect of nothing" in nothing.not_enough_data
+    unknown = pb.EstimateSampleSizeRequest(name=NAME, metric="speed")
+    assert refused(stub.EstimateSampleSize, unknown)[1] == "EXPERIMENT_INVALID"
+
+
+@pytest.mark.usefixtures("running")
+def test_units_that_are_split_anew_show_no_effect(tmp_path, stub):
+    write_events(tmp_path, hashed, units=600)
+    replay = stub.ReplayExperiment(pb.ReplayExperimentRequest(name=NAME, replays=300))
+    assert replay.metric == "brier"
+    assert 250 < replay.units < 350
+    assert replay.replays == 300
+    assert replay.expected_p_value > 1e-3
+    assert replay.uniform_p_value > 1e-3
+    few = stub.ReplayExperiment(pb.ReplayExperimentRequest(name=NAME, replays=5))
+    assert "20 are the fewest" in few.not_enough_data
+
+
+def test_the_plan_and_all_of_a_metric_are_kept(stub):
+    metric = brier(
+        kind=pb.METRIC_KIND_RATIO, output="", denominator="asked", margin=0.0, absolute_margin=0.5, minimum_effect=0.01,
+        lower_cap=-1.0, upper_cap=9.0, winsorize=0.99, window_us=10, missing_as_zero=True,
+        covariate=pb.COVARIATE_ATTRIBUTE, covariate_attribute="incumbent", output_index=0,
+    )  # fmt: skip
+    plan = pb.Plan(
+        method=pb.ANALYSIS_METHOD_GROUP_SEQUENTIAL, correction=pb.CORRECTION_BENJAMINI_HOCHBERG, planned_units=4000,
+        looks=3, spending=pb.SPENDING_POWER, stratify_by="carrier",
+    )  # fmt: skip
+    made = stub.CreateExperiment(request(metrics=[metric], plan=plan)).experiment
+    assert made == stub.GetExperiment(pb.GetExperimentRequest(name=NAME)).experiment
+    assert made.plan == plan
+    assert list(made.metrics) == [metric]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"plan": pb.Plan(method=pb.ANALYSIS_METHOD_GROUP_SEQUENTIAL)}, "needs planned_units"),
+        ({"plan": pb.Plan(looks=51)}, "looks is 51"),
+        ({"metrics": [brier(kind=pb.METRIC_KIND_RATIO)]}, "names a denominator"),
+        ({"metrics": [brier(kind=pb.METRIC_KIND_QUANTILE, quantile=1.5)]}, "quantile 1.5"),
+        ({"metrics": [brier(winsorize=0.2)]}, "winsorize"),
+        ({"metrics": [brier(missing_as_zero=True)]}, "give a window"),
+        ({"metrics": [brier(lower_cap=2, upper_cap=1)]}, "caps"),
+        ({"metrics": [brier(covariate=pb.COVARIATE_ATTRIBUTE)]}, "covariate_attribute"),
+        ({"metrics": [brier(kind=pb.METRIC_KIND_LATENCY)]}, "no outcome"),
+        ({"metrics": [brier(margin=-1)]}, "margin"),
+    ],
+)
+def test_a_plan_that_cannot_be_kept_is_refused_with_words(changes, words):
+    numbered = [pb.Variant(variant=f"v{n}", version=n, share=0.5, control=n == 1) for n in (1, 2)]
+    with pytest.raises(ExperimentInvalidError, match=words):
+        validate(experiment_codec.definition(request(**{"seed": "s", "variants": numbered} | changes)))

@@ -8,6 +8,8 @@ from turnout.cli import literals, show
 from turnout.cli.document import enum_name
 from turnout.experiments.v1 import experiment_service_pb2 as pb
 
+COMPARED = ("metric", "variant", "control", "variant's", "difference", "lift", "p", "wins")
+
 
 def experiment_parts(experiment: pb.Experiment) -> Iterator[RenderableType]:
     """Yield an experiment's facts, its variants and its metrics."""
@@ -20,6 +22,8 @@ def experiment_parts(experiment: pb.Experiment) -> Iterator[RenderableType]:
             ("owner", experiment.owner),
             ("coverage", experiment.coverage),
             ("seed", experiment.seed),
+            ("method", enum_name(pb.AnalysisMethod.DESCRIPTOR, experiment.plan.method).lower()),
+            ("planned units", experiment.plan.planned_units or ""),
             ("epoch", experiment.epoch),
             ("created", literals.format_time(experiment.create_time_us)),
             ("started", literals.format_time(experiment.start_time_us)),
@@ -60,12 +64,58 @@ def analysis_parts(analysis: pb.AnalyzeExperimentResponse) -> Iterator[Renderabl
     columns = ("variant", "units", "predictions", "with outcomes", "failed", "fallback")
     yield show.table(f"{analysis.name} at {literals.format_time(analysis.time_us)}", columns, counts)
     rows = [row for one in analysis.comparisons for row in _comparison(one)]
-    yield show.table("Against the control", ("metric", "variant", "control", "variant's", "difference", "p"), rows)
+    yield show.table("Against the control", COMPARED, rows)
     for one in analysis.comparisons:
         if one.WhichOneof("result") == "not_enough_data":
             yield f"{one.metric} of {one.variant}: not enough data: {one.not_enough_data}"
-    yield _sample_ratio(analysis.sample_ratio)
+    yield from _quality(analysis)
     yield f"outcomes analyzed: {analysis.outcomes_analyzed}"
+
+
+def standing_parts(answer: pb.GetRecommendationResponse) -> Iterator[RenderableType]:
+    """Yield how far the experiment is, and what identifies the verdict."""
+    status = enum_name(pb.RecommendationStatus.DESCRIPTOR, answer.status)
+    facts: list[tuple[str, object]] = [("status", status)]
+    if answer.HasField("confidence"):
+        facts.append(("confidence", f"{answer.confidence:.4%}"))
+    if answer.HasField("average_improvement"):
+        facts.append(("average improvement", f"{answer.average_improvement:+.2%}"))
+    if answer.HasField("remaining_units"):
+        facts.append(("units still needed", answer.remaining_units))
+    facts += [("look", answer.analysis.look), ("engine", answer.engine), ("digest", answer.digest)]
+    yield show.facts("Standing", facts)
+
+
+def verified_parts(answer: pb.VerifyExperimentResponse) -> Iterator[RenderableType]:
+    """Yield each verdict that was computed again."""
+    rows = [
+        (one.look, literals.format_time(one.time_us), one.recommendation, "same" if one.same else "NOT THE SAME")
+        for one in answer.looks
+    ]
+    yield show.table("Looks", ("look", "time", "recommendation", "computed again"), rows)
+    for one in answer.looks:
+        yield from (f"look {one.look}: {difference}" for difference in one.differences)
+
+
+def _quality(analysis: pb.AnalyzeExperimentResponse) -> Iterator[RenderableType]:
+    """Yield whether the data can be trusted."""
+    rows = [
+        (one.stage, " ".join(str(units) for units in one.units), _sample_ratio(one.sample_ratio))
+        for one in analysis.stages
+    ]
+    if rows:
+        yield show.table("Units on their way", ("stage", "units", "split"), rows)
+    yield f"sample ratio: {_sample_ratio(analysis.sample_ratio)}"
+    for each in analysis.maturity:
+        if each.pending_units or each.missing_units or each.uneven:
+            uneven = ", UNEVEN against the control" if each.uneven else ""
+            yield (
+                f"{each.metric} of {each.variant}: {each.matured_units} units known, {each.pending_units} pending, "
+                f"{each.missing_units} missing{uneven}"
+            )
+    for check in analysis.balance:
+        if check.imbalance:
+            yield f"IMBALANCE: {check.what} of {check.variant} differs from the control's (p = {check.p_value:.2g})"
 
 
 def _comparison(comparison: pb.Comparison) -> Iterator[tuple[object, ...]]:
@@ -78,12 +128,14 @@ def _comparison(comparison: pb.Comparison) -> Iterator[tuple[object, ...]]:
             found.control_mean,
             found.treatment_mean,
             f"{found.difference:+.4g} in {interval}",
+            "" if found.relative.not_enough_data else f"{found.relative.lift:+.2%}",
             f"{found.p_value:.4g}",
+            "" if found.posterior.not_enough_data else f"{found.posterior.chance_to_win:.1%}",
         )
 
 
 def _sample_ratio(ratio: pb.SampleRatio) -> str:
     if ratio.WhichOneof("result") != "check":
-        return f"sample ratio: not enough data: {ratio.not_enough_data}"
+        return f"not enough data: {ratio.not_enough_data}"
     verdict = "MISMATCH: the split is off, look into the data first" if ratio.check.mismatch else "as the shares say"
-    return f"sample ratio: {verdict} (p = {ratio.check.p_value:.4g})"
+    return f"{verdict} (p = {ratio.check.p_value:.4g}, {ratio.check.sequential_p_value:.4g} at any number of looks)"

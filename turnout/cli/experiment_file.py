@@ -1,8 +1,8 @@
 """Experiments as they are written in TOML.
 
-The keys are the fields of the contract's Experiment, Variant and Metric, but for two: ``experiment`` is the id, and
-``model`` the model's id. ``kind``, ``direction`` and ``role`` are the short names in lower case. ``coverage`` is 1
-unless given. What is not known is refused; what it means is the gateway's to judge.
+The keys are the fields of the contract's Experiment, Variant, Metric and Plan, but for two: ``experiment`` is the id,
+and ``model`` the model's id. What the contract enumerates, such as ``kind`` and ``method``, goes by its short name in
+lower case. ``coverage`` is 1 unless given. What is not known is refused; what it means is the gateway's to judge.
 """
 
 from __future__ import annotations
@@ -29,12 +29,36 @@ _EXPERIMENT = {
     "minimum_units": "whole number",
 }
 _VARIANT = {"variant": "text", "version": "whole number", "alias": "text", "share": "number", "control": "truth"}
-_METRIC = {"metric": "text", "outcome": "text", "output": "text", "output_index": "whole number"}
+_METRIC = {
+    "metric": "text",
+    "outcome": "text",
+    "output": "text",
+    "output_index": "whole number",
+    "margin": "number",
+    "absolute_margin": "number",
+    "minimum_effect": "number",
+    "denominator": "text",
+    "quantile": "number",
+    "lower_cap": "number",
+    "upper_cap": "number",
+    "winsorize": "number",
+    "window_us": "whole number",
+    "missing_as_zero": "truth",
+    "covariate_attribute": "text",
+}
+_PLAN = {"planned_units": "whole number", "looks": "whole number", "stratify_by": "text"}
 _ENUMS: dict[str, Any] = {
     "kind": pb.MetricKind.DESCRIPTOR,
     "direction": pb.Direction.DESCRIPTOR,
     "role": pb.MetricRole.DESCRIPTOR,
+    "covariate": pb.Covariate.DESCRIPTOR,
+    "method": pb.AnalysisMethod.DESCRIPTOR,
+    "correction": pb.Correction.DESCRIPTOR,
+    "spending": pb.Spending.DESCRIPTOR,
 }
+_METRIC_MUST = ("kind", "direction", "role")
+_METRIC_MAY = ("covariate",)
+_PLAN_MAY = ("method", "correction", "spending")
 
 
 def read_experiment(path: Path) -> pb.CreateExperimentRequest:
@@ -52,10 +76,12 @@ def build_experiment(document: dict[str, Any]) -> pb.CreateExperimentRequest:
     identity, model = (_text(rest, key) for key in ("experiment", "model"))
     variants = [_fields(one, _VARIANT, "variants") for one in _tables(rest, "variants")]
     metrics = [_metric(one) for one in _tables(rest, "metrics")]
+    plan = _plan(rest.pop("plan", None))
     experiment = pb.Experiment(
         model=resources.model_name(model),
         variants=[pb.Variant(**one) for one in variants],
         metrics=metrics,
+        plan=plan,
         **{"coverage": 1.0, **_fields(rest, _EXPERIMENT, "the experiment")},
     )
     return pb.CreateExperimentRequest(experiment_id=identity, experiment=experiment)
@@ -63,8 +89,19 @@ def build_experiment(document: dict[str, Any]) -> pb.CreateExperimentRequest:
 
 def _metric(table: dict[str, Any]) -> pb.Metric:
     rest = dict(table)
-    numbers = {key: _enum(_text(rest, key), key) for key in _ENUMS}
+    keys = (*_METRIC_MUST, *(key for key in _METRIC_MAY if key in rest))
+    numbers = {key: _enum(_text(rest, key), key) for key in keys}
     return pb.Metric(**_fields(rest, _METRIC, "metrics"), **numbers)
+
+
+def _plan(table: Any) -> pb.Plan | None:
+    if table is None:
+        return None
+    if not isinstance(table, dict):
+        raise LiteralError("plan takes a table: [plan]")
+    rest = dict(table)
+    numbers = {key: _enum(_text(rest, key), key) for key in _PLAN_MAY if key in rest}
+    return pb.Plan(**_fields(rest, _PLAN, "plan"), **numbers)
 
 
 def _enum(text: str, key: str) -> Any:

@@ -15,6 +15,7 @@ from turnout.experiments.v1 import experiment_service_pb2 as pb
 app = typer.Typer(help="Split traffic between versions, and say which one is better.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The experiment's name.")]
+METHOD_HELP = "fixed, sequence or group_sequential; for this answer only."
 
 
 @app.command()
@@ -104,12 +105,17 @@ def split(
 
 
 @app.command()
-def analyze(name: Name, *, server: options.Server = options.SERVER, as_json: options.Json = False) -> None:
+def analyze(
+    name: Name,
+    *,
+    method: Annotated[str, typer.Option("--method", metavar="METHOD", help=METHOD_HELP)] = "",
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
     """Compare the variants on the outcomes so far."""
+    request = pb.AnalyzeExperimentRequest(name=resources.experiment_name(name), method=_method(method))
     with options.control(server) as connection:
-        answer = connection.experiments.AnalyzeExperiment(
-            pb.AnalyzeExperimentRequest(name=resources.experiment_name(name))
-        )
+        answer = connection.experiments.AnalyzeExperiment(request)
     show.emit(document_of(answer), lambda: analysis.analysis_parts(answer), as_json=as_json)
 
 
@@ -124,9 +130,81 @@ def recommend(name: Name, *, server: options.Server = options.SERVER, as_json: o
     head = f"{advice} {answer.variant}".strip()
     show.emit(
         document_of(answer),
-        lambda: (head, *(f"- {reason}" for reason in answer.reasons), *analysis.analysis_parts(answer.analysis)),
+        lambda: (
+            head,
+            *(f"- {reason}" for reason in answer.reasons),
+            *analysis.standing_parts(answer),
+            *analysis.analysis_parts(answer.analysis),
+        ),
         as_json=as_json,
     )
+
+
+@app.command("sample-size")
+def sample_size(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="An experiment, whose units are taken.")] = "",
+    *,
+    metric: Annotated[str, typer.Option("--metric", help="Of the experiment; its first success metric.")] = "",
+    effect: Annotated[float, typer.Option("--effect", help="To be found, in the metric's unit.")] = 0.0,
+    variance: Annotated[float, typer.Option("--variance", help="Of one unit, without an experiment.")] = 0.0,
+    units: Annotated[int, typer.Option("--units", help="Which effect do so many find?")] = 0,
+    share: Annotated[float, typer.Option("--treatment-share", help="The treatment's part of the units.")] = 0.0,
+    alpha: Annotated[float, typer.Option("--alpha", help="The error rate of a false claim.")] = 0.0,
+    power: Annotated[float, typer.Option("--power", help="The probability of finding the effect.")] = 0.0,
+    method: Annotated[str, typer.Option("--method", metavar="METHOD", help=METHOD_HELP)] = "",
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Say how many units an effect needs, and what effect so many units find."""
+    request = pb.EstimateSampleSizeRequest(
+        name=resources.experiment_name(name) if name else "",
+        metric=metric,
+        effect=effect,
+        variance=variance,
+        units=units,
+        treatment_share=share,
+        alpha=alpha,
+        power=power,
+        method=_method(method),
+    )
+    with options.control(server) as connection:
+        answer = connection.experiments.EstimateSampleSize(request)
+    document = document_of(answer)
+    show.emit(document, lambda: [show.facts("Sample size", document.items())], as_json=as_json)
+
+
+@app.command()
+def verify(
+    name: Name,
+    *,
+    look: Annotated[int, typer.Option("--look", help="One look; every one that was kept unless given.")] = 0,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Compute kept verdicts again from what was kept with them; exits with 1 when one does not come out."""
+    request = pb.VerifyExperimentRequest(name=resources.experiment_name(name), look=look)
+    with options.control(server) as connection:
+        answer = connection.experiments.VerifyExperiment(request)
+    show.emit(document_of(answer), lambda: analysis.verified_parts(answer), as_json=as_json)
+    if not all(one.same for one in answer.looks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def replay(
+    name: Name,
+    *,
+    metric: Annotated[str, typer.Option("--metric", help="Its first success metric unless given.")] = "",
+    replays: Annotated[int, typer.Option("--replays", help="How many times; 200 unless given.")] = 0,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Split the control's units anew, where there is no effect, and say how often the test claims one."""
+    request = pb.ReplayExperimentRequest(name=resources.experiment_name(name), metric=metric, replays=replays)
+    with options.control(server) as connection:
+        answer = connection.experiments.ReplayExperiment(request)
+    document = document_of(answer)
+    show.emit(document, lambda: [show.facts(f"A/A of {answer.metric}", document.items())], as_json=as_json)
 
 
 @app.command()
@@ -166,3 +244,14 @@ def conclude(
         answer = connection.experiments.ConcludeExperiment(request)
         options.settle(connection, answer.revision, wait=wait)
     show.emit(document_of(answer), lambda: analysis.experiment_parts(answer.experiment), as_json=as_json)
+
+
+def _method(text: str) -> pb.AnalysisMethod.ValueType:
+    """Return the method of that name, none when it is empty, or raise BadParameter."""
+    names = {enum_name(pb.AnalysisMethod.DESCRIPTOR, one.number).lower(): one.number for one in _METHODS}
+    if text and text not in names:
+        raise typer.BadParameter(f"{text!r} is no method: expected one of {', '.join(names)}")
+    return pb.AnalysisMethod.ValueType(names[text] if text else pb.ANALYSIS_METHOD_UNSPECIFIED)
+
+
+_METHODS = tuple(one for one in pb.AnalysisMethod.DESCRIPTOR.values if one.number)
