@@ -35,7 +35,7 @@ experiments = Table(
     Column("alpha", Double, nullable=False),
     Column("minimum_units", BigInteger, nullable=False),
     # How it is judged: a JSON object of the plan's fields; what is not in it has its default.
-    Column("plan", Text, nullable=False),
+    Column("plan", Text, nullable=False, server_default="{}"),
     Column("state", String(16), nullable=False),
     Column("epoch", BigInteger, nullable=False),
     # The revision of the experiment's last change.
@@ -75,7 +75,7 @@ experiment_metrics = Table(
     Column("direction", String(16), nullable=False),
     Column("role", String(16), nullable=False),
     # The metric's other fields: a JSON object; what is not in it has its default.
-    Column("options", Text, nullable=False),
+    Column("options", Text, nullable=False, server_default="{}"),
 )
 
 # Append-only: one row for each look at the data that came to something new.

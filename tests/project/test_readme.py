@@ -82,7 +82,7 @@ def test_documents_name_only_commands_that_exist(root, command_tree):
     wrong = []
     for path in documents(root):
         for code in code_in(path.read_text()):
-            for command, word in re.findall(r"\bturnout ([a-z]+)(?: ([a-z]+))?", code):
+            for command, word in re.findall(r"\bturnout ([a-z-]+)(?: ([a-z]+(?:-[a-z]+)*))?", code):
                 within = command_tree.get(command)
                 if within is None or (within and word and word not in within):
                     wrong.append(f"{path.relative_to(root)}: turnout {command} {word}".rstrip())
