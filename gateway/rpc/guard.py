@@ -38,6 +38,10 @@ _KINDS = {
 }
 
 
+_GRPC = "/grpc."
+"""How the paths of the services begin that grpcio brings."""
+
+
 def guarded(server: grpc.Server, access: Access) -> grpc.Server:
     """Return what to add services to, in the server's place, so that only those call them who may."""
     return cast("grpc.Server", _GuardedServer(server, access))
@@ -69,8 +73,8 @@ class _GuardedServer:
 
     def _guarded(self, path: str, handler: Handler) -> Handler:
         role = role_of(path)
-        if role == OPEN:
-            return handler
+        if role == OPEN and path.startswith(_GRPC):
+            return handler  # as it is: health's Watch, for one, answers by callbacks
         answer = (
             _answer_stream(handler, role, self._access)
             if handler.response_streaming
@@ -144,7 +148,7 @@ def _admit(context: grpc.ServicerContext, role: str, access: Access) -> None:
     grpcio gives each call a context of its own, so nothing is to be put back.
     """
     caller = ANYBODY
-    if access.asks:
+    if access.asks and role != OPEN:
         try:
             caller = access.caller(authorization_in(_metadata_of(context)), certificate_of(context))
             require(caller, role)
