@@ -29,7 +29,7 @@ from gateway.journal.writer import JournalWriter
 from gateway.models.loader import load_slot
 from gateway.models.slots import VersionKey
 from gateway.rpc import prediction_codec
-from gateway.rpc.data_plane import METHODS, PREDICT, DataPlane
+from gateway.rpc.data_plane import METHODS, PREDICT, DataPlane, heads_of
 from gateway.rpc.status import number_of
 from gateway.serving.outcomes import OutcomeRecorder
 from gateway.serving.pipeline import Pipeline
@@ -79,8 +79,8 @@ class Watched(Pipeline):
         super().__init__(**parts)
         self.spent_ns = dict.fromkeys(STEPS, 0)
 
-    def _assign(self, *arguments: object, **named: object) -> object:
-        return self._timed("assign", super()._assign, *arguments, **named)
+    def _admit(self, *arguments: object, **named: object) -> object:
+        return self._timed("assign", super()._admit, *arguments, **named)
 
     def _feed(self, *arguments: object, **named: object) -> object:
         return self._timed("features", super()._feed, *arguments, **named)
@@ -159,7 +159,7 @@ def make_table(folder: Path, plan: dict[str, object]) -> ServingTable:
     }
     model = {"resident": [1, 2], "champion": 1, "previous": 0, "aliases": {"champion": 1}, "assignment": assignment}
     document = {"revision": 1, "models": {MODEL: model}, "versions": {MODEL: {"1": entry, "2": entry}}}
-    return build_table(document, slots, ServingTable(revision=0), prediction_codec.head_of)
+    return build_table(document, slots, ServingTable(revision=0), heads_of)
 
 
 def make_calls() -> list[Heard]:
@@ -239,7 +239,11 @@ def main() -> None:
         pipeline.swap(table)
         watched.swap(table)
         plane = DataPlane(
-            pipeline=pipeline, outcomes=OutcomeRecorder(journal=journal, tally=tally), clock=clock, meter=meter
+            pipeline=pipeline,
+            outcomes=OutcomeRecorder(journal=journal, tally=tally),
+            clock=clock,
+            meter=meter,
+            batch_rows_max=1,
         )
         calls = make_calls()
         settle_garbage_collector()

@@ -124,33 +124,37 @@ def fetch(store: OnlineStore, lookups: Sequence[Lookup], now_us: int) -> list[Fe
 def _keys(lookup: Lookup) -> list[bytes | None]:
     """Return the key of each call's entity of each view, call by call; None for one that is not to be asked for."""
     views = lookup.plan.views
-    keys: list[bytes | None] = [None] * (len(lookup.entities) * len(views))
-    for place, view in enumerate(views):
-        keys[place :: len(views)] = _keys_of_view(view, lookup.entities)
+    if len(lookup.entities) == 1:
+        keys = [_key(view, lookup.entities[0]) for view in views]
+    else:
+        keys = [None] * (len(lookup.entities) * len(views))
+        for place, view in enumerate(views):
+            keys[place :: len(views)] = _keys_of_view(view, lookup.entities)
     if lookup.given is not None:
         _drop_given(keys, lookup.plan, lookup.given)
     return keys
 
 
 def _keys_of_view(view: ViewPlan, entities: Sequence[Mapping[str, str]]) -> list[bytes | None]:
-    """Return the key of each call's entity; None for a call that does not name it."""
+    """Return the key of each call's entity, as `_key` does, without a function call for each."""
     prefix = view.prefix
     if len(view.join_keys) == 1:
         name = view.join_keys[0]
         try:
             values = [entity[name] for entity in entities]
         except KeyError:
-            return [entity_key(prefix, entity[name]) if name in entity else None for entity in entities]
+            return [_key(view, entity) for entity in entities]
         if max(map(len, values)) <= ENTITY_CHARS_MAX:
-            return [f"{prefix}{value}}}".encode() for value in values]  # what entity_key gives, without its calls
-        return [entity_key(prefix, value) for value in values]
-    keys: list[bytes | None] = []
-    for entity in entities:
-        try:
-            keys.append(entity_key(prefix, joined([entity[name] for name in view.join_keys])))
-        except KeyError:
-            keys.append(None)
-    return keys
+            return [f"{prefix}{value}}}".encode() for value in values]
+    return [_key(view, entity) for entity in entities]
+
+
+def _key(view: ViewPlan, entity: Mapping[str, str]) -> bytes | None:
+    """Return the key of a call's entity; None when it does not name it."""
+    try:
+        return entity_key(view.prefix, joined([entity[name] for name in view.join_keys]))
+    except KeyError:
+        return None
 
 
 def _read(store: OnlineStore, keys: list[bytes | None]) -> list[bytes | None]:

@@ -33,6 +33,7 @@ class LmdbStore:
         How large the file may grow.
     """
 
+    far = False
     __slots__ = ("_environment",)
 
     def __init__(self, folder: str, *, writable: bool, map_bytes_max: int) -> None:

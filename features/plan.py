@@ -94,6 +94,8 @@ class FeaturePlan:
         The views, in the order in which the set first names them.
     requests
         What the caller gives.
+    demanding
+        Whether there is a feature that the caller must give.
     join_keys, join_key_set
         What entities are looked up by, each once; the same as a set.
     defaults, default_row
@@ -111,6 +113,7 @@ class FeaturePlan:
     feature_names: tuple[str, ...]
     views: tuple[ViewPlan, ...]
     requests: tuple[RequestFeature, ...]
+    demanding: bool
     join_keys: tuple[str, ...]
     join_key_set: frozenset[str]
     defaults: NDArray[np.float64]
@@ -196,6 +199,7 @@ def compile_plan(document: Mapping[str, Any]) -> FeaturePlan:
         feature_names=names,
         views=views,
         requests=requests,
+        demanding=any(request.default is None for request in requests),
         join_keys=tuple(dict.fromkeys(key for view in views for key in view.join_keys)),
         join_key_set=frozenset(key for view in views for key in view.join_keys),
         defaults=defaults,

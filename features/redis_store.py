@@ -43,6 +43,7 @@ class RedisStore:
         How long connecting, and then each answer to a read, may take. Nothing is tried twice.
     """
 
+    far = True
     __slots__ = ("_put", "_reader", "_writer")
 
     def __init__(self, url: str, *, read_budget_ms: int) -> None:

@@ -17,6 +17,9 @@ MAP_BYTES_MAX = 8 * 1024**3
 class OnlineStore(Protocol):
     """Keeps the newest value of each key. Values are blobs of `features.codec`."""
 
+    far: bool
+    """Whether it is reached over a network: a read then takes a hundred times as long."""
+
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the blob of each key, in order, None where there is none, in one round trip.
 

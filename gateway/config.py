@@ -37,6 +37,8 @@ class WorkerConfig:
         How long an event may be with the kernel only; 0 puts it on the disk before the answer.
     request_bytes_max, calls_max, wave_calls_max, streams_max, stream_calls_max
         The transport's limits.
+    slow_run_ms
+        A version whose median run takes longer is slow.
     batch_rows_max
         How many rows a batch may have.
     connection_age_max_s, connection_grace_s
@@ -68,6 +70,7 @@ class WorkerConfig:
     request_bytes_max: int = 16 * 1024 * 1024
     calls_max: int = 256
     wave_calls_max: int = 64
+    slow_run_ms: float = 5.0
     streams_max: int = 64
     stream_calls_max: int = 32
     batch_rows_max: int = 4096

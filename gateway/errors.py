@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from storage.errors import (
+    CancelledError,
     DomainError,
     ExhaustedError,
     ExpiredError,
@@ -62,6 +63,12 @@ class DeadlineSpentError(ExpiredError):
     """The call's deadline passed before it was answered."""
 
     reason = "DEADLINE_SPENT"
+
+
+class CallCancelledError(CancelledError):
+    """The client cancelled the call before it was answered."""
+
+    reason = "CALL_CANCELLED"
 
 
 class JournalUnavailableError(UnavailableError):

@@ -88,3 +88,9 @@ class ForbiddenError(DomainError):
     """Who asks may not do this."""
 
     reason = "PERMISSION_DENIED"
+
+
+class CancelledError(DomainError):
+    """The caller no longer waits."""
+
+    reason = "CANCELLED"

@@ -52,6 +52,9 @@ class Settings(BaseSettings):
         How often sealed segments become Parquet.
     request_bytes_max, calls_max, wave_calls_max, streams_max, stream_calls_max, batch_rows_max
         The data port's limits, per worker.
+    slow_run_ms
+        A version whose median run over the calls of a wave takes longer is slow: its calls are answered beside the
+        waves, hold up no others, and may be half of `calls_max` at the most.
     connection_age_max_s
         How long a connection to the data port may last before its client is asked to open another one, so that clients
         spread over the workers; 0: for ever.
@@ -100,6 +103,7 @@ class Settings(BaseSettings):
     request_bytes_max: Annotated[int, Field(ge=1024, le=1 << 30)] = 16 * 1024 * 1024
     calls_max: Annotated[int, Field(ge=1, le=65_536)] = 256
     wave_calls_max: Annotated[int, Field(ge=1, le=1024)] = 64
+    slow_run_ms: Annotated[float, Field(gt=0, le=60_000)] = 5.0
     streams_max: Annotated[int, Field(ge=1, le=1024)] = 64
     stream_calls_max: Annotated[int, Field(ge=1, le=1024)] = 32
     batch_rows_max: Annotated[int, Field(ge=1, le=65_536)] = 4096
@@ -155,6 +159,7 @@ class Settings(BaseSettings):
             request_bytes_max=self.request_bytes_max,
             calls_max=self.calls_max,
             wave_calls_max=self.wave_calls_max,
+            slow_run_ms=self.slow_run_ms,
             streams_max=self.streams_max,
             stream_calls_max=self.stream_calls_max,
             batch_rows_max=self.batch_rows_max,

@@ -36,7 +36,7 @@ from gateway.rpc.status import number_of
 from gateway.rpc.traced import TracedDataPlane
 from gateway.serving.installer import Installer
 from gateway.serving.outcomes import OutcomeRecorder
-from gateway.serving.pipeline import Pipeline
+from gateway.serving.pipeline import Pipeline, PipelineLimits
 from gateway.serving.standing import NOTHING_APPLIED, Progress
 from gateway.serving.tally import Tally
 from gateway.telemetry.logs import start_logs
@@ -99,7 +99,18 @@ class Worker:
             sync_interval_ms=config.sync_interval_ms,
         )
         self._store = open_store(config.online or folders.online_url, writable=False)
-        pipeline = Pipeline(store=self._store, journal=self._journal, clock=clock, tally=self._tally, code_of=number_of)
+        pipeline = Pipeline(
+            store=self._store,
+            journal=self._journal,
+            clock=clock,
+            tally=self._tally,
+            code_of=number_of,
+            limits=PipelineLimits(
+                slow_run_s=config.slow_run_ms / 1000,
+                calls_max=config.calls_max,
+                wave_calls_max=config.wave_calls_max,
+            ),
+        )
         waves = self._meter.series("turnout_wave_calls")
         self._installer = Installer(
             pipeline=pipeline,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gateway.models.pace import Pace
 from registry.deployment import STACK_ROWS_MAX
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Slot:
         The element type of that input.
     more_inputs
         Whether the graph has inputs that the feature set does not fill.
+    pace
+        Whether it is slow.
     row_inputs
         The inputs whose first extent is free: it counts the rows of a call.
     agreements
@@ -76,6 +79,7 @@ class Slot:
         "finite",
         "key",
         "more_inputs",
+        "pace",
         "plan",
         "row_inputs",
         "session",
@@ -114,6 +118,7 @@ class Slot:
         self.more_inputs = any(spec.name != feature_input for spec in session.inputs)
         self.row_inputs = tuple(spec.name for spec in session.inputs if spec.shape and spec.shape[0] == -1)
         self.agreements = _agreements(session)
+        self.pace = Pace()
         self._lock = threading.Lock()
         self._leases = 0
         self._retired = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from gateway.telemetry.families import CODES
 from storage.errors import DomainError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway.journal.record import Outcome
     from gateway.rpc.gate import Gate
@@ -128,7 +129,6 @@ class DataPlane:
         """Answer every call of a wave; a watch is told when each step ends."""
         wave = self._admitted(wave, self._refuse)
         now_us = self._clock.now_us()
-        calls: list[tuple[Call, Codec]] = []
         requests: list[Request] = []
         recording: list[Call] = []
         for call in wave:
@@ -147,27 +147,29 @@ class DataPlane:
                 _log.exception("a call of %s could not be read", PATHS[call.method])
                 self._refuse(call, hidden(), codec.refuse)
             else:
+                request.call = call
                 request.method = _NAME_AT[call.method]
                 request.arrived = call.arrived
                 requests.append(request)
-                calls.append((call, codec))
         if watch is not None:
             watch.mark("decode")
         if requests:
-            self._predict(calls, requests, watch)
+            self._predict(requests, watch)
         if recording:
             self._record(recording, now_us)
 
-    def _predict(self, calls: list[tuple[Call, Codec]], requests: list[Request], watch: Watch | None) -> None:
-        """Walk the requests of a wave through the pipeline and answer the call of each."""
-        try:
-            self._pipeline.run(requests, watch)
-        except Exception:  # noqa: BLE001  (whatever it is, every call of the wave must be answered)
-            _log.exception("a wave of %d calls failed", len(requests))
-            for call, codec in calls:
-                self._refuse(call, hidden(), codec.refuse)
-            return
-        for (call, codec), request in zip(calls, requests, strict=True):
+    def _predict(self, requests: list[Request], watch: Watch | None) -> None:
+        """Walk the requests of a wave through the pipeline, which says which of them are to be answered."""
+        self._pipeline.start(requests, self._answer, watch)
+
+    def _answer(self, requests: Sequence[Request]) -> None:
+        """Answer the calls of requests that the pipeline is done with."""
+        replied: list[int] = []
+        for request in requests:
+            call = request.call
+            codec = None if call is None else _CODEC_AT[call.method]
+            if call is None or codec is None:
+                continue
             if request.error is not None:
                 self._refuse(call, request.error, codec.refuse)
                 continue
@@ -177,7 +179,9 @@ class DataPlane:
                 _log.exception("a reply of %s could not be written", PATHS[call.method])
                 self._refuse(call, hidden(), codec.refuse)
             else:
-                self._reply(call, reply)
+                call.reply(reply)
+                replied.append(call.method)
+        self._count_replies(replied)
 
     def _record(self, calls: list[Call], now_us: int) -> None:
         """Write the outcomes of a wave into the journal, all at once, and answer their calls."""
@@ -227,9 +231,13 @@ class DataPlane:
         self._refuse(call, WorkerDrainingError("the worker is draining; try again on another connection"))
 
     def _reply(self, call: Call, reply: bytes) -> None:
-        with self._counting:  # waves may come from two transports at once
-            self._answered[call.method].total += 1
         call.reply(reply)
+        self._count_replies([call.method])
+
+    def _count_replies(self, methods: Sequence[int]) -> None:
+        with self._counting:  # waves may come from two transports at once
+            for method, count in Counter(methods).items():
+                self._answered[method].total += count
 
     def _refuse(self, call: Call, error: DomainError, refuse: Callable[[Call, DomainError], None] = fail) -> None:
         self._meter.count("turnout_calls_total", (_NAME_AT[call.method], CODES[number_of(error)]))

@@ -65,6 +65,7 @@ def request_of(message: pb.PredictRequest, now_us: int, deadline: float | None) 
     version = message.version
     if version < 0:
         raise RequestMalformedError("`version` counts from 1", field="version")
+    entities = message.entities
     # By position, and what is seldom sent is only looked at: this runs for every call.
     return Request(
         checked_id(message.request_id, now_us),
@@ -72,7 +73,7 @@ def request_of(message: pb.PredictRequest, now_us: int, deadline: float | None) 
         deadline,
         version,
         message.alias,
-        _dict(message.entities) if message.entities else NOTHING,
+        {key: entities[key] for key in entities},
         message.unit_id,
         message.event_time_us if message.HasField("event_time_us") else None,
         _dict(message.attributes) if message.attributes else NOTHING,
@@ -132,13 +133,12 @@ def encode(request: Request) -> bytes:
     parts = [_REQUEST_ID_TAG, varint(len(identity)), identity, target.head, _templates[layout] % request.data]
     plan = target.slot.plan
     if request.view_status and plan is not None:
-        for by_status, status, age_ms in zip(_prefixes[plan], request.view_status, request.view_age_ms, strict=True):
-            prefix = by_status[status]
+        for by_status, status, age_ms in zip(_readings[plan], request.view_status, request.view_age_ms, strict=True):
             if age_ms < 0:
-                parts += (_READINGS_TAG, varint(len(prefix)), prefix)
+                parts.append(by_status[status][0])
             else:
                 age = varint(age_ms)
-                parts += (_READINGS_TAG, varint(len(prefix) + 1 + len(age)), prefix, _AGE_TAG, age)
+                parts += (by_status[status][len(age)], age)
     return b"".join(parts)
 
 
@@ -153,38 +153,43 @@ def _template(layout: Layout) -> bytes:
     return b"".join(parts)
 
 
-def _prefixes_of(plan: FeaturePlan) -> list[list[bytes]]:
-    """Return everything of the readings of a plan's views but their ages, view by view and status by status."""
+def _readings_of(plan: FeaturePlan) -> list[list[list[bytes]]]:
+    """Return what stands before the ages of a plan's readings, by view, status and the length of the age.
+
+    Length 0 is a reading without an age.
+    """
     names = [pb.ViewReading(view=view.name).SerializeToString() for view in plan.views]
-    return [[name + _STATUS_TAG + bytes((status,)) for status in _STATUSES] for name in names]
+    return [[_reading_heads(name + _STATUS_TAG + varint(status)) for status in _STATUSES] for name in names]
+
+
+def _reading_heads(inner: bytes) -> list[bytes]:
+    aged = [_READINGS_TAG + varint(len(inner) + 1 + size) + inner + _AGE_TAG for size in range(1, VARINT_BYTES_MAX + 1)]
+    return [_READINGS_TAG + varint(len(inner)) + inner, *aged]
+
+
+VARINT_BYTES_MAX = 10
+_PAIR_BITS = 14
+_PAIR = 1 << _PAIR_BITS
+_LAST = [
+    *(bytes((low,)) for low in range(0x80)),
+    *(bytes((pair & 0x7F | 0x80, pair >> 7)) for pair in range(0x80, _PAIR)),
+]
+"""The last one or two bytes of a varint, by their 14 bits."""
+_MORE = [bytes((pair & 0x7F | 0x80, pair >> 7 | 0x80)) for pair in range(_PAIR)]
+"""Two bytes of a varint that are not its last."""
+
+
+def varint(value: int) -> bytes:
+    """Return a number of at least 0 as a base-128 varint.
+
+    By tables, two bytes at a time: this runs for every age in every reply.
+    """
+    if value < _PAIR:
+        return _LAST[value]
+    rest = value >> _PAIR_BITS
+    return _MORE[value & (_PAIR - 1)] + (_LAST[rest] if rest < _PAIR else varint(rest))
 
 
 _STATUSES = range(len(pb.ViewStatus.keys()))
 _templates: Memo[Layout, bytes] = Memo(_template, size_max=TEMPLATES_MAX)
-_prefixes: Memo[FeaturePlan, list[list[bytes]]] = Memo(_prefixes_of, size_max=PLANS_MAX)
-
-_SMALL_MAX = 0x80
-_SMALL = [bytes((value,)) for value in range(_SMALL_MAX)]
-
-
-def varint(value: int) -> bytes:  # noqa: PLR0911  (one for each length)
-    """Return a number of at least 0 as a base-128 varint.
-
-    Written out for up to six bytes, which holds every age in milliseconds: a loop takes three times as long.
-    """
-    if value < _SMALL_MAX:
-        return _SMALL[value]
-    low = value & 0x7F | 0x80
-    if value < 1 << 14:
-        return bytes((low, value >> 7))
-    second = value >> 7 & 0x7F | 0x80
-    if value < 1 << 28:
-        if value < 1 << 21:
-            return bytes((low, second, value >> 14))
-        return bytes((low, second, value >> 14 & 0x7F | 0x80, value >> 21))
-    if value < 1 << 35:
-        return bytes((low, second, value >> 14 & 0x7F | 0x80, value >> 21 & 0x7F | 0x80, value >> 28))
-    if value < 1 << 42:
-        third, fourth = value >> 14 & 0x7F | 0x80, value >> 21 & 0x7F | 0x80
-        return bytes((low, second, third, fourth, value >> 28 & 0x7F | 0x80, value >> 35))
-    return bytes((low, second)) + varint(value >> 14)
+_readings: Memo[FeaturePlan, list[list[list[bytes]]]] = Memo(_readings_of, size_max=PLANS_MAX)

@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from gateway.access.caller import CALLER
 from gateway.transport.peer import peer_of
 from storage.errors import (
+    CancelledError,
     ConflictError,
     DomainError,
     ExhaustedError,
@@ -56,6 +57,7 @@ _CODES: tuple[tuple[type[DomainError], grpc.StatusCode], ...] = (
     (ExpiredError, grpc.StatusCode.DEADLINE_EXCEEDED),
     (UnknownCallerError, grpc.StatusCode.UNAUTHENTICATED),
     (ForbiddenError, grpc.StatusCode.PERMISSION_DENIED),
+    (CancelledError, grpc.StatusCode.CANCELLED),
 )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.rpc.data_plane import PATHS, Codec, DataPlane
+from gateway.rpc.data_plane import PATHS, DataPlane
 from gateway.rpc.status import fail, number_of
 from gateway.telemetry.tracing import Parent, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway.serving.request import Request
     from gateway.telemetry.tracing import Tracer
@@ -46,12 +46,20 @@ class TracedDataPlane(DataPlane):
                 self._open[call] = _Open(parent, watch, len(wave))
         super().answer(wave, watch)
 
-    def _predict(self, calls: list[tuple[Call, Codec]], requests: list[Request], watch: Watch | None) -> None:
+    def _predict(self, requests: list[Request], watch: Watch | None) -> None:
         if watch is not None:
-            for (call, _), request in zip(calls, requests, strict=True):
-                if call in self._open:
+            for request in requests:
+                call = request.call
+                if call is not None and call in self._open:
                     self._open[call] = self._open[call]._replace(request=request)
-        super()._predict(calls, requests, watch)
+        super()._predict(requests, watch)
+
+    def _answer(self, requests: Sequence[Request]) -> None:
+        super()._answer(requests)
+        for request in requests:
+            call = request.call
+            if call is not None and call in self._open:
+                self._note(call, None)
 
     def _reply(self, call: Call, reply: bytes) -> None:
         super()._reply(call, reply)

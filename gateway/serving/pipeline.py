@@ -7,20 +7,23 @@ and the journal is written once for the whole wave, before any of its replies le
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.errors import DeadlineSpentError, JournalUnavailableError, StillLoadingError
+from gateway.errors import DeadlineSpentError, JournalUnavailableError, OverloadedError, StillLoadingError
 from gateway.serving.entries import entries
 from gateway.serving.inputs import check_finite, check_wanted, feed_tensors
+from gateway.serving.lanes import Lanes
 from gateway.serving.running import run_version
 from gateway.serving.stored import check_given, feed
-from gateway.serving.walk import shares_of
+from gateway.serving.walk import Walk
 from storage.errors import DomainError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from features.store import OnlineStore
     from gateway.journal.writer import JournalWriter
@@ -28,16 +31,41 @@ if TYPE_CHECKING:
     from gateway.serving.request import Request
     from gateway.serving.table import ServingTable, Target
     from gateway.serving.tally import Tally
-    from gateway.serving.walk import Groups, Share
+    from gateway.serving.walk import Done, Groups, Share
     from gateway.telemetry.tracing import Watch
     from storage.clock import Clock
 
 DEADLINE_DEFAULT_S = 10.0
 """How long a call may take whose client named no deadline."""
 
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineLimits:
+    """What the pipeline bounds.
+
+    Attributes
+    ----------
+    slow_run_s
+        A version whose median run over the calls of a wave takes longer is slow.
+    slow_threads
+        How many slow versions may run at once.
+    calls_max, wave_calls_max
+        The transport's bounds, which hold for what waits apart, too.
+    """
+
+    slow_run_s: float = 0.005
+    slow_threads: int = 2
+    calls_max: int = 256
+    wave_calls_max: int = 64
+
 
 class Pipeline:
     """Answers waves of requests from the present serving table.
+
+    What would hold up others goes apart and is answered by itself: the calls of a version whose runs are slow, and
+    those that read a store over a network.
 
     Parameters
     ----------
@@ -51,6 +79,8 @@ class Pipeline:
         Counts what was answered.
     code_of
         The gRPC status code of an error, for the journal.
+    limits
+        What is slow, and how much may wait apart.
     """
 
     def __init__(
@@ -61,14 +91,25 @@ class Pipeline:
         clock: Clock,
         tally: Tally,
         code_of: Callable[[DomainError], int],
+        limits: PipelineLimits | None = None,
     ) -> None:
         self._store = store
         self._journal = journal
         self._clock = clock
         self._tally = tally
         self._code_of = code_of
+        self._limits = limits = limits or PipelineLimits()
         self._lock = threading.Lock()
         self._table: ServingTable | None = None
+        self._slow: Lanes[Walk] = Lanes(
+            "slow",
+            threads_max=limits.slow_threads,
+            calls_max=limits.calls_max,
+            turn_calls_max=limits.wave_calls_max,
+        )
+        self._far: Lanes[Walk] = Lanes(
+            "store", threads_max=1, calls_max=2 * limits.calls_max, turn_calls_max=limits.wave_calls_max
+        )
 
     @property
     def table(self) -> ServingTable | None:
@@ -76,49 +117,46 @@ class Pipeline:
         return self._table
 
     def swap(self, table: ServingTable) -> None:
-        """Answer from this table from now on; returns when no wave walks on the one before."""
+        """Answer from this table from now on; returns when no wave walks on the one before without a lease."""
         self._table = table
         with self._lock:
             return
 
-    def run(self, wave: Sequence[Request], watch: Watch | None = None) -> None:
-        """Give each request its outputs or its error; a watch is told when each step ends."""
+    def run(self, wave: Sequence[Request]) -> None:
+        """Give each request its outputs or its error."""
+        left = threading.Semaphore(0)
+
+        def done(requests: Sequence[Request]) -> None:
+            if requests:
+                left.release(len(requests))
+
+        self.start(wave, done)
+        for _ in wave:
+            left.acquire()
+
+    def start(self, wave: Sequence[Request], done: Done, watch: Watch | None = None) -> None:
+        """Give each request its outputs or its error, and say so.
+
+        `done` is told of all requests: at once, on this thread; and of those that went apart later, on another one. It
+        raises nothing. A watch is told when each step ends of those that did not go apart.
+        """
         with self._lock:
-            started = time.monotonic()
-            now_us = self._clock.now_us()
-            groups, soonest = self._assign(wave, started)
-            if watch is not None:
-                watch.mark("assign")
-            if groups:
-                self._walk(groups, now_us=now_us, started=started, soonest=soonest, watch=watch)
-            self._tally.count(wave, started)
+            walk, refused = self._admit(wave, done)
+            walk.watch = watch
+            walk.mark("assign")
+            if walk.shares:
+                self._proceed(walk)
+            requests = [*refused, *walk.requests]
+            self._tally.count(requests, walk.started)
+        done(requests)
 
-    def _walk(self, groups: Groups, *, now_us: int, started: float, soonest: float, watch: Watch | None) -> None:
-        """Take the requests that have a target through the steps that follow."""
-        shares = shares_of(groups)
-        for share in shares:
-            share.slot.lease()
-        try:
-            self._feed(shares, now_us)
-            if watch is not None:
-                watch.mark("features")
-            _expire(shares, soonest)
-            self._run(shares)
-            if watch is not None:
-                watch.mark("run")
-            _expire(shares, soonest)
-            self._record(groups, now_us=now_us, started=started)
-            if watch is not None:
-                watch.mark("journal")
-        finally:
-            for share in shares:
-                share.slot.release()
-
-    def _assign(self, wave: Sequence[Request], started: float) -> tuple[Groups, float]:
-        """Give each request its target; return those whose inputs fit it, and when the first of them expires."""
+    def _admit(self, wave: Sequence[Request], done: Done) -> tuple[Walk, list[Request]]:
+        """Give each request its target; return those whose inputs fit it, under leases, and those that leave."""
         table = self._table
-        groups: Groups = {}
+        started = time.monotonic()
         soonest = latest = started + DEADLINE_DEFAULT_S
+        groups: Groups = {}
+        refused: list[Request] = []
         for request in wave:
             try:
                 if table is None:
@@ -135,6 +173,7 @@ class Pipeline:
                 _check(request, target.slot)
             except DomainError as error:
                 request.error = error
+                refused.append(request)
                 continue
             request.target = target
             group = groups.get(target)
@@ -142,45 +181,114 @@ class Pipeline:
                 groups[target] = [request]
             else:
                 group.append(request)
-        return groups, soonest
+        walk = Walk(groups, started=started, now_us=self._clock.now_us(), soonest=soonest, done=done)
+        walk.lease()
+        return walk, refused
 
-    def _feed(self, shares: Sequence[Share], now_us: int) -> None:
+    def _proceed(self, walk: Walk) -> None:
+        """Read the features and answer; what reads a store afar goes apart."""
+        if self._store.far:
+            for share in [share for share in walk.shares if share.slot.plan is not None]:
+                self._set_apart(walk, share, self._far, "store", self._turn_of_store)
+        else:
+            self._feed([walk])
+        self._advance(walk)
+
+    def _turn_of_store(self, walks: Sequence[Walk]) -> None:
+        self._feed(walks)
+        for walk in walks:
+            self._advance(walk)
+            self._tell(walk)
+
+    def _turn_of_slow(self, walks: Sequence[Walk]) -> None:
+        for walk in walks:
+            walk.drop_gone()
+            self._complete(walk)
+            self._tell(walk)
+
+    def _tell(self, walk: Walk) -> None:
+        requests = walk.requests
+        self._tally.count(requests, walk.started)
+        walk.done(requests)
+
+    def _feed(self, walks: Sequence[Walk]) -> None:
         """Read the features of all the calls at once."""
-        feed(self._store, shares, now_us, self._tally)
+        try:
+            feed(self._store, [share for walk in walks for share in walk.shares], self._tally)
+        except Exception:  # noqa: BLE001  (whatever it is, every call must be answered)
+            _log.exception("reading features failed")
+            for walk in walks:
+                _hide_failure(walk)
+        for walk in walks:
+            walk.mark("features")
+
+    def _advance(self, walk: Walk) -> None:
+        """Answer the calls whose features are read; those of slow versions go apart."""
+        walk.drop_gone()
+        for share in [share for share in walk.shares if share.slot.pace.slow and share.requests]:
+            self._set_apart(walk, share, self._slow, share.slot, self._turn_of_slow)
+        self._complete(walk)
+
+    @staticmethod
+    def _set_apart(
+        walk: Walk, share: Share, lanes: Lanes[Walk], key: Hashable, turn: Callable[[Sequence[Walk]], None]
+    ) -> None:
+        """Let calls of one version wait in a lane; those that there is no room for fail and stay."""
+        calls = lanes.reserve(key, len(share.requests))
+        for request in share.requests[calls:]:
+            request.error = OverloadedError("more calls wait for this version than it may hold; try again later")
+        if calls:
+            lanes.put(key, walk.split_off(share, calls), calls, turn)
+        else:
+            share.drop_failed()
+
+    def _complete(self, walk: Walk) -> None:
+        """Run the versions and write the journal, and give the leases back."""
+        try:
+            self._run(walk.shares)
+            walk.mark("run")
+            walk.drop_gone()
+            self._record(walk)
+            walk.mark("journal")
+        except Exception:  # noqa: BLE001  (as above)
+            _log.exception("a wave of %d calls failed", len(walk.requests))
+            _hide_failure(walk)
+        finally:
+            walk.release()
 
     def _run(self, shares: Sequence[Share]) -> None:
         """Run each version over the calls that it answers."""
         for share in shares:
             if share.requests:
+                slot = share.slot
                 began = time.monotonic()
-                run_version(share.slot, share.requests, share.matrix)
-                self._tally.count_run(share.slot.key, sum([request.rows for request in share.requests]), began)
+                run_version(slot, share.requests, share.matrix)
+                slot.pace.note(time.monotonic() - began, self._limits.slow_run_s)
+                self._tally.count_run(slot.key, sum([request.rows for request in share.requests]), began)
 
-    def _record(self, groups: Groups, *, now_us: int, started: float) -> None:
-        """Write the wave into the journal, or count what could not be written."""
-        latency_us = int((time.monotonic() - started) * 1e6)
+    def _record(self, walk: Walk) -> None:
+        """Write the calls into the journal, or count what could not be written."""
+        latency_us = int((time.monotonic() - walk.started) * 1e6)
         records = []
-        for target, requests in groups.items():
-            records += entries(target, requests, now_us=now_us, latency_us=latency_us, code_of=self._code_of)
+        for target, requests in walk.groups.items():
+            records += entries(target, requests, now_us=walk.now_us, latency_us=latency_us, code_of=self._code_of)
+        if not records:
+            return
         try:
             self._journal.append(records)
         except JournalUnavailableError:
-            for target, requests in groups.items():
+            for target, requests in walk.groups.items():
                 label = f"{target.experiment}/{target.variant}" if target.experiment else ""
                 self._journal.count_lost(label, len(requests))
                 self._tally.count_lost(target.experiment, target.variant, len(requests))
 
 
-def _expire(shares: Sequence[Share], soonest: float) -> None:
-    """Take the calls out of the wave whose deadline has passed; the first one passes at `soonest`."""
-    now = time.monotonic()
-    if now < soonest:
-        return
-    for share in shares:
-        for request in share.requests:
-            if request.error is None and request.deadline is not None and now > request.deadline:
-                request.error = DeadlineSpentError("the deadline passed while the call was answered")
-        share.drop_failed()
+def _hide_failure(walk: Walk) -> None:
+    """Let the calls that have no error leave with one that tells no particulars."""
+    for request in walk.requests:
+        if request.error is None:
+            request.error = DomainError("internal error; the gateway's log has the particulars")
+    walk.drop_failed()
 
 
 def _target(table: ServingTable, request: Request) -> Target:
@@ -196,7 +304,12 @@ def _check(request: Request, slot: Slot) -> None:
     plan = slot.plan
     if request.tensors or plan is None or slot.more_inputs:
         feed_tensors(request, slot)
-    if plan is not None and (request.feeds is None or slot.feature_input not in request.feeds):
+    # Mostly a call gives no features and names all entities: there is nothing more to check then.
+    if (
+        plan is not None
+        and (request.feeds is None or slot.feature_input not in request.feeds)
+        and (request.features or plan.demanding or not plan.join_key_set <= request.entities.keys())
+    ):
         check_given(request, plan)
         if slot.finite:
             check_finite(request, slot)

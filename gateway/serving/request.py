@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from gateway.models.layout import Layout
     from gateway.serving.table import Target
+    from gateway.transport.port import Call
     from storage.errors import DomainError
 
 
@@ -44,6 +45,8 @@ class Request:
     ----------
     deadline
         When the caller stops waiting, on the monotonic clock, in seconds; None when it named no time.
+    call
+        The call that it came with; several requests may have one, or none.
     method
         What was called, for the counters: the method's short name.
     arrived
@@ -68,6 +71,7 @@ class Request:
         "alias",
         "arrived",
         "attributes",
+        "call",
         "data",
         "deadline",
         "echo",
@@ -116,6 +120,7 @@ class Request:
         self.attributes = attributes
         self.tensors = tensors
         self.features = features
+        self.call: Call | None = None
         self.method = ""
         self.arrived = 0.0
         self.wanted: tuple[str, ...] = ()

@@ -37,7 +37,7 @@ def check_given(request: Request, plan: FeaturePlan) -> None:
         )
 
 
-def feed(store: OnlineStore, shares: Sequence[Share], now_us: int, tally: Tally) -> None:
+def feed(store: OnlineStore, shares: Sequence[Share], tally: Tally) -> None:
     """Fill the input that bound feature sets cover, with one read of the store for all the calls."""
     # The arms of an experiment mostly share one set: they are decoded together, too.
     sets: dict[str, _Reading] = {}
@@ -49,6 +49,7 @@ def feed(store: OnlineStore, shares: Sequence[Share], now_us: int, tally: Tally)
     if not sets:
         return
     began = time.monotonic()
+    now_us = shares[0].now_us
     matrices = fetch(store, [reading.lookup(now_us) for reading in sets.values()], now_us)
     tally.count_read(began)
     for reading, matrix in zip(sets.values(), matrices, strict=True):
@@ -73,13 +74,16 @@ class _Reading:
 
     def lookup(self, now_us: int) -> Lookup:
         """Return what the store is asked."""
-        times_us = [request.event_time_us for request in self.requests]
-        untimed = times_us.count(None) == len(times_us)
+        times_us = [
+            share.now_us if request.event_time_us is None else request.event_time_us
+            for share, readers in self.shares
+            for request in readers
+        ]
         given = [request.features for request in self.requests]
         return Lookup(
             self.plan,
             [request.entities for request in self.requests],
-            None if untimed else [now_us if time_us is None else time_us for time_us in times_us],
+            None if times_us.count(now_us) == len(times_us) else times_us,
             given if any(given) else None,
         )
 

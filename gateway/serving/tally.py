@@ -6,6 +6,7 @@ two times of arrival.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from operator import attrgetter
@@ -96,7 +97,7 @@ def _grouped(wave: Sequence[Request]) -> Iterable[tuple[_Group, int]]:
 
 
 class Tally:
-    """What one worker counts. Its numbers are in the meter; all but `outcomes` are added by the pipeline alone.
+    """What one worker counts. Its numbers are in the meter.
 
     Parameters
     ----------
@@ -109,6 +110,7 @@ class Tally:
     def __init__(self, meter: Meter, code_of: Callable[[DomainError], int]) -> None:
         self.meter = meter
         self._code_of = code_of
+        self._lock = threading.Lock()  # once for each wave; what goes apart is counted by other threads
         self._wave_calls = meter.series("turnout_wave_calls")
         self._queue = meter.series("turnout_call_queue_seconds")
         self._store_reads = meter.series("turnout_online_store_read_seconds")
@@ -120,50 +122,57 @@ class Tally:
 
     def count(self, wave: Sequence[Request], started: float) -> None:
         """Count a wave that was walked from a time of the monotonic clock to now."""
-        now = time.monotonic()
-        now_s = time.time()
-        self._wave_calls.observe(len(wave))
-        for (target, error, method, arrived), count in _grouped(wave):
-            since = arrived or started
-            queue_us = int((started - since) * _US)
-            self._queue.observe(queue_us, count)
-            if target is None:
-                self._count_unanswered(method, error, count)
-                continue
-            arm = self._arms.get((target.slot.key, target.experiment, target.variant)) or self._arm_of(target)
-            kind = None if error is None else type(error)
-            outcome = arm.outcomes.get((method, kind)) or self._outcome_of(arm, target, method, error)
-            outcome.total += count
-            elapsed_us = int((now - since) * _US)
-            arm.seconds.observe(elapsed_us, count)
-            version = arm.version
-            version.queue_us += queue_us * count
-            if error is None:
-                version.answered += count
-                version.answered_us += elapsed_us * count
-            else:
-                version.failed += count
-                version.failed_us += elapsed_us * count
-            version.last_s = now_s
-            if target.fallback:
-                self.meter.count("turnout_predictions_fallback_total", (target.experiment, target.variant), count)
+        with self._lock:
+            now = time.monotonic()
+            now_s = time.time()
+            self._wave_calls.observe(len(wave))
+            for (target, error, method, arrived), count in _grouped(wave):
+                since = arrived or started
+                queue_us = int((started - since) * _US)
+                self._queue.observe(queue_us, count)
+                if target is None:
+                    self._count_unanswered(method, error, count)
+                    continue
+                arm = self._arms.get((target.slot.key, target.experiment, target.variant)) or self._arm_of(target)
+                kind = None if error is None else type(error)
+                outcome = arm.outcomes.get((method, kind)) or self._outcome_of(arm, target, method, error)
+                outcome.total += count
+                elapsed_us = int((now - since) * _US)
+                arm.seconds.observe(elapsed_us, count)
+                version = arm.version
+                version.queue_us += queue_us * count
+                if error is None:
+                    version.answered += count
+                    version.answered_us += elapsed_us * count
+                else:
+                    version.failed += count
+                    version.failed_us += elapsed_us * count
+                version.last_s = now_s
+                if target.fallback:
+                    self.meter.count("turnout_predictions_fallback_total", (target.experiment, target.variant), count)
 
     def count_run(self, key: VersionKey, rows: int, began: float) -> None:
         """Count a version's run over a wave, from a time of the monotonic clock to now."""
-        run_us = int((time.monotonic() - began) * _US)
-        seconds, all_rows, version = self._runs.get(key) or self._runs_of(key)
-        seconds.observe(run_us)
-        all_rows.total += rows
-        version.runs += 1
-        version.rows += rows
-        version.run_us += run_us
+        with self._lock:
+            run_us = int((time.monotonic() - began) * _US)
+            seconds, all_rows, version = self._runs.get(key) or self._runs_of(key)
+            seconds.observe(run_us)
+            all_rows.total += rows
+            version.runs += 1
+            version.rows += rows
+            version.run_us += run_us
 
     def count_read(self, began: float) -> None:
         """Count a read of the online store, from a time of the monotonic clock to now."""
-        self._store_reads.observe(int((time.monotonic() - began) * _US))
+        with self._lock:
+            self._store_reads.observe(int((time.monotonic() - began) * _US))
 
     def count_features(self, plan: FeaturePlan, matrix: FeatureMatrix) -> None:
         """Count what was found of each view of a feature set, and how old it was."""
+        with self._lock:
+            self._count_features(plan, matrix)
+
+    def _count_features(self, plan: FeaturePlan, matrix: FeatureMatrix) -> None:
         views = plan.views
         width = len(views)
         if UNAVAILABLE in matrix.statuses:

@@ -20,6 +20,7 @@ from turnout.serving.v1 import prediction_service_pb2, prediction_service_pb2_gr
 from turnout.tensor.v1 import tensor_pb2
 
 WIDTH = 4
+SIDE = 192
 
 
 def scaling_model(scale, *, ballast=0):
@@ -44,6 +45,45 @@ def tensor(name, array):
 
 
 ROWS = np.arange(8 * WIDTH, dtype=np.float32).reshape(8, WIDTH)
+
+
+def looping_model():
+    """Return a graph that multiplies matrices as often as its input says: a caller chooses how long it takes."""
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("MatMul", ["carried", "turn"], ["next"])],
+        "body",
+        [
+            value("at", TensorProto.INT64, []),
+            value("go", TensorProto.BOOL, []),
+            value("carried", TensorProto.FLOAT, [SIDE, SIDE]),
+        ],
+        [value("on", TensorProto.BOOL, []), value("next", TensorProto.FLOAT, [SIDE, SIDE])],
+    )
+    graph = helper.make_graph(
+        [
+            helper.make_node("Squeeze", ["times"], ["count"]),
+            helper.make_node("Loop", ["count", "yes", "turn"], ["product"], body=body),
+            helper.make_node("ReduceSum", ["product"], ["score"], keepdims=0),
+        ],
+        "looping",
+        [value("times", TensorProto.INT64, [1])],
+        [value("score", TensorProto.FLOAT, [])],
+        [
+            numpy_helper.from_array(np.eye(SIDE, dtype=np.float32), "turn"),
+            numpy_helper.from_array(np.array(True), "yes"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return model.SerializeToString()
+
+
+def looping(times, **fields):
+    """Return a request to that graph, under the model's name `slow`."""
+    request = prediction_service_pb2.PredictRequest(model="slow", **fields)
+    data = np.array([times], np.int64).tobytes()
+    request.inputs.add(name="times", data_type=tensor_pb2.DATA_TYPE_INT64, shape=[1], data=data)
+    return request
 
 
 class Operator:
@@ -72,6 +112,14 @@ class Operator:
         chunks = [data[at : at + (1 << 20)] for at in range(0, len(data), 1 << 20)]
         request = registry_service_pb2.PublishVersionRequest
         return self.registry.PublishVersion(iter([request(head=head), *(request(chunk=chunk) for chunk in chunks)]))
+
+    def publish_slow(self):
+        """Publish the model `slow`, which takes as long as each caller says."""
+        return self.publish_file("slow", looping_model(), alias="champion")
+
+    def slow(self, times, *, timeout, **fields):
+        """Start a call for the model `slow` and return its future."""
+        return self.predictions.Predict.future(looping(times, **fields), timeout=timeout)
 
     def promote(self, model, version, *, wait=True, **fields):
         answer = self.registry.PromoteVersion(
@@ -131,6 +179,12 @@ def prediction_request(model, *, row=ROWS[1:2], **fields):
 def scale_of(response, row=ROWS[1:2]):
     """Return the scale that an answer was computed with."""
     return float(np.frombuffer(response.outputs[0].data, np.float32)[-1] / row.ravel()[-1])
+
+
+@pytest.fixture(scope="session", name="looping")
+def looping_fixture():
+    """Return what makes requests to the model `slow`."""
+    return looping
 
 
 @pytest.fixture

@@ -6,58 +6,15 @@ import time
 from dataclasses import dataclass
 
 import grpc
-import numpy as np
 import pytest
 from google.rpc import error_details_pb2, status_pb2
-from onnx import TensorProto, helper, numpy_helper
 
 from gateway.errors import OverloadedError
 from gateway.journal.log import EventLog
 from turnout.errors import from_rpc
-from turnout.serving.v1 import prediction_service_pb2 as pb
 from turnout.serving.v1 import prediction_service_pb2_grpc
-from turnout.tensor.v1 import tensor_pb2
 
 CALLS_MAX = 4
-SIDE = 192
-
-
-def looping_model():
-    """Return a graph that multiplies matrices as often as its input says: a caller chooses how long it takes."""
-    value = helper.make_tensor_value_info
-    body = helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("MatMul", ["carried", "turn"], ["next"])],
-        "body",
-        [
-            value("at", TensorProto.INT64, []),
-            value("go", TensorProto.BOOL, []),
-            value("carried", TensorProto.FLOAT, [SIDE, SIDE]),
-        ],
-        [value("on", TensorProto.BOOL, []), value("next", TensorProto.FLOAT, [SIDE, SIDE])],
-    )
-    graph = helper.make_graph(
-        [
-            helper.make_node("Squeeze", ["times"], ["count"]),
-            helper.make_node("Loop", ["count", "yes", "turn"], ["product"], body=body),
-            helper.make_node("ReduceSum", ["product"], ["score"], keepdims=0),
-        ],
-        "looping",
-        [value("times", TensorProto.INT64, [1])],
-        [value("score", TensorProto.FLOAT, [])],
-        [
-            numpy_helper.from_array(np.eye(SIDE, dtype=np.float32), "turn"),
-            numpy_helper.from_array(np.array(True), "yes"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    return model.SerializeToString()
-
-
-def looping(times, **fields):
-    times = np.array([times], np.int64)
-    tensor = pb.PredictRequest(model="slow", **fields)
-    tensor.inputs.add(name="times", data_type=tensor_pb2.DATA_TYPE_INT64, shape=[1], data=times.tobytes())
-    return tensor
 
 
 @dataclass(frozen=True)
@@ -73,16 +30,17 @@ class Ended:
 class Crowd:
     """Callers of a slow model, each on a connection of its own."""
 
-    def __init__(self, gateway, operator):
+    def __init__(self, gateway, operator, looping):
         self.gateway = gateway
+        self.looping = looping
         self.operator = operator
         self.times = 40
 
     def calibrate(self, run_s):
         """Choose how often the model loops, so that a run takes about so long."""
-        self.operator.predictions.Predict(looping(self.times), timeout=30)
+        self.operator.predictions.Predict(self.looping(self.times), timeout=30)
         started = time.monotonic()
-        self.operator.predictions.Predict(looping(self.times), timeout=30)
+        self.operator.predictions.Predict(self.looping(self.times), timeout=30)
         self.times = max(1, int(self.times * run_s / (time.monotonic() - started)))
 
     def call(self, prefix, calls, *, timeout_s=30.0):
@@ -98,7 +56,7 @@ class Crowd:
                 code, reason, request_id = grpc.StatusCode.OK, "", f"{prefix}-{number}"
                 try:
                     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-                    stub.Predict(looping(self.times, request_id=request_id), timeout=timeout_s)
+                    stub.Predict(self.looping(self.times, request_id=request_id), timeout=timeout_s)
                 except grpc.RpcError as error:
                     code, reason = error.code(), reason_of(error)
                 ended.append(Ended(request_id, code, reason, time.monotonic() - first))
@@ -128,13 +86,13 @@ def reason_of(error):
 
 
 @pytest.fixture(scope="module", params=["native", "grpcio"])
-def crowd(launch, tmp_path_factory, request, operator_of):
+def crowd(launch, tmp_path_factory, request, operator_of, looping):
     state = tmp_path_factory.mktemp("overload") / "state"
-    running = launch(state, "--transport", request.param, "--calls-max", str(CALLS_MAX))
+    running = launch(state, "--transport", request.param, "--calls-max", str(CALLS_MAX), "--slow-run-ms", "60000")
     operator = operator_of(running)
-    operator.publish_file("slow", looping_model(), alias="champion")
+    operator.publish_slow()
     operator.wait()
-    made = Crowd(running, operator)
+    made = Crowd(running, operator, looping)
     made.calibrate(0.3)
     yield made
     operator.close()
@@ -165,7 +123,7 @@ def test_a_refusal_says_when_to_try_again(crowd):
         with crowd.gateway.data_channel() as channel, contextlib.suppress(grpc.RpcError):
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
             try:
-                stub.Predict(looping(crowd.times), timeout=30, wait_for_ready=True)
+                stub.Predict(crowd.looping(crowd.times), timeout=30, wait_for_ready=True)
             except grpc.RpcError as error:
                 refusals.append(error)
                 raise
