@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from registry import tables
-from registry.errors import AliasMovedError, NoEarlierChampionError
-from registry.models import get_model
+from registry.clearance import NOTHING_KNOWN, Support, clear
+from registry.errors import AliasMissingError, AliasMovedError, NameInvalidError, NoEarlierChampionError, StageMoveError
+from registry.models import get_model, live_model
 from registry.names import check_alias
 from registry.records import CHAMPION, Alias, AliasMove, Stage
-from registry.versions import get_version, set_stage
+from registry.stages import MAY_BE_NAMED
+from registry.versions import live_version, set_stage
 from storage.revision import record_change
 
 if TYPE_CHECKING:
@@ -32,73 +34,130 @@ def set_alias(
     generation: int | None = None,
     reason: str = "",
     evidence: Mapping[str, object] | None = None,
+    expires_us: int = 0,
+    support: Support = NOTHING_KNOWN,
     actor: str,
     now_us: int,
     rollback: bool = False,
 ) -> AliasMove:
     """Let the alias name this version and return the move.
 
-    Moving `champion` moves the stages too: the version goes into production, the former champion back to staging.
+    Moving `champion` moves the stages too: the version goes into production, the former champion back to staging. It
+    takes passing the model's gates, whose verdicts are kept.
 
     Parameters
     ----------
     generation
         The generation that the caller has seen; 0 for an alias that must not exist yet; None: not compared.
+    expires_us
+        When the alias ends by itself, in microseconds since the Unix epoch; 0: never. `champion` never does.
+    support
+        What is known beyond the registry for the gates of `champion`.
     rollback
         Whether the move is one to an earlier champion; `rollback` knows.
 
     Raises
     ------
-    VersionMissingError
-        The model has no such version.
+    VersionMissingError, VersionDeletedError, ModelDeletedError, StageMoveError
+        The model has no such version, one of them is deleted, or the version is archived.
     AliasMovedError
         The alias is at another generation than the one given. Nothing was changed.
+    GatesNotPassedError, TaintedError
+        It may not become the champion. Nothing was changed.
     NameInvalidError
-        The alias cannot be called that.
+        The alias cannot be called that, or cannot end by itself.
     """
     check_alias(alias)
-    get_version(tx, model, number)
-    before = _standing(tx, model, alias)
-    if generation is not None and generation != before.generation:
-        raise AliasMovedError(
-            f"{alias!r} of {model!r} is at generation {before.generation}, not {generation}: somebody moved it; look "
-            "again",
-            alias=alias,
-            generation=before.generation,
-            asked_generation=generation,
-            version=before.version,
+    check_expiry(alias, expires_us, now_us)
+    live_model(tx, model)
+    version = live_version(tx, model, number)
+    if version.stage not in MAY_BE_NAMED:
+        raise StageMoveError(
+            f"version {number} of {model!r} is {version.stage.value}: take it back to development first",
+            model=model,
+            version=number,
         )
-    after = Alias(alias, number, before.generation + 1)
-    _place(tx, model, before, after)
-    revision = record_change(
+    before = _seen(tx, model, alias, generation)
+    after = Alias(alias, number, _last_generation(tx, model, alias) + 1, expires_us)
+    move = _record(
         tx,
-        kind="model.rolled_back" if rollback else "alias.moved",
-        resource=f"models/{model}",
-        actor=actor,
-        detail={
-            "alias": alias,
-            "from": before.version,
-            "to": number,
-            "generation": after.generation,
-            "reason": reason,
-        },
-        now_us=now_us,
+        model,
+        before,
+        after,
+        AliasMove(
+            model=model,
+            alias=alias,
+            generation=after.generation,
+            from_version=before.version,
+            to_version=number,
+            time_us=now_us,
+            actor=actor,
+            reason=reason,
+            evidence=dict(evidence or {}),
+            rollback=rollback,
+            revision=0,
+            expires_us=expires_us,
+        ),
     )
+    if alias == CHAMPION:
+        clear(
+            tx, version, before.version, support, rollback=rollback, revision=move.revision, actor=actor, now_us=now_us
+        )
+    _place(tx, model, before, after)
+    return move
+
+
+def remove_alias(
+    tx: Connection,
+    model: str,
+    alias: str,
+    *,
+    generation: int | None = None,
+    reason: str = "",
+    actor: str,
+    now_us: int,
+) -> AliasMove:
+    """Let the alias name nothing and return the move; the version that held `champion` goes back to staging.
+
+    Raises
+    ------
+    AliasMissingError
+        The model has no such alias.
+    AliasMovedError
+        The alias is at another generation than the one given. Nothing was changed.
+    """
+    get_model(tx, model)
+    before = _seen(tx, model, alias, generation)
+    if not before.version:
+        raise AliasMissingError(f"the model {model!r} has no alias {alias[:63]!r}", model=model, alias=alias[:63])
     move = AliasMove(
         model=model,
         alias=alias,
-        generation=after.generation,
+        generation=before.generation + 1,
         from_version=before.version,
-        to_version=number,
+        to_version=before.version,
         time_us=now_us,
         actor=actor,
         reason=reason,
-        evidence=dict(evidence or {}),
-        rollback=rollback,
-        revision=revision,
+        evidence={},
+        rollback=False,
+        revision=0,
+        removed=True,
     )
-    tx.execute(insert(tables.alias_moves).values({name: getattr(move, name) for name in _MOVE_FIELDS}))
+    move = _record(tx, model, before, Alias(alias, 0, move.generation), move)
+    tx.execute(delete(tables.aliases).where(tables.aliases.c.model == model, tables.aliases.c.alias == alias))
+    if alias == CHAMPION:
+        set_stage(tx, model, before.version, stage=Stage.STAGING)
     return move
+
+
+def remove_expired(tx: Connection, *, now_us: int) -> list[AliasMove]:
+    """Remove the aliases whose time is over and return their moves."""
+    query = select(tables.aliases).where(tables.aliases.c.expires_us > 0, tables.aliases.c.expires_us <= now_us)
+    due = tx.execute(query.order_by(tables.aliases.c.model, tables.aliases.c.alias)).all()
+    return [
+        remove_alias(tx, row.model, row.alias, reason="its time is over", actor="turnout", now_us=now_us) for row in due
+    ]
 
 
 def promote(
@@ -109,6 +168,7 @@ def promote(
     generation: int | None = None,
     reason: str = "",
     evidence: Mapping[str, object] | None = None,
+    support: Support = NOTHING_KNOWN,
     actor: str,
     now_us: int,
 ) -> AliasMove:
@@ -121,6 +181,7 @@ def promote(
         generation=generation,
         reason=reason,
         evidence=evidence,
+        support=support,
         actor=actor,
         now_us=now_us,
     )
@@ -133,6 +194,7 @@ def rollback(
     number: int | None = None,
     generation: int | None = None,
     reason: str = "",
+    support: Support = NOTHING_KNOWN,
     actor: str,
     now_us: int,
 ) -> AliasMove:
@@ -150,8 +212,10 @@ def rollback(
         There was no champion before, or `number` never was one.
     AliasMovedError
         `champion` is at another generation than the one given.
+    TaintedError
+        What it goes back to is marked as wrong. Gates are not asked: a bad champion must be left at once.
     """
-    get_model(tx, model)
+    live_model(tx, model)
     if number is None:
         line = champion_line(tx, model)
         if len(line) <= 1:
@@ -168,6 +232,7 @@ def rollback(
         alias=CHAMPION,
         generation=generation,
         reason=reason,
+        support=support,
         actor=actor,
         now_us=now_us,
         rollback=True,
@@ -187,11 +252,32 @@ def alias_history(
     return [_move(row) for row in tx.execute(query.order_by(tables.alias_moves.c.revision.desc()).limit(limit_max))]
 
 
+def alias_at(tx: Connection, model: str, alias: str, *, time_us: int) -> AliasMove | None:
+    """Return the move by which the alias stood as it did at that time; None when it named nothing then.
+
+    One version holds an alias from its move's time, inclusive, to the next one's.
+    """
+    get_model(tx, model)
+    moves = tables.alias_moves
+    query = (
+        select(moves)
+        .where(moves.c.model == model, moves.c.alias == alias, moves.c.time_us <= time_us)
+        .order_by(moves.c.time_us.desc(), moves.c.generation.desc())
+        .limit(1)
+    )
+    row = tx.execute(query).one_or_none()
+    return None if row is None or row.removed else _move(row)
+
+
 def champion_line(tx: Connection, model: str) -> tuple[int, ...]:
     """Return the champions from the first to the present one, without those that were rolled back from."""
     query = (
         select(tables.alias_moves.c.to_version, tables.alias_moves.c.rollback)
-        .where(tables.alias_moves.c.model == model, tables.alias_moves.c.alias == CHAMPION)
+        .where(
+            tables.alias_moves.c.model == model,
+            tables.alias_moves.c.alias == CHAMPION,
+            tables.alias_moves.c.removed.is_(False),
+        )
         .order_by(tables.alias_moves.c.generation)
     )
     return line_of((row.to_version, row.rollback) for row in tx.execute(query))
@@ -213,17 +299,69 @@ def line_of(moves: Iterable[tuple[int, bool]]) -> tuple[int, ...]:
     return tuple(line)
 
 
+def check_expiry(alias: str, expires_us: int, now_us: int) -> None:
+    """Raise NameInvalidError when the alias cannot end at that time."""
+    if expires_us and alias == CHAMPION:
+        raise NameInvalidError(f"{CHAMPION!r} does not end by itself: a model would stop answering", alias=alias)
+    if expires_us and expires_us <= now_us:
+        raise NameInvalidError("the alias would end before it begins", alias=alias, expires_us=expires_us)
+
+
+def _seen(tx: Connection, model: str, alias: str, generation: int | None) -> Alias:
+    """Return the alias as it stands, or raise AliasMovedError when the caller saw another generation."""
+    before = _standing(tx, model, alias)
+    shown = before.generation if before.version else 0
+    if generation is not None and generation != shown:
+        raise AliasMovedError(
+            f"{alias!r} of {model!r} is at generation {shown}, not {generation}: somebody moved it; look again",
+            alias=alias,
+            generation=shown,
+            asked_generation=generation,
+            version=before.version,
+        )
+    return before
+
+
 def _standing(tx: Connection, model: str, alias: str) -> Alias:
-    """Return the alias as it stands; version and generation are 0 when it was never set."""
+    """Return the alias as it stands; version and generation are 0 when it names nothing."""
     query = select(tables.aliases).where(tables.aliases.c.model == model, tables.aliases.c.alias == alias)
     row = tx.execute(query).one_or_none()
-    return Alias(alias, 0, 0) if row is None else Alias(alias, row.version, row.generation)
+    return Alias(alias, 0, 0) if row is None else Alias(alias, row.version, row.generation, row.expires_us)
+
+
+def _last_generation(tx: Connection, model: str, alias: str) -> int:
+    """Return the newest generation that the alias ever had: one that was removed and comes back goes on counting."""
+    moves = tables.alias_moves
+    query = select(func.max(moves.c.generation)).where(moves.c.model == model, moves.c.alias == alias)
+    return int(tx.execute(query).scalar() or 0)
+
+
+def _record(tx: Connection, model: str, before: Alias, after: Alias, move: AliasMove) -> AliasMove:
+    """Write down the move and return it with its revision."""
+    kind = "model.rolled_back" if move.rollback else "alias.removed" if move.removed else "alias.moved"
+    revision = record_change(
+        tx,
+        kind=kind,
+        resource=f"models/{model}",
+        actor=move.actor,
+        detail={
+            "alias": after.alias,
+            "from": before.version,
+            "to": after.version,
+            "generation": after.generation,
+            "reason": move.reason,
+        },
+        now_us=move.time_us,
+    )
+    move = replace(move, revision=revision)
+    tx.execute(insert(tables.alias_moves).values({name: getattr(move, name) for name in _MOVE_FIELDS}))
+    return move
 
 
 def _place(tx: Connection, model: str, before: Alias, after: Alias) -> None:
     """Let the alias stand anew, and move the stages when it is the champion's."""
-    values = {"version": after.version, "generation": after.generation}
-    if before.generation:
+    values = {"version": after.version, "generation": after.generation, "expires_us": after.expires_us}
+    if before.version:
         where = (tables.aliases.c.model == model) & (tables.aliases.c.alias == after.alias)
         tx.execute(update(tables.aliases).where(where).values(**values))
     else:

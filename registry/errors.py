@@ -42,6 +42,78 @@ class AliasMovedError(ConflictError):
     reason = "ALIAS_MOVED"
 
 
+class EtagMismatchError(ConflictError):
+    """Somebody updated the model or the version since the caller looked."""
+
+    reason = "ETAG_MISMATCH"
+
+
+class FieldInvalidError(InvalidError):
+    """An update names a field that cannot be updated, or gives it a value that it cannot have."""
+
+    reason = "FIELD_INVALID"
+
+
+class ModelDeletedError(PreconditionError):
+    """The model is deleted; restore it first."""
+
+    reason = "MODEL_DELETED"
+
+
+class VersionDeletedError(PreconditionError):
+    """The version is deleted; restore it first."""
+
+    reason = "VERSION_DELETED"
+
+
+class StillNeededError(PreconditionError):
+    """The model or version serves: it is in production, an alias names it, or an experiment runs on it."""
+
+    reason = "STILL_NEEDED"
+
+
+class StageMoveError(PreconditionError):
+    """A version does not go from the stage where it stands to the one that was asked for."""
+
+    reason = "STAGE_MOVE"
+
+
+class AliasMissingError(MissingError):
+    """The model has no such alias."""
+
+    reason = "ALIAS_NOT_FOUND"
+
+
+class GateInvalidError(InvalidError):
+    """A gate is not of a known kind, or its settings do not fit."""
+
+    reason = "GATE_INVALID"
+
+
+class GatesNotPassedError(PreconditionError):
+    """The version does not pass its model's gates; nothing was changed."""
+
+    reason = "GATES_NOT_PASSED"
+
+
+class TaintedError(PreconditionError):
+    """The version touches something that is marked as wrong; nothing was changed."""
+
+    reason = "TAINTED"
+
+
+class TaintMissingError(MissingError):
+    """There is no such taint."""
+
+    reason = "TAINT_NOT_FOUND"
+
+
+class FilterInvalidError(InvalidError):
+    """The filter of a search cannot be understood."""
+
+    reason = "FILTER_INVALID"
+
+
 class NoEarlierChampionError(PreconditionError):
     """There is no earlier champion to go back to."""
 

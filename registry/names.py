@@ -7,6 +7,7 @@ import re
 from registry.errors import NameInvalidError
 
 _GRAMMAR = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_NUMBER_LIKE = re.compile(r"v[0-9]+")
 RESERVED_ALIASES = frozenset({"latest"})
 
 
@@ -19,6 +20,8 @@ def check_alias(name: str) -> str:
     """Return the name when an alias may have it, or raise NameInvalidError."""
     if name in RESERVED_ALIASES:
         raise NameInvalidError(f"{name!r} cannot be an alias: it always means the newest version", name=name)
+    if _NUMBER_LIKE.fullmatch(name):
+        raise NameInvalidError(f"{name!r} cannot be an alias: it reads like a version's number", name=name)
     return _checked(name, "alias")
 
 

@@ -73,6 +73,8 @@ class Alias:
     alias: str
     version: int
     generation: int
+    expires_us: int = 0
+    """When it ends by itself, in microseconds since the Unix epoch; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,14 @@ class Model:
         The number of the newest version; 0 when there is none.
     aliases
         By name.
+    properties
+        What programs keep with the model, by name.
+    gates
+        What a version must pass before it becomes the champion, as documents of `registry.gates`.
+    etag
+        Another one after each update.
+    deleted_us
+        When it was deleted; 0 while it is not.
     """
 
     id: str
@@ -95,6 +105,10 @@ class Model:
     created_by: str
     latest_version: int
     aliases: tuple[Alias, ...]
+    properties: Mapping[str, str] = field(default_factory=dict)
+    gates: tuple[Mapping[str, object], ...] = ()
+    etag: str = ""
+    deleted_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +117,16 @@ class VersionFacts:
 
     Parameters
     ----------
+    description, tags
+        What they are at first; the version's own may change.
+    dataset
+        What it was trained on, in the publisher's words or as an address.
     parents
         The versions of the same model that it was made from.
+    parents_elsewhere
+        The versions of other models that it was made from: (model, number).
+    metric_directions
+        `increase` or `decrease`, whichever is better, for the metrics of which that was declared.
     feature_set
         The id of the feature set that fills an input; empty when callers send every input.
     parity
@@ -122,6 +144,9 @@ class VersionFacts:
     feature_set: str = ""
     parity: Mapping[str, object] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    dataset: str = ""
+    parents_elsewhere: tuple[tuple[str, int], ...] = ()
+    metric_directions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +172,26 @@ class VersionDraft:
     feature_input: str = ""
     probe_sha256: str = ""
     probe_rows: int = 0
+    signed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """An immutable publication of a model; only its stage moves."""
+    """An immutable publication of a model.
+
+    Its substance never changes. What may: where it stands, and what people write about it.
+
+    Parameters
+    ----------
+    deprecated
+        Why nobody should use it any more; empty while one may.
+    signed_by
+        The name of the key that signed its manifest; empty when nobody did.
+    etag
+        Another one after each update.
+    deleted_us
+        When it was deleted; 0 while it is not.
+    """
 
     model: str
     number: int
@@ -166,6 +206,18 @@ class Version:
     stage: Stage
     created_us: int
     created_by: str
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str] = field(default_factory=dict)
+    deprecated: str = ""
+    signed_by: str = ""
+    etag: str = ""
+    deleted_us: int = 0
+
+    @property
+    def parents(self) -> tuple[tuple[str, int], ...]:
+        """The versions that it was made from: (model, number)."""
+        return (*((self.model, number) for number in self.facts.parents), *self.facts.parents_elsewhere)
 
     @property
     def feature_set(self) -> str:
@@ -187,6 +239,10 @@ class AliasMove:
         Whether it went back to an earlier champion.
     revision
         The revision of the metadata that holds it.
+    removed
+        Whether the alias names nothing since; `to_version` is then the version that lost it.
+    expires_us
+        When the alias ends by itself; 0: never.
     """
 
     model: str
@@ -200,8 +256,10 @@ class AliasMove:
     evidence: Mapping[str, object]
     rollback: bool
     revision: int
+    removed: bool = False
+    expires_us: int = 0
 
     @property
     def stands(self) -> Alias:
         """The alias as this move left it."""
-        return Alias(self.alias, self.to_version, self.generation)
+        return Alias(self.alias, self.to_version, self.generation, self.expires_us)

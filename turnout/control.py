@@ -36,6 +36,12 @@ _READS = {
         "GetVersion",
         "ListVersions",
         "ListAliasHistory",
+        "GetAliasHolder",
+        "SearchVersions",
+        "CompareVersions",
+        "GetLineage",
+        "GetGateStatus",
+        "ListTaints",
     ),
     "turnout.registry.v1.DeploymentService": ("GetDeployment",),
     "turnout.experiments.v1.ExperimentService": (
@@ -167,7 +173,14 @@ class Control:
         return self.registry.PublishVersion(_publication(head, file), timeout=timeout_s)
 
     def promote(
-        self, model: str, version: int, *, generation: int | None = None, reason: str = "", evidence_json: str = ""
+        self,
+        model: str,
+        version: int,
+        *,
+        generation: int | None = None,
+        reason: str = "",
+        evidence_json: str = "",
+        override_reason: str = "",
     ) -> registry_service_pb2.PromoteVersionResponse:
         """Make a version the champion and return the alias as it stands.
 
@@ -177,7 +190,10 @@ class Control:
             ``generation`` is given and the alias has moved since.
         """
         request = registry_service_pb2.PromoteVersionRequest(
-            name=resources.version_name(model, version), reason=reason, evidence_json=evidence_json
+            name=resources.version_name(model, version),
+            reason=reason,
+            evidence_json=evidence_json,
+            override_reason=override_reason,
         )
         if generation is not None:
             request.generation = generation

@@ -7,11 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from features.records import get_set
+from gateway.control.clearances import Clearances
+from gateway.control.comparing import Comparing
 from gateway.control.desired import bound_sets
 from gateway.control.events import Events
 from gateway.control.experiments import ExperimentControl
 from gateway.control.features import FeatureControl
 from gateway.control.judge import ExperimentJudge
+from gateway.control.lineage import Lineages
 from gateway.control.publish import FeatureSetShape, Publisher
 from gateway.control.trial import Trial
 from gateway.rpc.admin_service import AdminService
@@ -19,6 +22,7 @@ from gateway.rpc.deployment_service import DeploymentService
 from gateway.rpc.event_service import EventService
 from gateway.rpc.experiment_service import ExperimentService
 from gateway.rpc.feature_service import FeatureService
+from gateway.rpc.registry_calls.parts import RegistryParts
 from gateway.rpc.registry_service import RegistryService
 from turnout.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
 from turnout.events.v1 import event_service_pb2, event_service_pb2_grpc
@@ -60,16 +64,17 @@ class ControlParts:
 
 def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str, ...]:
     """Add the services to a server and return their full names."""
-    publisher = Publisher(
+    trial = Trial()
+    judge = ExperimentJudge(database=parts.database, clock=parts.clock, events=parts.events)
+    clearances = Clearances(
         database=parts.database,
         artifacts=parts.artifacts,
-        clock=parts.clock,
-        trial=Trial(),
-        feature_sets=_shape_of,
-        scratch=parts.folders.run / "incoming",
+        trial=trial,
+        units_of=judge.matured_units,
     )
+    experiments = ExperimentControl(database=parts.database, clock=parts.clock, support_of=clearances.gather)
     registry_service_pb2_grpc.add_RegistryServiceServicer_to_server(
-        RegistryService(database=parts.database, clock=parts.clock, publisher=publisher), server
+        RegistryService(_registry_parts(parts, trial, clearances)), server
     )
     deployment_service_pb2_grpc.add_DeploymentServiceServicer_to_server(
         DeploymentService(database=parts.database, clock=parts.clock, providers=parts.fleet.providers), server
@@ -88,13 +93,7 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str,
         ),
         server,
     )
-    experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(
-        ExperimentService(
-            ExperimentControl(database=parts.database, clock=parts.clock),
-            ExperimentJudge(database=parts.database, clock=parts.clock, events=parts.events),
-        ),
-        server,
-    )
+    experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(ExperimentService(experiments, judge), server)
     event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(Events(parts.events)), server)
     files = (
         admin_service_pb2,
@@ -105,6 +104,27 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str,
         event_service_pb2,
     )
     return tuple(service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values())
+
+
+def _registry_parts(parts: ControlParts, trial: Trial, clearances: Clearances) -> RegistryParts:
+    """Return what the registry's calls work with."""
+    scratch = parts.folders.run / "incoming"
+    publisher = Publisher(
+        database=parts.database,
+        artifacts=parts.artifacts,
+        clock=parts.clock,
+        trial=trial,
+        feature_sets=_shape_of,
+        scratch=scratch,
+    )
+    return RegistryParts(
+        database=parts.database,
+        clock=parts.clock,
+        publisher=publisher,
+        clearances=clearances,
+        comparing=Comparing(database=parts.database, artifacts=parts.artifacts, trial=trial, scratch=scratch),
+        lineages=Lineages(database=parts.database, events=parts.events),
+    )
 
 
 def _shape_of(set_id: str, tx: Connection) -> FeatureSetShape:

@@ -27,6 +27,7 @@ from gateway.bootstrap.traces import Traces
 from gateway.control.compaction import Compactor
 from gateway.control.figures import Figures
 from gateway.control.fleet import Fleet
+from gateway.control.housekeeping import Housekeeper
 from gateway.control.publisher import TablePublisher
 from gateway.errors import StateFolderBusyError
 from gateway.journal.log import EventLog
@@ -129,6 +130,8 @@ class ControlPlane:
         self._database.on_commit(self._publisher.wake)
         self._supervisor.start()
         threading.Thread(target=self._publisher.run, name="publisher", daemon=True).start()
+        housekeeper = Housekeeper(self._database, self._parts.clock)
+        threading.Thread(target=housekeeper.run, args=(self._stopped,), name="housekeeper", daemon=True).start()
         threading.Thread(target=self._compactor.run, args=(self._stopped,), name="compactor", daemon=True).start()
         http_port = self._web.start()
         self._wait_ready(control_port, http_port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from experiments.errors import AliasUnresolvedError, ExperimentInvalidError
 from experiments.explanation import Explanation, explain
 from experiments.metric import OF_OUTPUT
 from registry import aliases, models, versions
+from registry.clearance import NOTHING_KNOWN, Support
 from registry.records import CHAMPION
 
 if TYPE_CHECKING:
@@ -24,6 +26,14 @@ if TYPE_CHECKING:
     from storage.database import Database
 
 
+SupportOf = Callable[[str, int], Support]
+"""Gathers what is known of a model's version beyond the registry, for the gates of a promotion."""
+
+
+def _nothing_known(_model: str, _version: int) -> Support:
+    return NOTHING_KNOWN
+
+
 class ExperimentControl:
     """Keeps experiments: one transaction for each change.
 
@@ -33,9 +43,10 @@ class ExperimentControl:
         Where experiments and models are kept, and the time that changes are dated by.
     """
 
-    def __init__(self, *, database: Database, clock: Clock) -> None:
+    def __init__(self, *, database: Database, clock: Clock, support_of: SupportOf = _nothing_known) -> None:
         self._database = database
         self._clock = clock
+        self._support_of = support_of
 
     def create(self, experiment: Experiment, *, actor: str) -> Changed:
         """Keep a new draft, its aliases resolved to versions for good.
@@ -86,6 +97,7 @@ class ExperimentControl:
         """
         if promote and not winner:
             raise ExperimentInvalidError("there is no winner to promote: name one, or conclude without promoting")
+        support = self._support(experiment_id, winner) if promote else NOTHING_KNOWN
         with self._database.write() as tx:
             now_us = self._clock.now_us()
             changed = records.conclude(tx, experiment_id, winner=winner, reason=reason, actor=actor, now_us=now_us)
@@ -101,10 +113,20 @@ class ExperimentControl:
                 version,
                 reason=reason or f"won the experiment {experiment_id}",
                 evidence={"experiment": experiment_id, "variant": winner},
+                support=support,
                 actor=actor,
                 now_us=now_us,
             )
             return replace(changed, revision=move.revision)
+
+    def _support(self, experiment_id: str, winner: str) -> Support:
+        """Return what is known of the winner's version, of which this very experiment says that it should ship."""
+        experiment = self.get(experiment_id)
+        support = self._support_of(experiment.model, experiment.variant(winner).version)
+        trials = [
+            {**trial, "decision": "ship"} if trial.get("name") == experiment_id else trial for trial in support.trials
+        ]
+        return replace(support, trials=trials)
 
     def explain(self, experiment_id: str, unit: str) -> tuple[Experiment, Explanation]:
         """Return which variant a unit gets and why, or raise ExperimentMissingError or UnitMissingError."""

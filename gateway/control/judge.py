@@ -121,6 +121,12 @@ class ExperimentJudge:
                 return Analysis(experiment, evidence, verdict, look, time_us)
         raise ExperimentInvalidError(f"{experiment_id!r} is being looked at by too many at once: ask again")
 
+    def matured_units(self, experiment: Experiment, variant: str) -> int:
+        """Return how many units of a variant have an outcome that is compared; no look is kept."""
+        with self._events.snapshot() as connection:
+            evidence = reduce_events(connection, experiment, now_us=self._clock.now_us())
+        return sum(count.matured_units for count in evidence.counts if count.variant == variant)
+
     def verify(self, experiment_id: str, *, look: int) -> list[tuple[Look, Verification]]:
         """Return the looks that were kept, each with whether it comes out again; all of them when `look` is 0."""
         with self._database.read() as tx:

@@ -7,9 +7,11 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.control.clearances import views_of
 from gateway.errors import DeadlineSpentError
 from registry.aliases import set_alias
 from registry.artifacts import ARTIFACT_BYTES_MAX, chunks_of, clear_spools, spooled
+from registry.clearance import Support
 from registry.deployments import OF_MODEL, deployments_of
 from registry.errors import FeatureInputError
 from registry.models import ensure_model
@@ -215,6 +217,11 @@ class Publisher:
                     version.number,
                     alias=publication.alias,
                     reason="set at publication",
+                    support=Support(
+                        probe_passed=True if publication.probe is not None else None,
+                        probe_sentence="its probe rows were replayed at publication",
+                        views=views_of(tx, version),
+                    ),
                     actor=actor,
                     now_us=now_us,
                 )

@@ -14,6 +14,7 @@ from registry.deployment import Deployment
 from registry.versions import signature_from
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from registry.records import Signature
@@ -68,20 +69,34 @@ class Trial:
         OverloadedError
             Too many files are being tried.
         """
-        if not self._turns.acquire(timeout=self._wait_s):
-            raise OverloadedError("too many publications are being checked; try again")
-        try:
-            finding = self._run(file, probe, deployment or Deployment())
-        finally:
-            self._turns.release()
+        told = [str(file), "" if probe is None else str(probe), json.dumps((deployment or Deployment()).to_document())]
+        finding = self._in_turn("gateway.models.check", told)
         if "signature" in finding:
             return signature_from(finding["signature"])
         kind = _REFUSALS.get(finding["reason"], errors.GraphInvalidError)
         raise kind(finding["message"], **finding["facts"])
 
-    def _run(self, file: Path, probe: Path | None, deployment: Deployment) -> dict[str, Any]:
-        told = [str(file), "" if probe is None else str(probe), json.dumps(deployment.to_document())]
-        command = [sys.executable, "-m", "gateway.models.check", *told]
+    def difference(self, first: Path, second: Path, rows: Sequence[Path]) -> tuple[list[dict[str, Any]], str]:
+        """Return how two graphs answer the same rows, by output, and why they could not be asked; empty when they were.
+
+        Raises
+        ------
+        CheckTimedOutError, CheckCrashedError, OverloadedError
+            As `signature`.
+        """
+        finding = self._in_turn("gateway.models.difference", [str(first), str(second), *map(str, rows)])
+        return finding.get("outputs", []), finding.get("reason", "")
+
+    def _in_turn(self, module: str, arguments: list[str]) -> dict[str, Any]:
+        if not self._turns.acquire(timeout=self._wait_s):
+            raise OverloadedError("too many publications are being checked; try again")
+        try:
+            return self._run(module, arguments)
+        finally:
+            self._turns.release()
+
+    def _run(self, module: str, arguments: list[str]) -> dict[str, Any]:
+        command = [sys.executable, "-m", module, *arguments]
         try:
             done = subprocess.run(  # noqa: S603  our own module, on paths that we made
                 command, capture_output=True, timeout=self._timeout_s, check=False

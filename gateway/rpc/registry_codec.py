@@ -12,11 +12,12 @@ from registry.errors import ProbeInvalidError
 from registry.probe import TOLERANCE_DEFAULT, Probe
 from registry.records import Stage, VersionFacts
 from turnout import resources, tensors
+from turnout.registry.v1 import comparison_pb2, gate_pb2
 from turnout.registry.v1 import registry_service_pb2 as pb
 from turnout.tensor.v1 import tensor_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from registry.records import Alias, AliasMove, Model, TensorSpec, Version
 
@@ -27,6 +28,13 @@ _STAGES = {
     Stage.STAGING: pb.STAGE_STAGING,
     Stage.PRODUCTION: pb.STAGE_PRODUCTION,
     Stage.ARCHIVED: pb.STAGE_ARCHIVED,
+}
+_DIRECTIONS: dict[int, str] = {
+    comparison_pb2.METRIC_DIRECTION_INCREASE: "increase",
+    comparison_pb2.METRIC_DIRECTION_DECREASE: "decrease",
+}
+DIRECTION_NUMBERS = {
+    name: comparison_pb2.MetricDirection.Value(f"METRIC_DIRECTION_{name.upper()}") for name in _DIRECTIONS.values()
 }
 _DTYPES = {name: tensor_pb2.DataType.Value(f"DATA_TYPE_{name.upper()}") for name in tensors.DTYPES}
 
@@ -84,12 +92,29 @@ def model_message(model: Model) -> pb.Model:
         create_time_us=model.created_us,
         aliases=[alias_message(alias) for alias in model.aliases],
         latest_version=model.latest_version,
+        properties=dict(model.properties),
+        gates=[gate_message(gate) for gate in model.gates],
+        etag=model.etag,
+        delete_time_us=model.deleted_us,
     )
+
+
+def gate_message(gate: Mapping[str, object]) -> gate_pb2.Gate:
+    """Return a gate's message."""
+    settings = {name: value for name, value in gate.items() if name != "kind"}
+    return gate_pb2.Gate(kind=str(gate["kind"]), settings_json=json.dumps(settings) if settings else "")
+
+
+def gate_document(gate: gate_pb2.Gate) -> dict[str, object]:
+    """Return a gate as the registry keeps it, or raise RequestMalformedError."""
+    return {**json_object(gate.settings_json, "gates.settings_json"), "kind": gate.kind}
 
 
 def alias_message(alias: Alias) -> pb.Alias:
     """Return the alias's message."""
-    return pb.Alias(alias=alias.alias, version=alias.version, generation=alias.generation)
+    return pb.Alias(
+        alias=alias.alias, version=alias.version, generation=alias.generation, expire_time_us=alias.expires_us
+    )
 
 
 def version_message(version: Version) -> pb.Version:
@@ -106,7 +131,23 @@ def version_message(version: Version) -> pb.Version:
         create_actor=version.created_by,
         stage=_STAGES[version.stage],
         probe_rows=version.probe_rows,
+        description=version.description,
+        tags=dict(version.tags),
+        properties=dict(version.properties),
+        deprecated_reason=version.deprecated,
+        signed_by=version.signed_by,
+        etag=version.etag,
+        delete_time_us=version.deleted_us,
+        feature_set_digest=version.feature_set_digest,
     )
+
+
+def stage_of(stage: pb.Stage.ValueType) -> Stage:
+    """Return the stage, or raise RequestMalformedError for none."""
+    for ours, theirs in _STAGES.items():
+        if theirs == stage:
+            return ours
+    raise RequestMalformedError("`stage` says where the version goes: development, staging or archived", field="stage")
 
 
 def move_message(move: AliasMove) -> pb.AliasMove:
@@ -120,6 +161,9 @@ def move_message(move: AliasMove) -> pb.AliasMove:
         actor=move.actor,
         reason=move.reason,
         evidence_json=json.dumps(move.evidence) if move.evidence else "",
+        removed=move.removed,
+        expire_time_us=move.expires_us,
+        rollback=move.rollback,
     )
 
 
@@ -146,6 +190,9 @@ def _facts(facts: pb.VersionFacts) -> VersionFacts:
         feature_set=_feature_set_id(facts.feature_set),
         parity=json_object(facts.parity_json, "parity_json"),
         tags=dict(facts.tags),
+        dataset=facts.dataset,
+        parents_elsewhere=tuple(version_key(name) for name in facts.parents_elsewhere),
+        metric_directions={name: _DIRECTIONS[value] for name, value in facts.metric_directions.items() if value},
     )
 
 
@@ -172,6 +219,9 @@ def _facts_message(facts: VersionFacts) -> pb.VersionFacts:
         feature_set=resources.set_name(facts.feature_set) if facts.feature_set else "",
         parity_json=json.dumps(facts.parity) if facts.parity else "",
         tags=dict(facts.tags),
+        dataset=facts.dataset,
+        parents_elsewhere=[resources.version_name(*parent) for parent in facts.parents_elsewhere],
+        metric_directions={name: DIRECTION_NUMBERS[value] for name, value in facts.metric_directions.items()},
     )
 
 

@@ -20,6 +20,7 @@ def test_every_field_is_there_and_integers_are_integers():
         "alias": "champion",
         "version": 2**53 + 1,
         "generation": 0,
+        "expire_time_us": 0,
     }
 
 

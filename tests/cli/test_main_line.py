@@ -94,13 +94,13 @@ def test_what_the_model_does_not_take_is_refused(at_gateway, steady):
 
 def test_promotion_rollback_and_history_go_together(at_gateway, mover):
     moved = at_gateway("models", "promote", mover, 2, "--generation", 1, "--reason", "better", "--wait", "--json")
-    assert moved.document["alias"] == {"alias": "champion", "version": 2, "generation": 2}
+    assert moved.document["alias"] == {"alias": "champion", "version": 2, "generation": 2, "expire_time_us": 0}
     assert at_gateway("predict", mover, "--input", "x=1,1,1", "--json").document["version"] == 2
     late = at_gateway("models", "promote", mover, 1, "--generation", 1)
     assert late.code == 1
     assert "refused: ALIAS_MOVED" in late.err
     back = at_gateway("models", "rollback", mover, "--reason", "worse after all", "--json").document
-    assert back["alias"] == {"alias": "champion", "version": 1, "generation": 3}
+    assert back["alias"] == {"alias": "champion", "version": 1, "generation": 3, "expire_time_us": 0}
     moves = at_gateway("models", "history", mover, "--alias", "champion", "--json").document["moves"]
     assert [(one["from_version"], one["to_version"], one["reason"]) for one in moves[:2]] == [
         (2, 1, "worse after all"),
@@ -113,7 +113,7 @@ def test_models_are_listed_and_shown(at_gateway, steady):
     assert f"models/{steady}" in [one["name"] for one in listed]
     shown = at_gateway("models", "show", steady, "--json").document
     assert [one["version"] for one in shown["versions"]] == [2, 1]
-    assert shown["model"]["aliases"] == [{"alias": "champion", "version": 1, "generation": 1}]
+    assert shown["model"]["aliases"] == [{"alias": "champion", "version": 1, "generation": 1, "expire_time_us": 0}]
 
 
 def test_tables_say_the_same_to_people(at_gateway, steady):

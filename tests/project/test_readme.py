@@ -26,11 +26,9 @@ def console_commands(text):
     return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
 
 
-def test_every_command_of_the_readme_runs(root, tmp_path, serving):
-    commands = console_commands((root / "README.md").read_text())
-    assert commands[:2] == ["make demo", "make test"]  # they have tests of their own; the targets exist, see below
-    serve = commands.index("turnout serve --state state --workers 2 &")
-    place = tmp_path / "checkout"
+def walk(commands, *, root, place, serving):
+    """Run the commands in order in a copy of a checkout, one of them a gateway; return what each printed."""
+    serve = next(number for number, command in enumerate(commands) if command.startswith("turnout serve "))
     place.mkdir()
     shutil.copytree(root / "examples", place / "examples")
     (place / ".venv").symlink_to(sys.prefix)
@@ -51,14 +49,25 @@ def test_every_command_of_the_readme_runs(root, tmp_path, serving):
         return done.stdout
 
     outer = dict(os.environ)
-    for command in commands[2:serve]:
-        run(command, outer)
+    printed = {command: run(command, outer) for command in commands[:serve]}
     program = [str(Path(sys.prefix) / "bin" / "turnout"), *shlex.split(commands[serve].removesuffix("&"))[1:]]
     with serving(program, folder=place, environment=outer) as environment:
-        printed = {command: run(command, environment) for command in commands[serve + 1 :]}
+        return printed | {command: run(command, environment) for command in commands[serve + 1 :]}
+
+
+def test_every_command_of_the_readme_runs(root, tmp_path, serving):
+    commands = console_commands((root / "README.md").read_text())
+    assert commands[:2] == ["make demo", "make test"]  # they have tests of their own; the targets exist, see below
+    printed = walk(commands[2:], root=root, place=tmp_path / "checkout", serving=serving)
     assert printed["turnout experiments recommend petals"].startswith("SHIP petals\n")
     assert "outcomes analyzed: 60" in printed["turnout experiments analyze petals"]
-    assert all("turnout serve" not in command for command in commands[serve + 1 :])
+
+
+def test_every_command_of_the_page_about_the_registry_runs(root, tmp_path, serving):
+    commands = console_commands((root / "docs/registry.md").read_text())
+    printed = walk(commands, root=root, place=tmp_path / "checkout", serving=serving)
+    assert "models/iris/versions/2" in printed["turnout models search 'alias = champion OR tags.petals:*'"]
+    assert "may become the champion" in printed["turnout models gates iris --version 2"]
 
 
 def documents(root):

@@ -8,8 +8,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from gateway.control.clearances import Clearances
+from gateway.control.comparing import Comparing
+from gateway.control.lineage import Lineages
 from gateway.control.publish import FeatureSetShape, Publisher
 from gateway.control.trial import Trial
+from gateway.journal.log import EventLog
+from gateway.rpc.registry_calls.parts import RegistryParts
 from gateway.rpc.registry_service import RegistryService
 from registry.artifacts import LocalArtifacts
 from registry.records import Signature, TensorSpec, VersionDraft, VersionFacts
@@ -109,16 +114,29 @@ class Served:
                 self.revisions.append(current_revision(tx))
 
         database.on_commit(committed)
+        trial = Trial(timeout_s=60)
         publisher = Publisher(
             database=database,
             artifacts=artifacts,
             clock=SystemClock(),
-            trial=Trial(timeout_s=60),
+            trial=trial,
             feature_sets=feature_set,
             scratch=self.scratch,
             artifact_bytes_max=64 * 1024**2,
         )
-        service = RegistryService(database=database, clock=SystemClock(), publisher=publisher, **limits)
+        events = EventLog(folder)
+        parts = RegistryParts(
+            database=database,
+            clock=SystemClock(),
+            publisher=publisher,
+            clearances=Clearances(
+                database=database, artifacts=artifacts, trial=trial, units_of=lambda _experiment, _variant: 0
+            ),
+            comparing=Comparing(database=database, artifacts=artifacts, trial=trial, scratch=self.scratch),
+            lineages=Lineages(database=database, events=events),
+            **limits,
+        )
+        service = RegistryService(parts)
         self.server = grpc.server(futures.ThreadPoolExecutor(10))
         pb_grpc.add_RegistryServiceServicer_to_server(service, self.server)
         port = self.server.add_insecure_port("127.0.0.1:0")

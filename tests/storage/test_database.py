@@ -101,7 +101,7 @@ def test_threads_of_one_process_queue_for_the_writer(url):
 
 def test_foreign_keys_are_held(database):
     with pytest.raises(IntegrityError), database.write() as tx:
-        tx.execute(text("INSERT INTO aliases VALUES ('nobody', 'champion', 1, 1)"))
+        tx.execute(text("INSERT INTO aliases VALUES ('nobody', 'champion', 1, 1, 0)"))
 
 
 def test_the_log_of_a_file_is_synced(tmp_path):

@@ -9,12 +9,15 @@ try:
 except ModuleNotFoundError as error:  # the base install is the client alone
     raise SystemExit("turnout: the command line is not installed here: install turnout[cli]") from error
 
-from turnout.cli import (
+from turnout.cli import (  # noqa: F401  (model_changes and model_relations add commands to `models`)
     demo,
     events,
     experiments,
     failures,
     features,
+    model_changes,
+    model_gates,
+    model_relations,
     models,
     outcomes,
     predict,
@@ -55,6 +58,7 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": True},
 )(serve.serve)
 app.add_typer(models.app, name="models")
+app.add_typer(model_gates.taints, name="taints")
 app.add_typer(features.app, name="features")
 app.add_typer(experiments.app, name="experiments")
 app.command("predict")(predict.predict)

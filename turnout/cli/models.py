@@ -79,7 +79,7 @@ def publish(
             name, file, facts=facts, probe=rows, alias=alias, finite_inputs=finite or ()
         )
         options.settle(connection, answer.revision, wait=wait)
-    show.emit(document_of(answer), lambda: [show.facts("Published", _version_facts(answer.version))], as_json=as_json)
+    show.emit(document_of(answer), lambda: [show.facts("Published", version_facts(answer.version))], as_json=as_json)
 
 
 @app.command("list")
@@ -112,11 +112,11 @@ def show_(
             one = connection.registry.GetVersion(
                 pb.GetVersionRequest(name=resources.version_name(name, version))
             ).version
-            show.emit(document_of(one), lambda: [show.facts(one.name, _version_facts(one))], as_json=as_json)
+            show.emit(document_of(one), lambda: [show.facts(one.name, version_facts(one))], as_json=as_json)
             return
         model = connection.registry.GetModel(pb.GetModelRequest(name=resources.model_name(name))).model
         versions = all_pages(connection.registry.ListVersions, pb.ListVersionsRequest(parent=model.name), "versions")
-    pairs = [("aliases", _aliases(model)), ("owner", model.owner), ("description", model.description)]
+    pairs = model_facts(model)
     columns = ("version", "stage", "published", "by", "algorithm", "metrics", "sha256")
     rows = [
         (
@@ -145,13 +145,23 @@ def promote(
     generation: Generation = None,
     reason: options.Reason = "",
     evidence: Annotated[str, typer.Option("--evidence", metavar="JSON", help="What supports it.")] = "",
+    override: Annotated[
+        str, typer.Option("--override", metavar="REASON", help="Promote although a gate says no; shown for ever.")
+    ] = "",
     wait: options.Wait = False,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
     """Make a version the champion."""
     with options.control(server) as connection:
-        answer = connection.promote(name, version, generation=generation, reason=reason, evidence_json=evidence)
+        answer = connection.promote(
+            name,
+            version,
+            generation=generation,
+            reason=reason,
+            evidence_json=evidence,
+            override_reason=override,
+        )
         options.settle(connection, answer.revision, wait=wait)
     show.emit(document_of(answer), lambda: [_moved(name, answer.alias)], as_json=as_json)
 
@@ -215,11 +225,27 @@ def _aliases(model: pb.Model) -> str:
     return ", ".join(f"{one.alias} = {one.version} (generation {one.generation})" for one in model.aliases)
 
 
+def model_facts(model: pb.Model) -> list[tuple[str, Any]]:
+    """Return what there is to say of a model, by name."""
+    return [
+        ("name", model.name),
+        ("aliases", _aliases(model)),
+        ("owner", model.owner),
+        ("description", model.description),
+        ("tags", dict(model.tags)),
+        ("properties", dict(model.properties)),
+        ("gates", [f"{gate.kind} {gate.settings_json}".strip() for gate in model.gates]),
+        ("deleted", literals.format_time(model.delete_time_us)),
+        ("etag", model.etag),
+    ]
+
+
 def _moved(model: str, alias: pb.Alias) -> str:
     return f"{alias.alias} of {model} is version {alias.version} (generation {alias.generation})"
 
 
-def _version_facts(version: pb.Version) -> list[tuple[str, Any]]:
+def version_facts(version: pb.Version) -> list[tuple[str, Any]]:
+    """Return what there is to say of a version, by name."""
     facts = version.facts
     return [
         ("name", version.name),
@@ -236,8 +262,15 @@ def _version_facts(version: pb.Version) -> list[tuple[str, Any]]:
         ("framework", facts.framework),
         ("metrics", dict(facts.metrics)),
         ("parameters", dict(facts.parameters)),
-        ("tags", dict(facts.tags)),
-        ("description", facts.description),
+        ("dataset", facts.dataset),
+        ("made from", [*(f"{number}" for number in facts.parents), *facts.parents_elsewhere]),
+        ("tags", dict(version.tags)),
+        ("properties", dict(version.properties)),
+        ("description", version.description),
+        ("deprecated", version.deprecated_reason),
+        ("signed by", version.signed_by),
+        ("deleted", literals.format_time(version.delete_time_us)),
+        ("etag", version.etag),
     ]
 
 

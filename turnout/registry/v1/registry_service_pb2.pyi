@@ -5,9 +5,14 @@ Models and their immutable versions."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from turnout.registry.v1 import comparison_pb2 as _comparison_pb2
+from turnout.registry.v1 import gate_pb2 as _gate_pb2
+from turnout.registry.v1 import lineage_pb2 as _lineage_pb2
+from turnout.registry.v1 import taint_pb2 as _taint_pb2
 from turnout.tensor.v1 import tensor_pb2 as _tensor_pb2
 import builtins as _builtins
 import sys
@@ -78,6 +83,26 @@ class Model(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class PropertiesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
@@ -85,6 +110,10 @@ class Model(_message.Message):
     CREATE_TIME_US_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
     LATEST_VERSION_FIELD_NUMBER: _builtins.int
+    PROPERTIES_FIELD_NUMBER: _builtins.int
+    GATES_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    DELETE_TIME_US_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, `models/{model}`."""
     description: _builtins.str
@@ -95,6 +124,10 @@ class Model(_message.Message):
     """When it was created, in microseconds since the Unix epoch."""
     latest_version: _builtins.int
     """The number of its newest version; 0 when there is none."""
+    etag: _builtins.str
+    """Another one after each update."""
+    delete_time_us: _builtins.int
+    """When it was deleted, in microseconds since the Unix epoch; 0 while it is not."""
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Free labels."""
@@ -102,6 +135,14 @@ class Model(_message.Message):
     @_builtins.property
     def aliases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alias]:
         """Its aliases."""
+
+    @_builtins.property
+    def properties(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What programs keep with the model, by name."""
+
+    @_builtins.property
+    def gates(self) -> _containers.RepeatedCompositeFieldContainer[_gate_pb2.Gate]:
+        """What a version must pass before it becomes the champion."""
 
     def __init__(
         self,
@@ -113,10 +154,14 @@ class Model(_message.Message):
         create_time_us: _builtins.int = ...,
         aliases: _abc.Iterable[Global___Alias] | None = ...,
         latest_version: _builtins.int = ...,
+        properties: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        gates: _abc.Iterable[_gate_pb2.Gate] | None = ...,
+        etag: _builtins.str = ...,
+        delete_time_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_time_us", b"create_time_us", "description", b"description", "latest_version", b"latest_version", "name", b"name", "owner", b"owner", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_time_us", b"create_time_us", "delete_time_us", b"delete_time_us", "description", b"description", "etag", b"etag", "gates", b"gates", "latest_version", b"latest_version", "name", b"name", "owner", b"owner", "properties", b"properties", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -131,22 +176,26 @@ class Alias(_message.Message):
     ALIAS_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_US_FIELD_NUMBER: _builtins.int
     alias: _builtins.str
     """The alias, for example `champion`."""
     version: _builtins.int
     """The number of the version that holds it."""
     generation: _builtins.int
     """How often it has been set; what compare-and-set compares."""
+    expire_time_us: _builtins.int
+    """When it ends by itself, in microseconds since the Unix epoch; 0: never."""
     def __init__(
         self,
         *,
         alias: _builtins.str = ...,
         version: _builtins.int = ...,
         generation: _builtins.int = ...,
+        expire_time_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "generation", b"generation", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "expire_time_us", b"expire_time_us", "generation", b"generation", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -157,6 +206,46 @@ class Version(_message.Message):
     """An immutable publication of a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class TagsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class PropertiesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
@@ -169,6 +258,14 @@ class Version(_message.Message):
     CREATE_ACTOR_FIELD_NUMBER: _builtins.int
     STAGE_FIELD_NUMBER: _builtins.int
     PROBE_ROWS_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    PROPERTIES_FIELD_NUMBER: _builtins.int
+    DEPRECATED_REASON_FIELD_NUMBER: _builtins.int
+    SIGNED_BY_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    DELETE_TIME_US_FIELD_NUMBER: _builtins.int
+    FEATURE_SET_DIGEST_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, `models/{model}/versions/{version}`."""
     version: _builtins.int
@@ -185,6 +282,18 @@ class Version(_message.Message):
     """Where it stands in its life; production is the version that holds `champion`."""
     probe_rows: _builtins.int
     """How many probe rows are replayed at every load."""
+    description: _builtins.str
+    """What it is and why it was made; may change."""
+    deprecated_reason: _builtins.str
+    """Why nobody should use it any more; empty while one may."""
+    signed_by: _builtins.str
+    """The name of the key that signed its manifest; empty when nobody did."""
+    etag: _builtins.str
+    """Another one after each update."""
+    delete_time_us: _builtins.int
+    """When it was deleted, in microseconds since the Unix epoch; 0 while it is not."""
+    feature_set_digest: _builtins.str
+    """The digest that the feature set had at publication; empty when there is none."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[_tensor_pb2.TensorSpec]:
         """What the graph takes."""
@@ -196,6 +305,14 @@ class Version(_message.Message):
     @_builtins.property
     def facts(self) -> Global___VersionFacts:
         """What the publisher said of it."""
+
+    @_builtins.property
+    def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Free labels; may change. Those in the facts are the ones it was published with."""
+
+    @_builtins.property
+    def properties(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What programs keep with the version, by name; may change."""
 
     def __init__(
         self,
@@ -211,10 +328,18 @@ class Version(_message.Message):
         create_actor: _builtins.str = ...,
         stage: Global___Stage.ValueType = ...,
         probe_rows: _builtins.int = ...,
+        description: _builtins.str = ...,
+        tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        properties: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        deprecated_reason: _builtins.str = ...,
+        signed_by: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        delete_time_us: _builtins.int = ...,
+        feature_set_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_bytes", b"artifact_bytes", "artifact_sha256", b"artifact_sha256", "create_actor", b"create_actor", "create_time_us", b"create_time_us", "facts", b"facts", "inputs", b"inputs", "name", b"name", "outputs", b"outputs", "probe_rows", b"probe_rows", "stage", b"stage", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_bytes", b"artifact_bytes", "artifact_sha256", b"artifact_sha256", "create_actor", b"create_actor", "create_time_us", b"create_time_us", "delete_time_us", b"delete_time_us", "deprecated_reason", b"deprecated_reason", "description", b"description", "etag", b"etag", "facts", b"facts", "feature_set_digest", b"feature_set_digest", "inputs", b"inputs", "name", b"name", "outputs", b"outputs", "probe_rows", b"probe_rows", "properties", b"properties", "signed_by", b"signed_by", "stage", b"stage", "tags", b"tags", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -286,6 +411,26 @@ class VersionFacts(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class MetricDirectionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _comparison_pb2.MetricDirection.ValueType
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _comparison_pb2.MetricDirection.ValueType = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     ALGORITHM_FIELD_NUMBER: _builtins.int
     FRAMEWORK_FIELD_NUMBER: _builtins.int
@@ -297,6 +442,9 @@ class VersionFacts(_message.Message):
     FEATURE_SET_FIELD_NUMBER: _builtins.int
     PARITY_JSON_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
+    PARENTS_ELSEWHERE_FIELD_NUMBER: _builtins.int
+    METRIC_DIRECTIONS_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """What it is and why it was made."""
     algorithm: _builtins.str
@@ -311,6 +459,8 @@ class VersionFacts(_message.Message):
     """The feature set that fills an input from stored features; empty when callers send every input."""
     parity_json: _builtins.str
     """The parity certificate as a JSON object; empty when there is none."""
+    dataset: _builtins.str
+    """What it was trained on, in the publisher's words or as an address."""
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The parameters of the training."""
@@ -327,6 +477,14 @@ class VersionFacts(_message.Message):
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Free labels."""
 
+    @_builtins.property
+    def parents_elsewhere(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The versions of other models it was made from, by resource name."""
+
+    @_builtins.property
+    def metric_directions(self) -> _containers.ScalarMap[_builtins.str, _comparison_pb2.MetricDirection.ValueType]:
+        """In which direction each metric gets better, as far as that was declared."""
+
     def __init__(
         self,
         *,
@@ -341,10 +499,13 @@ class VersionFacts(_message.Message):
         feature_set: _builtins.str = ...,
         parity_json: _builtins.str = ...,
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        dataset: _builtins.str = ...,
+        parents_elsewhere: _abc.Iterable[_builtins.str] | None = ...,
+        metric_directions: _abc.Mapping[_builtins.str, _comparison_pb2.MetricDirection.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "code_fingerprint", b"code_fingerprint", "data_fingerprint", b"data_fingerprint", "description", b"description", "feature_set", b"feature_set", "framework", b"framework", "metrics", b"metrics", "parameters", b"parameters", "parents", b"parents", "parity_json", b"parity_json", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "code_fingerprint", b"code_fingerprint", "data_fingerprint", b"data_fingerprint", "dataset", b"dataset", "description", b"description", "feature_set", b"feature_set", "framework", b"framework", "metric_directions", b"metric_directions", "metrics", b"metrics", "parameters", b"parameters", "parents", b"parents", "parents_elsewhere", b"parents_elsewhere", "parity_json", b"parity_json", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -456,19 +617,23 @@ class ListModelsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SHOW_DELETED_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many at most; 0 means 100, 1 000 is the most."""
     page_token: _builtins.str
     """Where to go on: the token of the previous page."""
+    show_deleted: _builtins.bool
+    """Whether deleted models are listed too."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        show_deleted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "show_deleted", b"show_deleted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -709,22 +874,26 @@ class ListVersionsRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SHOW_DELETED_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """The model's resource name."""
     page_size: _builtins.int
     """How many at most; 0 means 100, 1 000 is the most."""
     page_token: _builtins.str
     """Where to go on: the token of the previous page."""
+    show_deleted: _builtins.bool
+    """Whether deleted versions are listed too."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        show_deleted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "show_deleted", b"show_deleted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -768,6 +937,7 @@ class PromoteVersionRequest(_message.Message):
     GENERATION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     EVIDENCE_JSON_FIELD_NUMBER: _builtins.int
+    OVERRIDE_REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The version's resource name."""
     generation: _builtins.int
@@ -776,6 +946,8 @@ class PromoteVersionRequest(_message.Message):
     """Why."""
     evidence_json: _builtins.str
     """What supports it, as a JSON object; may be empty."""
+    override_reason: _builtins.str
+    """Why it is promoted although a gate or a taint says no; empty: nothing is overridden. Shown for ever."""
     def __init__(
         self,
         *,
@@ -783,10 +955,11 @@ class PromoteVersionRequest(_message.Message):
         generation: _builtins.int | None = ...,
         reason: _builtins.str = ...,
         evidence_json: _builtins.str = ...,
+        override_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "generation", b"generation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "evidence_json", b"evidence_json", "generation", b"generation", "name", b"name", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "evidence_json", b"evidence_json", "generation", b"generation", "name", b"name", "override_reason", b"override_reason", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__generation: _TypeAlias = _typing.Literal["generation"]  # noqa: Y015
     _WhichOneofArgType__generation: _TypeAlias = _typing.Literal["_generation", b"_generation"]  # noqa: Y015
@@ -832,6 +1005,7 @@ class RollbackModelRequest(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    OVERRIDE_REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The model's resource name."""
     version: _builtins.int
@@ -840,6 +1014,8 @@ class RollbackModelRequest(_message.Message):
     """The generation of `champion` that the caller has seen. Absent: not compared."""
     reason: _builtins.str
     """Why."""
+    override_reason: _builtins.str
+    """Why it is gone back to although it is tainted; empty: nothing is overridden. Shown for ever."""
     def __init__(
         self,
         *,
@@ -847,10 +1023,11 @@ class RollbackModelRequest(_message.Message):
         version: _builtins.int = ...,
         generation: _builtins.int | None = ...,
         reason: _builtins.str = ...,
+        override_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "generation", b"generation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "generation", b"generation", "name", b"name", "reason", b"reason", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "generation", b"generation", "name", b"name", "override_reason", b"override_reason", "reason", b"reason", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__generation: _TypeAlias = _typing.Literal["generation"]  # noqa: Y015
     _WhichOneofArgType__generation: _TypeAlias = _typing.Literal["_generation", b"_generation"]  # noqa: Y015
@@ -896,6 +1073,8 @@ class SetAliasRequest(_message.Message):
     ALIAS_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_US_FIELD_NUMBER: _builtins.int
+    OVERRIDE_REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The version's resource name."""
     alias: _builtins.str
@@ -904,6 +1083,10 @@ class SetAliasRequest(_message.Message):
     """The generation that the caller has seen; 0 for an alias that must not exist yet. Absent: not compared."""
     reason: _builtins.str
     """Why."""
+    expire_time_us: _builtins.int
+    """When it ends by itself, in microseconds since the Unix epoch; 0: never. `champion` never does."""
+    override_reason: _builtins.str
+    """For `champion`: as in PromoteVersion."""
     def __init__(
         self,
         *,
@@ -911,10 +1094,12 @@ class SetAliasRequest(_message.Message):
         alias: _builtins.str = ...,
         generation: _builtins.int | None = ...,
         reason: _builtins.str = ...,
+        expire_time_us: _builtins.int = ...,
+        override_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "generation", b"generation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "alias", b"alias", "generation", b"generation", "name", b"name", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "alias", b"alias", "expire_time_us", b"expire_time_us", "generation", b"generation", "name", b"name", "override_reason", b"override_reason", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__generation: _TypeAlias = _typing.Literal["generation"]  # noqa: Y015
     _WhichOneofArgType__generation: _TypeAlias = _typing.Literal["_generation", b"_generation"]  # noqa: Y015
@@ -1013,6 +1198,534 @@ class ListAliasHistoryResponse(_message.Message):
 Global___ListAliasHistoryResponse: _TypeAlias = ListAliasHistoryResponse  # noqa: Y015
 
 @_typing.final
+class UpdateModelRequest(_message.Message):
+    """Replaces fields of a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    etag: _builtins.str
+    """The etag that the caller has seen; ABORTED when it was updated since. Empty: not compared."""
+    @_builtins.property
+    def model(self) -> Global___Model:
+        """The model, by its name, with the new values."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields are replaced: description, owner, tags, properties, gates."""
+
+    def __init__(
+        self,
+        *,
+        model: Global___Model | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "model", b"model", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateModelRequest: _TypeAlias = UpdateModelRequest  # noqa: Y015
+
+@_typing.final
+class UpdateModelResponse(_message.Message):
+    """The model was updated."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model(self) -> Global___Model:
+        """The model as it is now."""
+
+    def __init__(
+        self,
+        *,
+        model: Global___Model | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateModelResponse: _TypeAlias = UpdateModelResponse  # noqa: Y015
+
+@_typing.final
+class DeleteModelRequest(_message.Message):
+    """Hides a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The model's resource name."""
+    etag: _builtins.str
+    """The etag that the caller has seen; empty: not compared."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteModelRequest: _TypeAlias = DeleteModelRequest  # noqa: Y015
+
+@_typing.final
+class DeleteModelResponse(_message.Message):
+    """The model is hidden."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model(self) -> Global___Model:
+        """The model as it is now."""
+
+    def __init__(
+        self,
+        *,
+        model: Global___Model | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteModelResponse: _TypeAlias = DeleteModelResponse  # noqa: Y015
+
+@_typing.final
+class UndeleteModelRequest(_message.Message):
+    """Brings a deleted model back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The model's resource name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndeleteModelRequest: _TypeAlias = UndeleteModelRequest  # noqa: Y015
+
+@_typing.final
+class UndeleteModelResponse(_message.Message):
+    """The model is back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model(self) -> Global___Model:
+        """The model as it is now."""
+
+    def __init__(
+        self,
+        *,
+        model: Global___Model | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndeleteModelResponse: _TypeAlias = UndeleteModelResponse  # noqa: Y015
+
+@_typing.final
+class UpdateVersionRequest(_message.Message):
+    """Replaces what may change of a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    etag: _builtins.str
+    """The etag that the caller has seen; ABORTED when it was updated since. Empty: not compared."""
+    @_builtins.property
+    def version(self) -> Global___Version:
+        """The version, by its name, with the new values."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields are replaced: description, tags, properties, deprecated_reason."""
+
+    def __init__(
+        self,
+        *,
+        version: Global___Version | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["update_mask", b"update_mask", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "update_mask", b"update_mask", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateVersionRequest: _TypeAlias = UpdateVersionRequest  # noqa: Y015
+
+@_typing.final
+class UpdateVersionResponse(_message.Message):
+    """The version was updated."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def version(self) -> Global___Version:
+        """The version as it is now."""
+
+    def __init__(
+        self,
+        *,
+        version: Global___Version | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateVersionResponse: _TypeAlias = UpdateVersionResponse  # noqa: Y015
+
+@_typing.final
+class SetVersionStageRequest(_message.Message):
+    """Moves a version to a stage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The version's resource name."""
+    stage: Global___Stage.ValueType
+    """Where it goes: development, staging or archived."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        stage: Global___Stage.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetVersionStageRequest: _TypeAlias = SetVersionStageRequest  # noqa: Y015
+
+@_typing.final
+class SetVersionStageResponse(_message.Message):
+    """The version has moved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def version(self) -> Global___Version:
+        """The version as it is now."""
+
+    def __init__(
+        self,
+        *,
+        version: Global___Version | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetVersionStageResponse: _TypeAlias = SetVersionStageResponse  # noqa: Y015
+
+@_typing.final
+class DeleteVersionRequest(_message.Message):
+    """Hides a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The version's resource name."""
+    etag: _builtins.str
+    """The etag that the caller has seen; empty: not compared."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteVersionRequest: _TypeAlias = DeleteVersionRequest  # noqa: Y015
+
+@_typing.final
+class DeleteVersionResponse(_message.Message):
+    """The version is hidden."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def version(self) -> Global___Version:
+        """The version as it is now."""
+
+    def __init__(
+        self,
+        *,
+        version: Global___Version | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteVersionResponse: _TypeAlias = DeleteVersionResponse  # noqa: Y015
+
+@_typing.final
+class UndeleteVersionRequest(_message.Message):
+    """Brings a deleted version back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The version's resource name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndeleteVersionRequest: _TypeAlias = UndeleteVersionRequest  # noqa: Y015
+
+@_typing.final
+class UndeleteVersionResponse(_message.Message):
+    """The version is back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def version(self) -> Global___Version:
+        """The version as it is now."""
+
+    def __init__(
+        self,
+        *,
+        version: Global___Version | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndeleteVersionResponse: _TypeAlias = UndeleteVersionResponse  # noqa: Y015
+
+@_typing.final
+class SearchVersionsRequest(_message.Message):
+    """Which versions to find."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SHOW_DELETED_FIELD_NUMBER: _builtins.int
+    filter: _builtins.str
+    """What they must pass, in the style of AIP-160, for example `metrics.auc >= 0.8 AND tags.team = "risk"`. Fields: model,
+    version, stage, alias, owner, algorithm, description, created_by, create_time, feature_set, artifact_sha256,
+    artifact_bytes, data_fingerprint, deprecated, signed_by, tags.NAME, parameters.NAME, metrics.NAME, ancestor_of,
+    descendant_of. OR binds tighter than AND. Empty: all.
+    """
+    order_by: _builtins.str
+    """create_time, version, model, artifact_bytes or metrics.NAME, perhaps followed by `desc`; empty: by model and number."""
+    page_size: _builtins.int
+    """How many at most; 0 means 100, 1 000 is the most."""
+    page_token: _builtins.str
+    """Where to go on: the token of the previous page of the same search."""
+    show_deleted: _builtins.bool
+    """Whether deleted versions are found too."""
+    def __init__(
+        self,
+        *,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        show_deleted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "show_deleted", b"show_deleted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchVersionsRequest: _TypeAlias = SearchVersionsRequest  # noqa: Y015
+
+@_typing.final
+class SearchVersionsResponse(_message.Message):
+    """A page of versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page; empty on the last."""
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Version]:
+        """The versions, in the order asked for."""
+
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[Global___Version] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchVersionsResponse: _TypeAlias = SearchVersionsResponse  # noqa: Y015
+
+@_typing.final
+class GetLineageRequest(_message.Message):
+    """Where a version comes from, and what came of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The version's resource name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLineageRequest: _TypeAlias = GetLineageRequest  # noqa: Y015
+
+@_typing.final
+class GetLineageResponse(_message.Message):
+    """The whole chain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    ANCESTORS_FIELD_NUMBER: _builtins.int
+    DESCENDANTS_FIELD_NUMBER: _builtins.int
+    RELATIONS_FIELD_NUMBER: _builtins.int
+    SAME_DATA_FIELD_NUMBER: _builtins.int
+    FEATURE_VIEWS_FIELD_NUMBER: _builtins.int
+    ALIAS_PERIODS_FIELD_NUMBER: _builtins.int
+    EXPERIMENTS_FIELD_NUMBER: _builtins.int
+    PREDICTIONS_FIELD_NUMBER: _builtins.int
+    TAINTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def version(self) -> Global___Version:
+        """The version."""
+
+    @_builtins.property
+    def ancestors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Version]:
+        """What it was made from, directly or not."""
+
+    @_builtins.property
+    def descendants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Version]:
+        """What was made from it, directly or not."""
+
+    @_builtins.property
+    def relations(self) -> _containers.RepeatedCompositeFieldContainer[_lineage_pb2.ParentRelation]:
+        """Who was made from whom among these."""
+
+    @_builtins.property
+    def same_data(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Other versions that were trained on data of the same fingerprint."""
+
+    @_builtins.property
+    def feature_views(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The feature views that its feature set reads."""
+
+    @_builtins.property
+    def alias_periods(self) -> _containers.RepeatedCompositeFieldContainer[_lineage_pb2.AliasPeriod]:
+        """When it held which alias."""
+
+    @_builtins.property
+    def experiments(self) -> _containers.RepeatedCompositeFieldContainer[_lineage_pb2.ExperimentArm]:
+        """The experiments that it was an arm of."""
+
+    @_builtins.property
+    def predictions(self) -> _lineage_pb2.PredictionSpan:
+        """How many predictions it answered, and when the first and the last."""
+
+    @_builtins.property
+    def taints(self) -> _containers.RepeatedCompositeFieldContainer[_taint_pb2.Taint]:
+        """The taints that stand and touch it."""
+
+    def __init__(
+        self,
+        *,
+        version: Global___Version | None = ...,
+        ancestors: _abc.Iterable[Global___Version] | None = ...,
+        descendants: _abc.Iterable[Global___Version] | None = ...,
+        relations: _abc.Iterable[_lineage_pb2.ParentRelation] | None = ...,
+        same_data: _abc.Iterable[_builtins.str] | None = ...,
+        feature_views: _abc.Iterable[_builtins.str] | None = ...,
+        alias_periods: _abc.Iterable[_lineage_pb2.AliasPeriod] | None = ...,
+        experiments: _abc.Iterable[_lineage_pb2.ExperimentArm] | None = ...,
+        predictions: _lineage_pb2.PredictionSpan | None = ...,
+        taints: _abc.Iterable[_taint_pb2.Taint] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["predictions", b"predictions", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias_periods", b"alias_periods", "ancestors", b"ancestors", "descendants", b"descendants", "experiments", b"experiments", "feature_views", b"feature_views", "predictions", b"predictions", "relations", b"relations", "same_data", b"same_data", "taints", b"taints", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLineageResponse: _TypeAlias = GetLineageResponse  # noqa: Y015
+
+@_typing.final
 class AliasMove(_message.Message):
     """One move of an alias."""
 
@@ -1026,6 +1739,9 @@ class AliasMove(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     EVIDENCE_JSON_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_US_FIELD_NUMBER: _builtins.int
+    ROLLBACK_FIELD_NUMBER: _builtins.int
     alias: _builtins.str
     """The alias."""
     generation: _builtins.int
@@ -1042,6 +1758,12 @@ class AliasMove(_message.Message):
     """Why."""
     evidence_json: _builtins.str
     """What supported it, as a JSON object; may be empty."""
+    removed: _builtins.bool
+    """Whether the alias names nothing since; `to_version` is then the version that lost it."""
+    expire_time_us: _builtins.int
+    """When the alias ends by itself, in microseconds since the Unix epoch; 0: never."""
+    rollback: _builtins.bool
+    """Whether it went back to an earlier champion."""
     def __init__(
         self,
         *,
@@ -1053,11 +1775,130 @@ class AliasMove(_message.Message):
         actor: _builtins.str = ...,
         reason: _builtins.str = ...,
         evidence_json: _builtins.str = ...,
+        removed: _builtins.bool = ...,
+        expire_time_us: _builtins.int = ...,
+        rollback: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "alias", b"alias", "evidence_json", b"evidence_json", "from_version", b"from_version", "generation", b"generation", "reason", b"reason", "time_us", b"time_us", "to_version", b"to_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "alias", b"alias", "evidence_json", b"evidence_json", "expire_time_us", b"expire_time_us", "from_version", b"from_version", "generation", b"generation", "reason", b"reason", "removed", b"removed", "rollback", b"rollback", "time_us", b"time_us", "to_version", b"to_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AliasMove: _TypeAlias = AliasMove  # noqa: Y015
+
+@_typing.final
+class GetAliasHolderRequest(_message.Message):
+    """Asks who held an alias."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The model's resource name."""
+    alias: _builtins.str
+    """The alias, for example `champion`."""
+    time_us: _builtins.int
+    """When, in microseconds since the Unix epoch."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        alias: _builtins.str = ...,
+        time_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "parent", b"parent", "time_us", b"time_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAliasHolderRequest: _TypeAlias = GetAliasHolderRequest  # noqa: Y015
+
+@_typing.final
+class GetAliasHolderResponse(_message.Message):
+    """Who held it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    MOVE_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """The version's number; 0 when the alias named nothing then."""
+    @_builtins.property
+    def move(self) -> Global___AliasMove:
+        """The move by which it came to hold it; absent when the alias named nothing."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        move: Global___AliasMove | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["move", b"move"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["move", b"move", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAliasHolderResponse: _TypeAlias = GetAliasHolderResponse  # noqa: Y015
+
+@_typing.final
+class DeleteAliasRequest(_message.Message):
+    """Removes an alias."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The model's resource name."""
+    alias: _builtins.str
+    """The alias."""
+    generation: _builtins.int
+    """The generation that the caller has seen; ABORTED when it has moved since. Absent: not compared."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        alias: _builtins.str = ...,
+        generation: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "generation", b"generation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_generation", b"_generation", "alias", b"alias", "generation", b"generation", "parent", b"parent", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__generation: _TypeAlias = _typing.Literal["generation"]  # noqa: Y015
+    _WhichOneofArgType__generation: _TypeAlias = _typing.Literal["_generation", b"_generation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__generation) -> _WhichOneofReturnType__generation | None: ...
+
+Global___DeleteAliasRequest: _TypeAlias = DeleteAliasRequest  # noqa: Y015
+
+@_typing.final
+class DeleteAliasResponse(_message.Message):
+    """The alias names nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The revision of the metadata that holds it."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteAliasResponse: _TypeAlias = DeleteAliasResponse  # noqa: Y015

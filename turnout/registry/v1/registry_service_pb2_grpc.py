@@ -3,7 +3,10 @@
 import grpc
 import warnings
 
+from turnout.registry.v1 import comparison_pb2 as turnout_dot_registry_dot_v1_dot_comparison__pb2
+from turnout.registry.v1 import gate_pb2 as turnout_dot_registry_dot_v1_dot_gate__pb2
 from turnout.registry.v1 import registry_service_pb2 as turnout_dot_registry_dot_v1_dot_registry__service__pb2
+from turnout.registry.v1 import taint_pb2 as turnout_dot_registry_dot_v1_dot_taint__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__
@@ -85,6 +88,91 @@ class RegistryServiceStub:
                 request_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.ListAliasHistoryRequest.SerializeToString,
                 response_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.ListAliasHistoryResponse.FromString,
                 _registered_method=True)
+        self.GetAliasHolder = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/GetAliasHolder',
+                request_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.GetAliasHolderRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.GetAliasHolderResponse.FromString,
+                _registered_method=True)
+        self.DeleteAlias = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/DeleteAlias',
+                request_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.DeleteAliasRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.DeleteAliasResponse.FromString,
+                _registered_method=True)
+        self.UpdateModel = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/UpdateModel',
+                request_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.UpdateModelRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.UpdateModelResponse.FromString,
+                _registered_method=True)
+        self.DeleteModel = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/DeleteModel',
+                request_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelResponse.FromString,
+                _registered_method=True)
+        self.UndeleteModel = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/UndeleteModel',
+                request_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.UndeleteModelRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.UndeleteModelResponse.FromString,
+                _registered_method=True)
+        self.UpdateVersion = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/UpdateVersion',
+                request_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.UpdateVersionRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.UpdateVersionResponse.FromString,
+                _registered_method=True)
+        self.SetVersionStage = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/SetVersionStage',
+                request_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.SetVersionStageRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.SetVersionStageResponse.FromString,
+                _registered_method=True)
+        self.DeleteVersion = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/DeleteVersion',
+                request_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.DeleteVersionRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.DeleteVersionResponse.FromString,
+                _registered_method=True)
+        self.UndeleteVersion = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/UndeleteVersion',
+                request_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.UndeleteVersionRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.UndeleteVersionResponse.FromString,
+                _registered_method=True)
+        self.SearchVersions = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/SearchVersions',
+                request_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.SearchVersionsRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.SearchVersionsResponse.FromString,
+                _registered_method=True)
+        self.CompareVersions = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/CompareVersions',
+                request_serializer=turnout_dot_registry_dot_v1_dot_comparison__pb2.CompareVersionsRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_comparison__pb2.CompareVersionsResponse.FromString,
+                _registered_method=True)
+        self.GetLineage = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/GetLineage',
+                request_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.GetLineageRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.GetLineageResponse.FromString,
+                _registered_method=True)
+        self.GetGateStatus = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/GetGateStatus',
+                request_serializer=turnout_dot_registry_dot_v1_dot_gate__pb2.GetGateStatusRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_gate__pb2.GetGateStatusResponse.FromString,
+                _registered_method=True)
+        self.ApproveVersion = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/ApproveVersion',
+                request_serializer=turnout_dot_registry_dot_v1_dot_gate__pb2.ApproveVersionRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_gate__pb2.ApproveVersionResponse.FromString,
+                _registered_method=True)
+        self.CreateTaint = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/CreateTaint',
+                request_serializer=turnout_dot_registry_dot_v1_dot_taint__pb2.CreateTaintRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_taint__pb2.CreateTaintResponse.FromString,
+                _registered_method=True)
+        self.ClearTaint = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/ClearTaint',
+                request_serializer=turnout_dot_registry_dot_v1_dot_taint__pb2.ClearTaintRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_taint__pb2.ClearTaintResponse.FromString,
+                _registered_method=True)
+        self.ListTaints = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/ListTaints',
+                request_serializer=turnout_dot_registry_dot_v1_dot_taint__pb2.ListTaintsRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_taint__pb2.ListTaintsResponse.FromString,
+                _registered_method=True)
 
 
 class RegistryServiceServicer:
@@ -162,6 +250,126 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetAliasHolder(self, request, context):
+        """Says which version held an alias at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAlias(self, request, context):
+        """Removes an alias.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateModel(self, request, context):
+        """Replaces fields of a model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteModel(self, request, context):
+        """Hides a model, which keeps all it has; FAILED_PRECONDITION while it has a champion.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteModel(self, request, context):
+        """Brings a deleted model back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateVersion(self, request, context):
+        """Replaces what may change of a version. Its substance never does.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetVersionStage(self, request, context):
+        """Moves a version to a stage by hand; not into or out of production, which is the version that holds `champion`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteVersion(self, request, context):
+        """Hides a version, which keeps its number; FAILED_PRECONDITION while an alias or an experiment needs it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteVersion(self, request, context):
+        """Brings a deleted version back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchVersions(self, request, context):
+        """Finds versions, of all models, by a filter.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareVersions(self, request, context):
+        """Says in what two versions differ, of one model or of two.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLineage(self, request, context):
+        """Says where a version comes from and what came of it: data, code, features, parents, children, aliases, experiments,
+        predictions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetGateStatus(self, request, context):
+        """Says how a version stands at its model's gates now, and how it stood whenever it became the champion.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveVersion(self, request, context):
+        """Gives or withdraws one person's approval of a version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateTaint(self, request, context):
+        """Marks data, a feature view or a version as wrong: what it touches is not promoted until it is cleared.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearTaint(self, request, context):
+        """Says that something is no longer wrong.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTaints(self, request, context):
+        """Lists taints, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RegistryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -214,6 +422,91 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ListAliasHistory,
                     request_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.ListAliasHistoryRequest.FromString,
                     response_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.ListAliasHistoryResponse.SerializeToString,
+            ),
+            'GetAliasHolder': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAliasHolder,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.GetAliasHolderRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.GetAliasHolderResponse.SerializeToString,
+            ),
+            'DeleteAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAlias,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.DeleteAliasRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.DeleteAliasResponse.SerializeToString,
+            ),
+            'UpdateModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateModel,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.UpdateModelRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.UpdateModelResponse.SerializeToString,
+            ),
+            'DeleteModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteModel,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelResponse.SerializeToString,
+            ),
+            'UndeleteModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteModel,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.UndeleteModelRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.UndeleteModelResponse.SerializeToString,
+            ),
+            'UpdateVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateVersion,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.UpdateVersionRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.UpdateVersionResponse.SerializeToString,
+            ),
+            'SetVersionStage': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetVersionStage,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.SetVersionStageRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.SetVersionStageResponse.SerializeToString,
+            ),
+            'DeleteVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteVersion,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.DeleteVersionRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.DeleteVersionResponse.SerializeToString,
+            ),
+            'UndeleteVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteVersion,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.UndeleteVersionRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.UndeleteVersionResponse.SerializeToString,
+            ),
+            'SearchVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchVersions,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.SearchVersionsRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.SearchVersionsResponse.SerializeToString,
+            ),
+            'CompareVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareVersions,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_comparison__pb2.CompareVersionsRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_comparison__pb2.CompareVersionsResponse.SerializeToString,
+            ),
+            'GetLineage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLineage,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.GetLineageRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_registry__service__pb2.GetLineageResponse.SerializeToString,
+            ),
+            'GetGateStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGateStatus,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_gate__pb2.GetGateStatusRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_gate__pb2.GetGateStatusResponse.SerializeToString,
+            ),
+            'ApproveVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveVersion,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_gate__pb2.ApproveVersionRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_gate__pb2.ApproveVersionResponse.SerializeToString,
+            ),
+            'CreateTaint': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateTaint,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_taint__pb2.CreateTaintRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_taint__pb2.CreateTaintResponse.SerializeToString,
+            ),
+            'ClearTaint': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearTaint,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_taint__pb2.ClearTaintRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_taint__pb2.ClearTaintResponse.SerializeToString,
+            ),
+            'ListTaints': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTaints,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_taint__pb2.ListTaintsRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_taint__pb2.ListTaintsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -487,6 +780,465 @@ class RegistryService:
             '/turnout.registry.v1.RegistryService/ListAliasHistory',
             turnout_dot_registry_dot_v1_dot_registry__service__pb2.ListAliasHistoryRequest.SerializeToString,
             turnout_dot_registry_dot_v1_dot_registry__service__pb2.ListAliasHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAliasHolder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/GetAliasHolder',
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.GetAliasHolderRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.GetAliasHolderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/DeleteAlias',
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.DeleteAliasRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.DeleteAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/UpdateModel',
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.UpdateModelRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.UpdateModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/DeleteModel',
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.DeleteModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/UndeleteModel',
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.UndeleteModelRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.UndeleteModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/UpdateVersion',
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.UpdateVersionRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.UpdateVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetVersionStage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/SetVersionStage',
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.SetVersionStageRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.SetVersionStageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/DeleteVersion',
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.DeleteVersionRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.DeleteVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/UndeleteVersion',
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.UndeleteVersionRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.UndeleteVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/SearchVersions',
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.SearchVersionsRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.SearchVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/CompareVersions',
+            turnout_dot_registry_dot_v1_dot_comparison__pb2.CompareVersionsRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_comparison__pb2.CompareVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLineage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/GetLineage',
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.GetLineageRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_registry__service__pb2.GetLineageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGateStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/GetGateStatus',
+            turnout_dot_registry_dot_v1_dot_gate__pb2.GetGateStatusRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_gate__pb2.GetGateStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/ApproveVersion',
+            turnout_dot_registry_dot_v1_dot_gate__pb2.ApproveVersionRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_gate__pb2.ApproveVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateTaint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/CreateTaint',
+            turnout_dot_registry_dot_v1_dot_taint__pb2.CreateTaintRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_taint__pb2.CreateTaintResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearTaint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/ClearTaint',
+            turnout_dot_registry_dot_v1_dot_taint__pb2.ClearTaintRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_taint__pb2.ClearTaintResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTaints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/ListTaints',
+            turnout_dot_registry_dot_v1_dot_taint__pb2.ListTaintsRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_taint__pb2.ListTaintsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,7 +5,10 @@ Models and their immutable versions."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from turnout.registry.v1 import comparison_pb2 as _comparison_pb2
+from turnout.registry.v1 import gate_pb2 as _gate_pb2
 from turnout.registry.v1 import registry_service_pb2 as _registry_service_pb2
+from turnout.registry.v1 import taint_pb2 as _taint_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -55,6 +58,42 @@ class RegistryServiceStub:
     """Moves an alias, or makes it."""
     ListAliasHistory: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListAliasHistoryRequest, _registry_service_pb2.ListAliasHistoryResponse]
     """Lists the moves of a model's aliases, newest first."""
+    GetAliasHolder: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetAliasHolderRequest, _registry_service_pb2.GetAliasHolderResponse]
+    """Says which version held an alias at a time."""
+    DeleteAlias: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteAliasRequest, _registry_service_pb2.DeleteAliasResponse]
+    """Removes an alias."""
+    UpdateModel: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateModelRequest, _registry_service_pb2.UpdateModelResponse]
+    """Replaces fields of a model."""
+    DeleteModel: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelRequest, _registry_service_pb2.DeleteModelResponse]
+    """Hides a model, which keeps all it has; FAILED_PRECONDITION while it has a champion."""
+    UndeleteModel: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.UndeleteModelRequest, _registry_service_pb2.UndeleteModelResponse]
+    """Brings a deleted model back."""
+    UpdateVersion: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateVersionRequest, _registry_service_pb2.UpdateVersionResponse]
+    """Replaces what may change of a version. Its substance never does."""
+    SetVersionStage: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.SetVersionStageRequest, _registry_service_pb2.SetVersionStageResponse]
+    """Moves a version to a stage by hand; not into or out of production, which is the version that holds `champion`."""
+    DeleteVersion: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteVersionRequest, _registry_service_pb2.DeleteVersionResponse]
+    """Hides a version, which keeps its number; FAILED_PRECONDITION while an alias or an experiment needs it."""
+    UndeleteVersion: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.UndeleteVersionRequest, _registry_service_pb2.UndeleteVersionResponse]
+    """Brings a deleted version back."""
+    SearchVersions: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.SearchVersionsRequest, _registry_service_pb2.SearchVersionsResponse]
+    """Finds versions, of all models, by a filter."""
+    CompareVersions: _grpc.UnaryUnaryMultiCallable[_comparison_pb2.CompareVersionsRequest, _comparison_pb2.CompareVersionsResponse]
+    """Says in what two versions differ, of one model or of two."""
+    GetLineage: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetLineageRequest, _registry_service_pb2.GetLineageResponse]
+    """Says where a version comes from and what came of it: data, code, features, parents, children, aliases, experiments,
+    predictions.
+    """
+    GetGateStatus: _grpc.UnaryUnaryMultiCallable[_gate_pb2.GetGateStatusRequest, _gate_pb2.GetGateStatusResponse]
+    """Says how a version stands at its model's gates now, and how it stood whenever it became the champion."""
+    ApproveVersion: _grpc.UnaryUnaryMultiCallable[_gate_pb2.ApproveVersionRequest, _gate_pb2.ApproveVersionResponse]
+    """Gives or withdraws one person's approval of a version."""
+    CreateTaint: _grpc.UnaryUnaryMultiCallable[_taint_pb2.CreateTaintRequest, _taint_pb2.CreateTaintResponse]
+    """Marks data, a feature view or a version as wrong: what it touches is not promoted until it is cleared."""
+    ClearTaint: _grpc.UnaryUnaryMultiCallable[_taint_pb2.ClearTaintRequest, _taint_pb2.ClearTaintResponse]
+    """Says that something is no longer wrong."""
+    ListTaints: _grpc.UnaryUnaryMultiCallable[_taint_pb2.ListTaintsRequest, _taint_pb2.ListTaintsResponse]
+    """Lists taints, newest first."""
 
 @_typing.type_check_only
 class RegistryServiceAsyncStub(RegistryServiceStub):
@@ -83,6 +122,42 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Moves an alias, or makes it."""
     ListAliasHistory: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListAliasHistoryRequest, _registry_service_pb2.ListAliasHistoryResponse]  # type: ignore[assignment]
     """Lists the moves of a model's aliases, newest first."""
+    GetAliasHolder: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetAliasHolderRequest, _registry_service_pb2.GetAliasHolderResponse]  # type: ignore[assignment]
+    """Says which version held an alias at a time."""
+    DeleteAlias: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteAliasRequest, _registry_service_pb2.DeleteAliasResponse]  # type: ignore[assignment]
+    """Removes an alias."""
+    UpdateModel: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateModelRequest, _registry_service_pb2.UpdateModelResponse]  # type: ignore[assignment]
+    """Replaces fields of a model."""
+    DeleteModel: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteModelRequest, _registry_service_pb2.DeleteModelResponse]  # type: ignore[assignment]
+    """Hides a model, which keeps all it has; FAILED_PRECONDITION while it has a champion."""
+    UndeleteModel: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.UndeleteModelRequest, _registry_service_pb2.UndeleteModelResponse]  # type: ignore[assignment]
+    """Brings a deleted model back."""
+    UpdateVersion: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.UpdateVersionRequest, _registry_service_pb2.UpdateVersionResponse]  # type: ignore[assignment]
+    """Replaces what may change of a version. Its substance never does."""
+    SetVersionStage: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.SetVersionStageRequest, _registry_service_pb2.SetVersionStageResponse]  # type: ignore[assignment]
+    """Moves a version to a stage by hand; not into or out of production, which is the version that holds `champion`."""
+    DeleteVersion: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteVersionRequest, _registry_service_pb2.DeleteVersionResponse]  # type: ignore[assignment]
+    """Hides a version, which keeps its number; FAILED_PRECONDITION while an alias or an experiment needs it."""
+    UndeleteVersion: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.UndeleteVersionRequest, _registry_service_pb2.UndeleteVersionResponse]  # type: ignore[assignment]
+    """Brings a deleted version back."""
+    SearchVersions: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.SearchVersionsRequest, _registry_service_pb2.SearchVersionsResponse]  # type: ignore[assignment]
+    """Finds versions, of all models, by a filter."""
+    CompareVersions: _aio.UnaryUnaryMultiCallable[_comparison_pb2.CompareVersionsRequest, _comparison_pb2.CompareVersionsResponse]  # type: ignore[assignment]
+    """Says in what two versions differ, of one model or of two."""
+    GetLineage: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetLineageRequest, _registry_service_pb2.GetLineageResponse]  # type: ignore[assignment]
+    """Says where a version comes from and what came of it: data, code, features, parents, children, aliases, experiments,
+    predictions.
+    """
+    GetGateStatus: _aio.UnaryUnaryMultiCallable[_gate_pb2.GetGateStatusRequest, _gate_pb2.GetGateStatusResponse]  # type: ignore[assignment]
+    """Says how a version stands at its model's gates now, and how it stood whenever it became the champion."""
+    ApproveVersion: _aio.UnaryUnaryMultiCallable[_gate_pb2.ApproveVersionRequest, _gate_pb2.ApproveVersionResponse]  # type: ignore[assignment]
+    """Gives or withdraws one person's approval of a version."""
+    CreateTaint: _aio.UnaryUnaryMultiCallable[_taint_pb2.CreateTaintRequest, _taint_pb2.CreateTaintResponse]  # type: ignore[assignment]
+    """Marks data, a feature view or a version as wrong: what it touches is not promoted until it is cleared."""
+    ClearTaint: _aio.UnaryUnaryMultiCallable[_taint_pb2.ClearTaintRequest, _taint_pb2.ClearTaintResponse]  # type: ignore[assignment]
+    """Says that something is no longer wrong."""
+    ListTaints: _aio.UnaryUnaryMultiCallable[_taint_pb2.ListTaintsRequest, _taint_pb2.ListTaintsResponse]  # type: ignore[assignment]
+    """Lists taints, newest first."""
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps models, versions and aliases. Served on the control port."""
@@ -168,5 +243,143 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_service_pb2.ListAliasHistoryResponse, _abc.Awaitable[_registry_service_pb2.ListAliasHistoryResponse]]:
         """Lists the moves of a model's aliases, newest first."""
+
+    @_abc_1.abstractmethod
+    def GetAliasHolder(
+        self,
+        request: _registry_service_pb2.GetAliasHolderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.GetAliasHolderResponse, _abc.Awaitable[_registry_service_pb2.GetAliasHolderResponse]]:
+        """Says which version held an alias at a time."""
+
+    @_abc_1.abstractmethod
+    def DeleteAlias(
+        self,
+        request: _registry_service_pb2.DeleteAliasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.DeleteAliasResponse, _abc.Awaitable[_registry_service_pb2.DeleteAliasResponse]]:
+        """Removes an alias."""
+
+    @_abc_1.abstractmethod
+    def UpdateModel(
+        self,
+        request: _registry_service_pb2.UpdateModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.UpdateModelResponse, _abc.Awaitable[_registry_service_pb2.UpdateModelResponse]]:
+        """Replaces fields of a model."""
+
+    @_abc_1.abstractmethod
+    def DeleteModel(
+        self,
+        request: _registry_service_pb2.DeleteModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.DeleteModelResponse, _abc.Awaitable[_registry_service_pb2.DeleteModelResponse]]:
+        """Hides a model, which keeps all it has; FAILED_PRECONDITION while it has a champion."""
+
+    @_abc_1.abstractmethod
+    def UndeleteModel(
+        self,
+        request: _registry_service_pb2.UndeleteModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.UndeleteModelResponse, _abc.Awaitable[_registry_service_pb2.UndeleteModelResponse]]:
+        """Brings a deleted model back."""
+
+    @_abc_1.abstractmethod
+    def UpdateVersion(
+        self,
+        request: _registry_service_pb2.UpdateVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.UpdateVersionResponse, _abc.Awaitable[_registry_service_pb2.UpdateVersionResponse]]:
+        """Replaces what may change of a version. Its substance never does."""
+
+    @_abc_1.abstractmethod
+    def SetVersionStage(
+        self,
+        request: _registry_service_pb2.SetVersionStageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.SetVersionStageResponse, _abc.Awaitable[_registry_service_pb2.SetVersionStageResponse]]:
+        """Moves a version to a stage by hand; not into or out of production, which is the version that holds `champion`."""
+
+    @_abc_1.abstractmethod
+    def DeleteVersion(
+        self,
+        request: _registry_service_pb2.DeleteVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.DeleteVersionResponse, _abc.Awaitable[_registry_service_pb2.DeleteVersionResponse]]:
+        """Hides a version, which keeps its number; FAILED_PRECONDITION while an alias or an experiment needs it."""
+
+    @_abc_1.abstractmethod
+    def UndeleteVersion(
+        self,
+        request: _registry_service_pb2.UndeleteVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.UndeleteVersionResponse, _abc.Awaitable[_registry_service_pb2.UndeleteVersionResponse]]:
+        """Brings a deleted version back."""
+
+    @_abc_1.abstractmethod
+    def SearchVersions(
+        self,
+        request: _registry_service_pb2.SearchVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.SearchVersionsResponse, _abc.Awaitable[_registry_service_pb2.SearchVersionsResponse]]:
+        """Finds versions, of all models, by a filter."""
+
+    @_abc_1.abstractmethod
+    def CompareVersions(
+        self,
+        request: _comparison_pb2.CompareVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_comparison_pb2.CompareVersionsResponse, _abc.Awaitable[_comparison_pb2.CompareVersionsResponse]]:
+        """Says in what two versions differ, of one model or of two."""
+
+    @_abc_1.abstractmethod
+    def GetLineage(
+        self,
+        request: _registry_service_pb2.GetLineageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.GetLineageResponse, _abc.Awaitable[_registry_service_pb2.GetLineageResponse]]:
+        """Says where a version comes from and what came of it: data, code, features, parents, children, aliases, experiments,
+        predictions.
+        """
+
+    @_abc_1.abstractmethod
+    def GetGateStatus(
+        self,
+        request: _gate_pb2.GetGateStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gate_pb2.GetGateStatusResponse, _abc.Awaitable[_gate_pb2.GetGateStatusResponse]]:
+        """Says how a version stands at its model's gates now, and how it stood whenever it became the champion."""
+
+    @_abc_1.abstractmethod
+    def ApproveVersion(
+        self,
+        request: _gate_pb2.ApproveVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gate_pb2.ApproveVersionResponse, _abc.Awaitable[_gate_pb2.ApproveVersionResponse]]:
+        """Gives or withdraws one person's approval of a version."""
+
+    @_abc_1.abstractmethod
+    def CreateTaint(
+        self,
+        request: _taint_pb2.CreateTaintRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_taint_pb2.CreateTaintResponse, _abc.Awaitable[_taint_pb2.CreateTaintResponse]]:
+        """Marks data, a feature view or a version as wrong: what it touches is not promoted until it is cleared."""
+
+    @_abc_1.abstractmethod
+    def ClearTaint(
+        self,
+        request: _taint_pb2.ClearTaintRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_taint_pb2.ClearTaintResponse, _abc.Awaitable[_taint_pb2.ClearTaintResponse]]:
+        """Says that something is no longer wrong."""
+
+    @_abc_1.abstractmethod
+    def ListTaints(
+        self,
+        request: _taint_pb2.ListTaintsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_taint_pb2.ListTaintsResponse, _abc.Awaitable[_taint_pb2.ListTaintsResponse]]:
+        """Lists taints, newest first."""
 
 def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

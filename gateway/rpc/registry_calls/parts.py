@@ -1,0 +1,59 @@
+"""What the registry's calls work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.control.clearances import Clearances
+    from gateway.control.comparing import Comparing
+    from gateway.control.lineage import Lineages
+    from gateway.control.publish import Publisher
+    from storage.clock import Clock
+    from storage.database import Database
+
+UPLOAD_TIMEOUT_S = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryParts:
+    """What the registry's calls work with.
+
+    Attributes
+    ----------
+    database, clock
+        Where models, versions and aliases are kept, and the time they are dated by.
+    publisher
+        What takes publications; it has its own transactions.
+    clearances
+        What gathers the evidence for the gates of a promotion.
+    comparing, lineages
+        What compares versions, and tells where they come from.
+    upload_timeout_s
+        How long one publication may take: it holds one of the port's threads, which a client that stalls must not do
+        for ever.
+    """
+
+    database: Database
+    clock: Clock
+    publisher: Publisher
+    clearances: Clearances
+    comparing: Comparing
+    lineages: Lineages
+    upload_timeout_s: float = UPLOAD_TIMEOUT_S
+
+
+class RegistryCalls:
+    """Calls that share the parts.
+
+    Parameters
+    ----------
+    parts
+        What they work with.
+    """
+
+    def __init__(self, parts: RegistryParts) -> None:
+        self._parts = parts
+        self._database = parts.database
+        self._clock = parts.clock
