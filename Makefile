@@ -63,12 +63,15 @@ install: $(DEV_READY)  ## Install everything into .venv
 
 # --- to see it run ---
 
-.PHONY: demo bench soak
+.PHONY: demo bench bench-peers soak
 demo: $(DEMO_READY)  ## Run the whole loop on a year of real flights (ARGS='--json FILE' go to `turnout demo`)
 	@$(BIN)/turnout demo $(ARGS)
 
 bench: $(DEV_READY)  ## Measure Predict against floors of the same run (ARGS go to the benchmark)
 	@$(BIN)/python bench/run.py $(ARGS)
+
+bench-peers: $(DEV_READY)  ## Measure other model servers under the same load; installs each from PyPI into a cache folder
+	@$(BIN)/python bench/peers/run.py $(ARGS)
 
 soak: $(DEV_READY)  ## Run the long form of the proofs; takes hours
 	$(BIN)/python -m pytest -m soak --timeout=14400 $(ARGS)
