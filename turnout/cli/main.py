@@ -21,6 +21,7 @@ from turnout.cli import (  # noqa: F401  (model_changes and model_relations add 
     models,
     outcomes,
     predict,
+    predict_batch,
     serve,
     status,
     tokens,
@@ -62,6 +63,7 @@ app.add_typer(model_gates.taints, name="taints")
 app.add_typer(features.app, name="features")
 app.add_typer(experiments.app, name="experiments")
 app.command("predict")(predict.predict)
+app.command("predict-batch")(predict_batch.predict_batch)
 app.add_typer(outcomes.app, name="outcomes")
 app.add_typer(events.app, name="events")
 app.command("status")(status.status)
