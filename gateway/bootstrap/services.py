@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from gateway.bootstrap.health import Health
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -27,7 +29,7 @@ class DataServices:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
-        self._health = health.HealthServicer()
+        self._health = Health()
         self._set(_NOT_SERVING)
 
     def add(self, server: grpc.Server) -> None:
@@ -44,5 +46,4 @@ class DataServices:
         self._set(_NOT_SERVING)
 
     def _set(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
-        for name in ("", *self._names):
-            self._health.set(name, status)
+        self._health.set_all(dict.fromkeys(("", *self._names), status))

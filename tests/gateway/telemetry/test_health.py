@@ -81,7 +81,8 @@ def test_health_never_flaps_through_promotions_and_ends_with_the_gateway(gateway
             assert watcher.states[1:] in ([], [NOT_SERVING])
 
 
-def test_watchers_hold_no_thread(gateway):
+def test_watchers_hold_no_thread_and_no_stop(gateway):
+    """They go away just when the gateway stops, which must not wait for those that will never be told."""
     for open_channel in (gateway.data_channel, gateway.control_channel):
         with open_channel() as channel:
             watchers = [Watcher(channel, "") for _ in range(WATCHERS)]
@@ -92,3 +93,4 @@ def test_watchers_hold_no_thread(gateway):
             assert stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status == SERVING
             for watcher in watchers:
                 watcher.end()
+    assert gateway.stop() == 0
