@@ -69,7 +69,9 @@ def create(tx: Connection, experiment: Experiment, *, actor: str, now_us: int) -
     if present is not None:
         raise ExperimentExistsError(f"there is an experiment {experiment.id!r} already", experiment=experiment.id)
     versions = {each.variant: each.version for each in experiment.variants}
-    revision = _record(tx, experiment.id, "created", actor=actor, now_us=now_us, versions=versions)
+    revision = _record(
+        tx, experiment.id, "created", actor=actor, now_us=now_us, after={"versions": versions}, versions=versions
+    )
     tx.execute(
         insert(tables.experiments).values(
             rows.of_experiment(experiment) | {"etag": str(revision), "created_us": now_us, "created_by": actor}
@@ -128,7 +130,16 @@ def start(tx: Connection, experiment_id: str, *, actor: str, now_us: int) -> Cha
             model=experiment.model,
         )
     allocation = allocate(experiment.shares, coverage=experiment.coverage)
-    revision = _record(tx, experiment_id, "started", actor=actor, now_us=now_us, shares=_named_shares(experiment))
+    revision = _record(
+        tx,
+        experiment_id,
+        "started",
+        actor=actor,
+        now_us=now_us,
+        before={"state": experiment.state.value},
+        after={"state": state.value},
+        shares=_named_shares(experiment),
+    )
     _move(tx, experiment_id, state=state, etag=revision, epoch=allocation.epoch, started_us=now_us)
     _open_epoch(tx, experiment_id, allocation, moved=0.0, revision=revision, now_us=now_us)
     return Changed(get(tx, experiment_id), revision)
@@ -169,6 +180,8 @@ def set_split(
         "split",
         actor=actor,
         now_us=now_us,
+        before={"shares": _named_shares(experiment)},
+        after={"shares": dict(shares)},
         shares=dict(shares),
         was=_named_shares(experiment),
         moved_share=moved,
@@ -205,7 +218,17 @@ def conclude(
     state = next_state(experiment, Verb.CONCLUDE)
     if winner:
         experiment.variant(winner)
-    revision = _record(tx, experiment_id, "concluded", actor=actor, now_us=now_us, winner=winner, reason=reason)
+    revision = _record(
+        tx,
+        experiment_id,
+        "concluded",
+        actor=actor,
+        now_us=now_us,
+        before={"state": experiment.state.value},
+        after={"state": state.value, "winner": winner},
+        winner=winner,
+        reason=reason,
+    )
     _move(tx, experiment_id, state=state, etag=revision, concluded_us=now_us, winner=winner)
     return Changed(get(tx, experiment_id), revision)
 
@@ -234,13 +257,25 @@ def _named_shares(experiment: Experiment) -> dict[str, float]:
     return {each.variant: each.share for each in experiment.variants}
 
 
-def _record(tx: Connection, experiment_id: str, event: str, *, actor: str, now_us: int, **detail: object) -> int:
+def _record(
+    tx: Connection,
+    experiment_id: str,
+    event: str,
+    *,
+    actor: str,
+    now_us: int,
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
+    **detail: object,
+) -> int:
     return record_change(
         tx,
         kind=f"experiment.{event}",
         resource=f"experiments/{experiment_id}",
         actor=actor,
         detail=detail,
+        before=before,
+        after=after,
         now_us=now_us,
     )
 

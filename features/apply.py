@@ -91,9 +91,21 @@ def apply(tx: Connection, definitions: Definitions, *, actor: str, now_us: int, 
         _write_view(tx, view, now_us)
     for feature_set in sets:
         _write_set(tx, feature_set, now_us)
+    known = {
+        "source": {name: source.digest for name, source in known_sources.items()},
+        "view": {name: view.digest for name, view in known_views.items()},
+        "set": {name: feature_set.digest for name, feature_set in known_sets.items()},
+    }
     detail = {"changes": [f"{change.action} {change.kind} {change.name}" for change in doing]}
     revision = record_change(
-        tx, kind="features.applied", resource="features", actor=actor, detail=detail, now_us=now_us
+        tx,
+        kind="features.applied",
+        resource="features",
+        actor=actor,
+        detail=detail,
+        before={f"{each.kind} {each.name}": known[each.kind][each.name] for each in doing if each.action == UPDATE},
+        after={f"{each.kind} {each.name}": each.digest for each in doing},
+        now_us=now_us,
     )
     return Applied(changes=changes, revision=revision)
 

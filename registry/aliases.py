@@ -351,6 +351,8 @@ def _record(tx: Connection, model: str, before: Alias, after: Alias, move: Alias
             "generation": after.generation,
             "reason": move.reason,
         },
+        before={"alias": after.alias, "version": before.version, "generation": before.generation},
+        after={"alias": after.alias, "version": after.version, "generation": after.generation},
         now_us=move.time_us,
     )
     move = replace(move, revision=revision)

@@ -58,6 +58,8 @@ def set_deployment(
         resource=f"models/{model}" if number == OF_MODEL else f"models/{model}/versions/{number}",
         actor=actor,
         detail={"old": before.to_document(), "new": after.to_document()},
+        before=before.to_document(),
+        after=after.to_document(),
         now_us=now_us,
     )
 

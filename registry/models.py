@@ -183,7 +183,9 @@ def _changed(
     values: Mapping[str, object] | None = None,
 ) -> None:
     """Write down the change, and the new values with an etag that is the change's revision."""
-    revision = record_change(tx, kind=kind, resource=f"models/{model_id}", actor=actor, detail=detail, now_us=now_us)
+    revision = record_change(
+        tx, kind=kind, resource=f"models/{model_id}", actor=actor, detail=detail, after=detail, now_us=now_us
+    )
     where = tables.models.c.id == model_id
     tx.execute(update(tables.models).where(where).values(**(values or {}), etag=str(revision)))
 

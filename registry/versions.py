@@ -59,6 +59,7 @@ def add_version(tx: Connection, draft: VersionDraft, *, actor: str, now_us: int)
         resource=_name(draft.model, number),
         actor=actor,
         detail={"artifact_sha256": draft.artifact_sha256, "artifact_bytes": draft.artifact_bytes},
+        after={"artifact_sha256": draft.artifact_sha256},
         now_us=now_us,
     )
     row = _row(draft) | {"number": number, "created_us": now_us, "created_by": actor, "etag": str(revision)}

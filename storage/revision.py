@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, null, select, update
 
+from storage.origin import ORIGIN
 from storage.schema import changes, revision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlalchemy import Connection
+
+
+PEER_CHARACTERS_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +29,26 @@ class Change:
     actor: str
     detail: Mapping[str, object]
     time_us: int
+    peer: str | None
+    credential: str | None
+    before: Mapping[str, object] | None
+    after: Mapping[str, object] | None
 
 
 def record_change(
-    tx: Connection, *, kind: str, resource: str, actor: str, detail: Mapping[str, object], now_us: int
+    tx: Connection,
+    *,
+    kind: str,
+    resource: str,
+    actor: str,
+    detail: Mapping[str, object],
+    now_us: int,
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
 ) -> int:
     """Raise the revision by one, write down the change under it in the same transaction, and return it.
+
+    From where it was asked for, and with which credential, is in `storage.origin`.
 
     Parameters
     ----------
@@ -46,13 +64,25 @@ def record_change(
         What else matters; values that JSON knows.
     now_us
         When, in microseconds since the Unix epoch.
+    before, after
+        What the change is about as it was and as it is; None: there was nothing, or there is nothing any more.
     """
+    origin = ORIGIN.get()
     number: int = tx.execute(
         update(revision).values(value=revision.c.value + 1).returning(revision.c.value)
     ).scalar_one()
     tx.execute(
         insert(changes).values(
-            revision=number, kind=kind, resource=resource, actor=actor, detail=dict(detail), time_us=now_us
+            revision=number,
+            kind=kind,
+            resource=resource,
+            actor=actor,
+            detail=dict(detail),
+            time_us=now_us,
+            peer=origin.peer[:PEER_CHARACTERS_MAX],
+            credential=origin.credential,
+            before=null() if before is None else dict(before),
+            after=null() if after is None else dict(after),
         )
     )
     return number
@@ -64,19 +94,27 @@ def current_revision(tx: Connection) -> int:
     return number
 
 
-def list_changes(tx: Connection, *, before_revision: int | None, limit_max: int) -> list[Change]:
-    """Return at most `limit_max` changes, newest first, only those under `before_revision` when it is given."""
+def list_changes(
+    tx: Connection, *, before_revision: int | None, limit_max: int, resource: str = "", since_us: int = 0
+) -> list[Change]:
+    """Return at most `limit_max` changes, newest first.
+
+    Parameters
+    ----------
+    before_revision
+        Only those under this revision; None: all.
+    resource
+        Only those of this resource and of what is below it; empty: all.
+    since_us
+        Only those from then on.
+    """
     query = select(changes).order_by(changes.c.revision.desc()).limit(limit_max)
     if before_revision is not None:
         query = query.where(changes.c.revision < before_revision)
-    return [
-        Change(
-            revision=row.revision,
-            kind=row.kind,
-            resource=row.resource,
-            actor=row.actor,
-            detail=row.detail,
-            time_us=row.time_us,
-        )
-        for row in tx.execute(query)
-    ]
+    if resource:
+        below = changes.c.resource.startswith(f"{resource}/", autoescape=True)
+        query = query.where((changes.c.resource == resource) | below)
+    if since_us:
+        query = query.where(changes.c.time_us >= since_us)
+    names = [field.name for field in fields(Change)]
+    return [Change(**{name: getattr(row, name) for name in names}) for row in tx.execute(query)]

@@ -32,6 +32,11 @@ changes = Table(
     Column("actor", String(128), nullable=False),
     Column("detail", JSON, nullable=False),
     Column("time_us", BigInteger, nullable=False),
+    # Empty in what is older than these columns.
+    Column("peer", String(256), nullable=True),
+    Column("credential", String(16), nullable=True),
+    Column("before", JSON, nullable=True),
+    Column("after", JSON, nullable=True),
 )
 
 leases = Table(

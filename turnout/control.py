@@ -53,7 +53,7 @@ _READS = {
     ),
     "turnout.features.v1.FeatureService": ("ListFeatureViews", "ListFeatureSets", "ReadFeatures"),
     "turnout.events.v1.EventService": ("CountEvents",),
-    "turnout.admin.v1.AdminService": ("GetServingStatus", "WaitForRevision", "ListChanges"),
+    "turnout.admin.v1.AdminService": ("GetServingStatus", "WaitForRevision", "ListChanges", "ListEvents"),
 }
 """The methods that change nothing: only these may be tried again, since a change may have been made unheard."""
 

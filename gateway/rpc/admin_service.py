@@ -18,11 +18,14 @@ from turnout.admin.v1 import admin_service_pb2 as pb
 from turnout.admin.v1 import admin_service_pb2_grpc
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import grpc
 
     from gateway.control.fleet import Fleet, WorkerReport
     from storage.clock import Clock
     from storage.database import Database
+    from storage.revision import Change
 
 WAIT_MAX_S = 300.0
 
@@ -103,6 +106,25 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
                 next_page_token=paging.token_for(shown[-1].revision) if len(changes) > size else "",
             )
 
+    def ListEvents(self, request: pb.ListEventsRequest, context: grpc.ServicerContext) -> pb.ListEventsResponse:
+        """List the audit, newest first."""
+        with mapped(context):
+            size = paging.page_size(request.page_size)
+            before = paging.number_after(request.page_token)
+            with self._database.read() as tx:
+                found = list_changes(
+                    tx,
+                    before_revision=before,
+                    limit_max=size + 1,
+                    resource=request.resource,
+                    since_us=request.since_us,
+                )
+            shown = found[:size]
+            return pb.ListEventsResponse(
+                events=[_event(change) for change in shown],
+                next_page_token=paging.token_for(shown[-1].revision) if len(found) > size else "",
+            )
+
     def AdvanceClock(self, request: pb.AdvanceClockRequest, context: grpc.ServicerContext) -> pb.AdvanceClockResponse:
         """Move the replay clock forward."""
         with mapped(context):
@@ -131,6 +153,25 @@ def _traffic(recent: Totals) -> pb.Traffic:
 
 def _gauge(report: WorkerReport, name: str) -> int:
     return int(sum(series.total for series in report.counts.family(name).values()))
+
+
+def _event(change: Change) -> pb.AuditEvent:
+    return pb.AuditEvent(
+        revision=change.revision,
+        time_us=change.time_us,
+        kind=change.kind,
+        resource=change.resource,
+        actor=change.actor,
+        credential=change.credential or "",
+        peer=change.peer or "",
+        detail_json=_json(change.detail),
+        before_json=_json(change.before),
+        after_json=_json(change.after),
+    )
+
+
+def _json(facts: Mapping[str, object] | None) -> str:
+    return "" if facts is None else json.dumps(facts, sort_keys=True)
 
 
 def _worker(report: WorkerReport, recent: Totals | None) -> pb.Worker:

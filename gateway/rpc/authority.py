@@ -87,6 +87,9 @@ _TABLE: dict[str, dict[str, str]] = {
         "AnalyzeExperiment": READ,
         "GetRecommendation": READ,
         "GetAssignment": READ,
+        "EstimateSampleSize": READ,
+        "VerifyExperiment": READ,
+        "ReplayExperiment": READ,
         "CreateExperiment": ADMIN,
         "StartExperiment": ADMIN,
         "SetTrafficSplit": ADMIN,
@@ -108,6 +111,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "GetServingStatus": READ,
         "WaitForRevision": READ,
         "ListChanges": READ,
+        "ListEvents": READ,
         "AdvanceClock": ADMIN,
     },
 }

@@ -10,6 +10,7 @@ except ModuleNotFoundError as error:  # the base install is the client alone
     raise SystemExit("turnout: the command line is not installed here: install turnout[cli]") from error
 
 from turnout.cli import (  # noqa: F401  (model_changes and model_relations add commands to `models`)
+    audit,
     demo,
     events,
     experiments,
@@ -68,6 +69,7 @@ app.add_typer(outcomes.app, name="outcomes")
 app.add_typer(events.app, name="events")
 app.command("status")(status.status)
 app.command("top")(status.top)
+app.add_typer(audit.app, name="audit")
 app.add_typer(tokens.app, name="tokens")
 app.command("demo")(demo.demo)
 

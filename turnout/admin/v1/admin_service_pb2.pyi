@@ -401,6 +401,128 @@ class Change(_message.Message):
 Global___Change: _TypeAlias = Change  # noqa: Y015
 
 @_typing.final
+class ListEventsRequest(_message.Message):
+    """Which events of the audit to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    SINCE_US_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many at most; 0 means 100, 1 000 is the most."""
+    page_token: _builtins.str
+    """Where to go on: the token of the previous page."""
+    resource: _builtins.str
+    """Only events of this resource and of what is below it, for example `models/flight-delay`; empty: all."""
+    since_us: _builtins.int
+    """Only events from then on, in microseconds since the Unix epoch; 0: all."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        resource: _builtins.str = ...,
+        since_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "resource", b"resource", "since_us", b"since_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEventsRequest: _TypeAlias = ListEventsRequest  # noqa: Y015
+
+@_typing.final
+class ListEventsResponse(_message.Message):
+    """A page of the audit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page; empty on the last."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditEvent]:
+        """The events, newest first."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___AuditEvent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEventsResponse: _TypeAlias = ListEventsResponse  # noqa: Y015
+
+@_typing.final
+class AuditEvent(_message.Message):
+    """One event of the audit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
+    PEER_FIELD_NUMBER: _builtins.int
+    DETAIL_JSON_FIELD_NUMBER: _builtins.int
+    BEFORE_JSON_FIELD_NUMBER: _builtins.int
+    AFTER_JSON_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The revision that the change made."""
+    time_us: _builtins.int
+    """When, in microseconds since the Unix epoch."""
+    kind: _builtins.str
+    """What happened, for example `alias.moved`."""
+    resource: _builtins.str
+    """The name of the resource, for example `models/flight-delay`."""
+    actor: _builtins.str
+    """Who asked for it: the name of the token or of the certificate; where none is asked for, what the caller says or its
+    address.
+    """
+    credential: _builtins.str
+    """What the caller showed: `token`, `certificate` or `none`; empty for events older than the audit."""
+    peer: _builtins.str
+    """The address that it was asked for from; empty for what the gateway did by itself."""
+    detail_json: _builtins.str
+    """The facts of the change as a JSON object."""
+    before_json: _builtins.str
+    """What the change is about as it was, as a JSON object; empty: there was nothing."""
+    after_json: _builtins.str
+    """The same as it is since; empty: there is nothing any more."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        time_us: _builtins.int = ...,
+        kind: _builtins.str = ...,
+        resource: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        credential: _builtins.str = ...,
+        peer: _builtins.str = ...,
+        detail_json: _builtins.str = ...,
+        before_json: _builtins.str = ...,
+        after_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "after_json", b"after_json", "before_json", b"before_json", "credential", b"credential", "detail_json", b"detail_json", "kind", b"kind", "peer", b"peer", "resource", b"resource", "revision", b"revision", "time_us", b"time_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditEvent: _TypeAlias = AuditEvent  # noqa: Y015
+
+@_typing.final
 class AdvanceClockRequest(_message.Message):
     """Moves the replay clock."""
 

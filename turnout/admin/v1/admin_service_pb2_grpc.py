@@ -50,6 +50,11 @@ class AdminServiceStub:
                 request_serializer=turnout_dot_admin_dot_v1_dot_admin__service__pb2.ListChangesRequest.SerializeToString,
                 response_deserializer=turnout_dot_admin_dot_v1_dot_admin__service__pb2.ListChangesResponse.FromString,
                 _registered_method=True)
+        self.ListEvents = channel.unary_unary(
+                '/turnout.admin.v1.AdminService/ListEvents',
+                request_serializer=turnout_dot_admin_dot_v1_dot_admin__service__pb2.ListEventsRequest.SerializeToString,
+                response_deserializer=turnout_dot_admin_dot_v1_dot_admin__service__pb2.ListEventsResponse.FromString,
+                _registered_method=True)
         self.AdvanceClock = channel.unary_unary(
                 '/turnout.admin.v1.AdminService/AdvanceClock',
                 request_serializer=turnout_dot_admin_dot_v1_dot_admin__service__pb2.AdvanceClockRequest.SerializeToString,
@@ -82,6 +87,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListEvents(self, request, context):
+        """Lists the audit, newest first: who changed what, from where, and what was before and after. Nothing is ever taken
+        out of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def AdvanceClock(self, request, context):
         """Moves the replay clock forward. Refused unless the gateway runs on the replay clock.
         """
@@ -106,6 +119,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListChanges,
                     request_deserializer=turnout_dot_admin_dot_v1_dot_admin__service__pb2.ListChangesRequest.FromString,
                     response_serializer=turnout_dot_admin_dot_v1_dot_admin__service__pb2.ListChangesResponse.SerializeToString,
+            ),
+            'ListEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvents,
+                    request_deserializer=turnout_dot_admin_dot_v1_dot_admin__service__pb2.ListEventsRequest.FromString,
+                    response_serializer=turnout_dot_admin_dot_v1_dot_admin__service__pb2.ListEventsResponse.SerializeToString,
             ),
             'AdvanceClock': grpc.unary_unary_rpc_method_handler(
                     servicer.AdvanceClock,
@@ -195,6 +213,33 @@ class AdminService:
             '/turnout.admin.v1.AdminService/ListChanges',
             turnout_dot_admin_dot_v1_dot_admin__service__pb2.ListChangesRequest.SerializeToString,
             turnout_dot_admin_dot_v1_dot_admin__service__pb2.ListChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.admin.v1.AdminService/ListEvents',
+            turnout_dot_admin_dot_v1_dot_admin__service__pb2.ListEventsRequest.SerializeToString,
+            turnout_dot_admin_dot_v1_dot_admin__service__pb2.ListEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,10 @@ class AdminServiceStub:
     """Waits until every live worker serves the revision, or the deadline passes."""
     ListChanges: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListChangesRequest, _admin_service_pb2.ListChangesResponse]
     """Lists the changes of the metadata, newest first."""
+    ListEvents: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListEventsRequest, _admin_service_pb2.ListEventsResponse]
+    """Lists the audit, newest first: who changed what, from where, and what was before and after. Nothing is ever taken
+    out of it.
+    """
     AdvanceClock: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.AdvanceClockRequest, _admin_service_pb2.AdvanceClockResponse]
     """Moves the replay clock forward. Refused unless the gateway runs on the replay clock."""
 
@@ -53,6 +57,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Waits until every live worker serves the revision, or the deadline passes."""
     ListChanges: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListChangesRequest, _admin_service_pb2.ListChangesResponse]  # type: ignore[assignment]
     """Lists the changes of the metadata, newest first."""
+    ListEvents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListEventsRequest, _admin_service_pb2.ListEventsResponse]  # type: ignore[assignment]
+    """Lists the audit, newest first: who changed what, from where, and what was before and after. Nothing is ever taken
+    out of it.
+    """
     AdvanceClock: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.AdvanceClockRequest, _admin_service_pb2.AdvanceClockResponse]  # type: ignore[assignment]
     """Moves the replay clock forward. Refused unless the gateway runs on the replay clock."""
 
@@ -82,6 +90,16 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ListChangesResponse, _abc.Awaitable[_admin_service_pb2.ListChangesResponse]]:
         """Lists the changes of the metadata, newest first."""
+
+    @_abc_1.abstractmethod
+    def ListEvents(
+        self,
+        request: _admin_service_pb2.ListEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListEventsResponse, _abc.Awaitable[_admin_service_pb2.ListEventsResponse]]:
+        """Lists the audit, newest first: who changed what, from where, and what was before and after. Nothing is ever taken
+        out of it.
+        """
 
     @_abc_1.abstractmethod
     def AdvanceClock(
