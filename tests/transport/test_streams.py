@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import struct
+import subprocess
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +13,7 @@ import grpc
 import pytest
 
 SAY = "/turnout.test.Echo/Say"
+TALK = "/turnout.test.Echo/Talk"
 DETAIL = ("detail-bin", b"\x00\xff\x80")
 MIB = 1024 * 1024
 WAIT_S = 10.0
@@ -135,7 +140,7 @@ def test_a_message_or_an_answer_past_its_limit_ends_the_stream(serve, talk, mess
         assert stream.send(message).refused().code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_a_cancelled_stream_is_dropped_as_far_as_it_has_not_run(serve, talk):
+def test_a_cancelled_stream_is_dropped_as_far_as_it_has_not_run(serve, talk, kind):
     server = serve(streams_max=2)
     with server.channel() as channel:
         blocked = talk(channel).send(b"block")
@@ -143,6 +148,9 @@ def test_a_cancelled_stream_is_dropped_as_far_as_it_has_not_run(serve, talk):
         stream = talk(channel).send(*[b"message"] * 3)
         time.sleep(0.2)  # they wait for the pipeline now
         stream.call.cancel()
+        if kind == "native":  # its one thread hears of it when it is free
+            time.sleep(0.2)
+            server.gate.set()
         # The next stream is let in when the first is known to have gone.
         wait_until(lambda: talk(channel).half_close().call.exception(WAIT_S) is None)
         server.gate.set()
@@ -189,3 +197,18 @@ def test_a_drain_answers_what_streams_have_sent_and_then_ends_them_as_unavailabl
         assert busy.refused().code() is grpc.StatusCode.UNAVAILABLE
         assert drained() is True
     assert b"late" not in payloads(server)
+
+
+def test_a_stream_that_was_sent_whole_is_answered_whole(serve):
+    """No further frame of the client wakes the server up for the messages behind the first that there is room for."""
+    if shutil.which("h2load") is None:
+        pytest.skip("h2load is not installed")
+    server = serve(stream_calls_max=4)
+    with tempfile.NamedTemporaryFile() as body:
+        body.write(b"".join(b"\x00" + struct.pack(">I", 5) + b"%05d" % place for place in range(200)))
+        body.flush()
+        command = ["h2load", "-n", "4", "-c", "2", "-m", "1", "-d", body.name, "-H", "content-type: application/grpc"]
+        command += ["-H", "te: trailers", f"http://127.0.0.1:{server.port}{TALK}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert "4 succeeded, 0 failed" in done.stdout
+    assert f"({4 * 200 * 10}) data" in done.stdout

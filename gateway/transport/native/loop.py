@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
 
     from gateway.transport.native.link import Link
 
@@ -100,12 +100,11 @@ class Loop:
         """Leave `run` when this turn is over."""
         self._running = False
 
-    def run(self, work: Callable[[], bool]) -> None:
-        """Take turns until stopped; each ends with `work`, which returns whether more is left of it."""
+    def run(self, work: Callable[[], None], waiting: Sized) -> None:
+        """Take turns until stopped; each ends with `work`, and nobody sleeps while something is `waiting` for it."""
         self.thread = threading.get_ident()
-        more = False
         while self._running:
-            events = self._poll.poll(0, _EVENTS_MAX) if more else self._await()
+            events = self._poll.poll(0, _EVENTS_MAX) if waiting else self._await()
             self.now = time.monotonic()
             for descriptor, mask in events:
                 handler = self._handlers.get(descriptor)
@@ -117,7 +116,7 @@ class Loop:
                 self._run_timers()
             if self.urgent:
                 self.flush()
-            more = work()
+            work()
             if self.changed:
                 self.flush()
 

@@ -118,7 +118,7 @@ class NativeTransport:
     def _run(self) -> None:
         front = self._front
         try:
-            front.loop.run(front.waves.answer)
+            front.loop.run(front.waves.answer, front.waves.waiting)
         except Exception:
             _log.exception("the transport has ended")
             raise

@@ -28,6 +28,8 @@ class Waves:
 
     Attributes
     ----------
+    waiting
+        The calls of the next waves.
     held
         How many calls are not answered yet.
     conversations, in_conversation
@@ -55,7 +57,7 @@ class Waves:
         self.in_conversation = 0
         self.stream_calls_max = limits.stream_calls_max
         self._streams_max = limits.streams_max
-        self._waiting: deque[Call] = deque()
+        self.waiting: deque[Call] = deque()
         self._wave_calls_max = limits.wave_calls_max
 
     @property
@@ -75,7 +77,7 @@ class Waves:
 
     def enqueue(self, call: Call) -> None:
         """Have a call in the next wave."""
-        self._waiting.append(call)
+        self.waiting.append(call)
 
     def admit(self, connection: Connection, stream: int, head: Head, payload: bytes, weight: int = 0) -> NativeCall:
         """Return the call that has come whole; it waits for the next wave, or is refused where there is no room."""
@@ -83,7 +85,7 @@ class Waves:
         if self.held > self.calls_max:
             self.wiring.shed(call)
         else:
-            self._waiting.append(call)
+            self.waiting.append(call)
         return call
 
     def hold(self, connection: Connection, stream: int, head: Head, payload: bytes, weight: int = 0) -> NativeCall:
@@ -101,11 +103,11 @@ class Waves:
         self.held -= 1
         self.bytes_held -= call.weight
 
-    def answer(self) -> bool:
-        """Answer the next wave, if calls wait; return whether more do."""
-        waiting = self._waiting
+    def answer(self) -> None:
+        """Answer the next wave, if calls wait."""
+        waiting = self.waiting
         if not waiting:
-            return False
+            return
         wave: list[Call] = []
         wave_calls_max = self._wave_calls_max
         while waiting and len(wave) < wave_calls_max:
@@ -119,4 +121,3 @@ class Waves:
                 _log.exception("a wave was not answered")
                 for one in wave:
                     one.fail(INTERNAL, "internal error")
-        return bool(waiting)
