@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,26 @@ def session(client_python, one):
         return json.loads(done.stdout)
 
     return run
+
+
+def test_the_commands_of_the_document_run(client_python, one, operate, tmp_path):
+    root = HERE.parents[2]
+    blocks = re.findall(
+        r"^```console\n(.*?)^```$", (root / "docs/open-inference.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    commands = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    assert commands == [
+        "pip install 'tritonclient[grpc]'",  # it is there
+        "python examples/open_inference.py 127.0.0.1:8001",
+    ]
+    made = [sys.executable, root / "examples/first_model.py", "sepals", tmp_path / "sepals.onnx"]
+    subprocess.run(made, check=True, capture_output=True, timeout=60)
+    operator = operate(one)
+    operator.publish_file("iris", (tmp_path / "sepals.onnx").read_bytes(), alias="champion", finite_inputs=["flower"])
+    operator.wait()
+    asked = [client_python, root / commands[1].split()[1], one.data_address]
+    done = subprocess.run(asked, check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("ready: True\nversion: 1\nrequest id: ")
 
 
 def scaled(scale, shift=0):
