@@ -93,6 +93,8 @@ class Gateway:
     transport: str
     state: Path
     core: int | None
+    workers: int = 1
+    flags: tuple[str, ...] = ()
     ports: dict[str, int] = field(default_factory=dict)
     worker: int = 0
     answered: int = 0
@@ -101,10 +103,10 @@ class Gateway:
     def start(self) -> None:
         self.state.mkdir(parents=True)
         ready = self.state / "ready.json"
-        command = [sys.executable, "-m", "gateway", "--state", str(self.state), "--workers", "1"]
+        command = [sys.executable, "-m", "gateway", "--state", str(self.state), "--workers", str(self.workers)]
         command += ["--transport", self.transport, "--data-port", "0", "--http-port", "0", "--control-port", "0"]
         # Compaction is the control plane's work and would share the worker's core here.
-        command += ["--ready-file", str(ready), "--compact-interval-s", "3600"]
+        command += ["--ready-file", str(ready), "--compact-interval-s", "3600", *self.flags]
         with (self.state / "gateway.log").open("wb") as log:
             self.process = pinned(command, self.core, stdout=log, stderr=log, cwd=ROOT)
         until = time.monotonic() + READY_S_MAX
@@ -182,6 +184,12 @@ class Gateway:
         while (counters := self.counters())["ok"] < ok and time.monotonic() < until:
             time.sleep(REPORT_INTERVAL_S)
         return counters
+
+    def metrics(self) -> dict[str, float]:
+        """Return what the gateway says of itself, by name and labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['http']}/metrics", timeout=10) as answer:
+            lines = [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
     def counters(self) -> dict[str, float]:
         """Return waves, calls in waves, and answers that were OK, as the worker reported them last."""

@@ -28,6 +28,7 @@ from gateway.inference.grpc_service_pb2_grpc import add_GRPCInferenceServiceServ
 from gateway.journal.writer import JournalWriter
 from gateway.models.loader import load_slot
 from gateway.models.session import PROVIDERS
+from gateway.models.turns import Turns
 from gateway.rpc import data_plane
 from gateway.rpc.gate import Gate
 from gateway.rpc.guard import guarded
@@ -111,6 +112,7 @@ class Worker:
                 wave_calls_max=config.wave_calls_max,
             ),
         )
+        self._turns = Turns(folders.run / "loading")
         waves = self._meter.series("turnout_wave_calls")
         self._installer = Installer(
             pipeline=pipeline,
@@ -208,7 +210,9 @@ class Worker:
         began = time.monotonic()
         result = "failed"
         try:
-            slot = load_slot(key, entry, go_on)
+            with self._turns.turn():
+                go_on()
+                slot = load_slot(key, entry, go_on)
             result = "ready"
         finally:
             self._meter.count("turnout_version_loads_total", (key.model, result))
@@ -267,6 +271,15 @@ class Worker:
         meter.put("turnout_journal_refusals_total", (), facts.failed_appends)
         meter.put("turnout_journal_unsynced_bytes", worker, facts.unsynced_bytes)
         meter.put("turnout_journal_unsynced_age_seconds", worker, facts.unsynced_s)
+        counts = self._progress.counts
+        if counts:
+            hurried = counts["freed_in_a_hurry"]
+            meter.put("turnout_version_frees_total", (*worker, "quiet"), counts["freed"] - hurried)
+            meter.put("turnout_version_frees_total", (*worker, "hurry"), hurried)
+            meter.put("turnout_version_free_seconds_total", worker, counts["free_s_sum"])
+            meter.put("turnout_version_free_max_seconds", worker, counts["free_s_max"])
+            meter.put("turnout_versions_resident_bytes", (*worker, "ready"), counts["resident_bytes"])
+            meter.put("turnout_versions_resident_bytes", (*worker, "leaving"), counts["leaving_bytes"])
         meter.put("turnout_calls_in_flight", worker, self._transport.calls_in_flight())
 
     def _drain(self) -> None:

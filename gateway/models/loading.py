@@ -7,6 +7,7 @@ made in ever new parts leave ever new holes behind.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from gateway.models.slots import Slot, VersionKey
 
     Load = Callable[[VersionKey, Mapping[str, Any], Callable[[], None]], Slot]
+
+NICENESS = 19
+"""The loader stands back behind whatever serves on this machine."""
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +95,7 @@ class Loader:
         self._asked.put(loading)
 
     def _run(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while True:
             self._load_one(self._asked.get())
             self._ended()

@@ -118,6 +118,20 @@ _ALL = (
     _times(
         "turnout_swap_seconds", "From a desired set's arrival at a worker to its being served.", bounds=WORK_BOUNDS_US
     ),
+    _counter(
+        "turnout_version_frees_total",
+        "Retired versions that were freed, at a `quiet` moment or in a `hurry` when none came.",
+        "worker",
+        "moment",
+    ),
+    _counter("turnout_version_free_seconds_total", "How long freeing held the interpreter.", "worker"),
+    _gauge("turnout_version_free_max_seconds", "The longest time that freeing one version held it.", "worker"),
+    _gauge(
+        "turnout_versions_resident_bytes",
+        "Memory that versions hold, as far as it was measured: `ready` ones, or `leaving` ones.",
+        "worker",
+        "state",
+    ),
     _gauge("turnout_version_state", "1 for the state that a version is in at a worker.", "worker", *_VERSION, "state"),
     # Features.
     _counter("turnout_feature_reads_total", "Views read for a prediction, by what was found.", "view", "status"),
