@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from gateway.errors import OutcomeInvalidError, OverloadedError, WorkerDrainingError
 from gateway.rpc import infer_codec, outcome_codec, prediction_codec, stream_codec
 from gateway.rpc.batches import Batches
-from gateway.rpc.status import fail, hidden, number_of
+from gateway.rpc.status import ending_of, fail, hidden, number_of
 from gateway.telemetry.families import CODES
 from storage.errors import DomainError
 
@@ -101,6 +101,9 @@ def _everybody(wave: list[Call], _: Callable[[Call, DomainError], None]) -> list
     return wave
 
 
+_OVERLOADED = ending_of(OverloadedError("more calls than the bound are in flight; try again after a pause"))
+
+
 class DataPlane:
     """Answers waves of calls."""
 
@@ -121,6 +124,8 @@ class DataPlane:
         self._admitted = _everybody if gate is None else gate.admitted
         self._counting = threading.Lock()
         self._answered = [meter.series("turnout_calls_total", (name, "OK")) for name in _NAME_AT]
+        self._exhausted = [meter.series("turnout_calls_total", (name, "RESOURCE_EXHAUSTED")) for name in _NAME_AT]
+        self._shed = meter.series("turnout_calls_shed_total", ("overload",))
         self._batches = Batches(
             pipeline=pipeline, clock=clock, rows_max=batch_rows_max, reply=self._reply, refuse=self._refuse
         )
@@ -221,9 +226,11 @@ class DataPlane:
         return bool(self._admitted([call], self._refuse))
 
     def shed(self, call: Call) -> None:
-        """Refuse a call past the bound on calls in flight."""
-        self._meter.count("turnout_calls_shed_total", ("overload",))
-        self._refuse(call, OverloadedError("more calls than the bound are in flight; try again after a pause"))
+        """Refuse a call past the bound on calls in flight, cheaply: a flood of them must not starve the others."""
+        with self._counting:
+            self._shed.total += 1
+            self._exhausted[call.method].total += 1
+        call.fail(*_OVERLOADED)
 
     def close(self, call: Call) -> None:
         """Refuse a call that came during the drain."""

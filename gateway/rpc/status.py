@@ -114,7 +114,12 @@ def abort(context: grpc.ServicerContext, error: DomainError) -> NoReturn:
 
 def fail(call: Call, error: DomainError) -> None:
     """Answer a call of a wave with the error's status."""
-    call.fail(number_of(error), sentence_of(error), trailing_of(error))
+    call.fail(*ending_of(error))
+
+
+def ending_of(error: DomainError) -> tuple[int, str, tuple[tuple[str, str | bytes], ...]]:
+    """Return how a call ends with the error: the number of the status code, the sentence, the trailing metadata."""
+    return number_of(error), sentence_of(error), trailing_of(error)
 
 
 def trailing_of(error: DomainError) -> tuple[tuple[str, str | bytes], ...]:

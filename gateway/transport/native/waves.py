@@ -58,6 +58,7 @@ class Waves:
         self.stream_calls_max = limits.stream_calls_max
         self._streams_max = limits.streams_max
         self.waiting: deque[Call] = deque()
+        self._is_overloaded = False
         self._wave_calls_max = limits.wave_calls_max
 
     @property
@@ -83,6 +84,7 @@ class Waves:
         """Return the call that has come whole; it waits for the next wave, or is refused where there is no room."""
         call = self.hold(connection, stream, head, payload, weight)
         if self.held > self.calls_max:
+            self._is_overloaded = True
             self.wiring.shed(call)
         else:
             self.waiting.append(call)
@@ -104,6 +106,17 @@ class Waves:
         self.bytes_held -= call.weight
 
     def answer(self) -> None:
+        """Answer the next wave, if calls wait.
+
+        Where calls were refused for want of room, all that wait are answered: the next turn may bring thousands more to
+        refuse, and those that were taken must not wait for that.
+        """
+        self._answer_one()
+        while self._is_overloaded and self.waiting:
+            self._answer_one()
+        self._is_overloaded = False
+
+    def _answer_one(self) -> None:
         """Answer the next wave, if calls wait."""
         waiting = self.waiting
         if not waiting:

@@ -129,6 +129,16 @@ def test_the_check_of_answers_has_teeth(swapping, operate, load, model):
     assert {answer.version for answer in wrong_answers(calls.answers, reigns_of(1, early, ended))} == {1}
 
 
+def states_of(operator, model, version):
+    """Return the state of a version in each worker."""
+    return [
+        loaded.state
+        for worker in operator.status().workers
+        for loaded in worker.versions
+        if (loaded.model, loaded.version) == (model, version)
+    ]
+
+
 def standings(operator, model):
     """Return where version 2 stands in each worker, and why."""
     return [
@@ -175,6 +185,41 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_serving(swapping, op
         calls.wait_for(20)
     assert calls.failures == []
     assert {(answer.version, answer.scale) for answer in calls.answers} == {(1, 2.0), (3, 4.0)}
+
+
+@pytest.mark.parametrize(
+    ("promotions", "rate_per_s"), [(10, 150), pytest.param(200, 1000, marks=pytest.mark.soak)], ids=["short", "soak"]
+)
+def test_loads_that_fail_for_a_time_fail_no_call_and_heal_by_themselves(
+    swapping, operate, load, model, promotions, rate_per_s
+):
+    operator = operate(swapping)
+    digests = [operator.publish(model, number * 2.0).version.artifact_sha256 for number in (1, 2, 3)]
+    operator.promote(model, 3)
+    failed = 0
+    with load(swapping.data_address, model, rate_per_s=rate_per_s, connections=8) as calls:
+        calls.wait_for(20)
+        for number in range(promotions):
+            version = number % 3 + 1
+            artifact = swapping.state / "artifacts" / "sha256" / digests[version - 1][:2] / digests[version - 1]
+            aside = artifact.with_suffix(".away")
+            if number % 5 == 4:
+                artifact.rename(aside)
+            operator.promote(model, version)
+            if aside.exists():
+                assert operator.predict(model).version == (version - 2) % 3 + 1
+                assert states_of(operator, model, version) == [apb.LOAD_STATE_FAILED] * 2
+                aside.rename(artifact)
+                failed += 1
+            until = time.monotonic() + 20
+            while states_of(operator, model, version) != [apb.LOAD_STATE_READY] * 2:
+                assert time.monotonic() < until, operator.status()
+                time.sleep(0.02)
+            calls.wait_for(rate_per_s // 20)
+    assert failed == promotions // 5
+    assert calls.failures == calls.retries == []
+    assert [answer for answer in calls.answers if answer.scale != answer.version * 2.0] == []
+    assert {answer.version for answer in calls.answers} == {1, 2, 3}
 
 
 def test_a_gateway_starts_with_the_version_before_one_that_cannot_be_loaded(launch, operate, tmp_path):
