@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from experiments.analysis.conclusions import Conclusions
     from experiments.analysis.decision import Decision
 
-ENGINE = "turnout-statistics/2"
+ENGINE = "turnout-statistics/3"
 """Raised whenever the same evidence may come to another verdict."""
 
 

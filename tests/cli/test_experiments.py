@@ -86,6 +86,21 @@ def test_an_experiment_goes_from_its_file_to_its_decision(at_gateway, gateway, f
     assert (advice["recommendation"], advice["variant"]) == ("SHIP", "three")
     assert at_gateway("experiments", "recommend", "two-or-three").out.startswith("SHIP three\n- ")
 
+    size = at_gateway("experiments", "sample-size", "two-or-three", "--effect", 0.01, "--method", "fixed", "--json")
+    assert size.document["units"] > 0
+    assert size.document["remaining_units"] == max(0, size.document["units"] - UNITS)
+    told = at_gateway("experiments", "sample-size", "--effect", 0.1, "--variance", 1, "--json").document
+    assert told["units"] == 3140
+    assert at_gateway("experiments", "analyze", "two-or-three", "--method", "peek").code == 2
+    fixed = at_gateway("experiments", "analyze", "two-or-three", "--method", "fixed", "--json").document
+    assert fixed["comparisons"][0]["estimate"]["method"] == "welch"
+    looks = at_gateway("experiments", "verify", "two-or-three", "--json").document["looks"]
+    # All of these asked for one and the same evidence, and the other methods are not kept.
+    assert [(one["look"], one["same"], one["recommendation"]) for one in looks] == [(1, True, "ship")]
+    assert "same" in at_gateway("experiments", "verify", "two-or-three").out
+    replayed = at_gateway("experiments", "replay", "two-or-three", "--replays", 40, "--json").document
+    assert replayed["replays"] == 40
+
     moved = at_gateway("experiments", "split", "two-or-three", "two=0.25", "three=0.75", "--json").document
     assert moved["moved_share"] == pytest.approx(0.25)
     stale = at_gateway("experiments", "split", "two-or-three", "two=0.5", "three=0.5", "--etag", made["etag"])
