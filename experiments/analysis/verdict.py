@@ -25,6 +25,9 @@ ENGINE = "turnout-statistics/3"
 """Raised whenever the same evidence may come to another verdict."""
 
 
+_ROUNDING = 1e-9
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What an engine made of some evidence.
@@ -115,12 +118,15 @@ def again(basis: str) -> Verdict:
 
 
 def same_evidence(basis: str, experiment: Experiment, evidence: Evidence) -> bool:
-    """Whether this engine made a stored verdict of the same definition and evidence, whatever time has gone by."""
+    """Whether this engine made a stored verdict of the same definition and evidence, whatever time has gone by.
+
+    Counts must be equal; sums may differ by a billionth: a parallel scan adds in another order each time.
+    """
     stored = json.loads(basis)
     if stored["engine"] != ENGINE or stored["experiment"] != json.loads(canonical(experiment)):
         return False
     before, now = stored["evidence"], json.loads(canonical(evidence))
-    return {**before, "elapsed_us": 0} == {**now, "elapsed_us": 0}
+    return _alike({**before, "elapsed_us": 0}, {**now, "elapsed_us": 0})
 
 
 def verify(basis: str, outcome: str, digest: str) -> Verification:
@@ -145,6 +151,17 @@ def watches_from(listed: Sequence[Any]) -> Watches:
 
 def _listed(watches: Mapping[tuple[str, str], Watch]) -> list[Any]:
     return [[metric, variant, plain(watch)] for (metric, variant), watch in sorted(watches.items())]
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        if one and all(isinstance(each, float) for each in (*one, *other)):
+            scale = max(abs(each) for each in (*one, *other))
+            return all(abs(a - b) <= _ROUNDING * scale for a, b in zip(one, other, strict=True))
+        return all(_alike(a, b) for a, b in zip(one, other, strict=True))
+    return bool(one == other)
 
 
 def _differences(one: Any, other: Any, where: str) -> list[str]:

@@ -18,6 +18,7 @@ from experiments.plan import Method
 from gateway.control.analysis import read_units, reduce_events
 
 if TYPE_CHECKING:
+    from experiments.analysis.conclusions import Watches
     from experiments.analysis.evidence import Evidence
     from experiments.analysis.findings import Contrast
     from experiments.analysis.replay import Replay
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from storage.clock import Clock
     from storage.database import Database
 
+LOOK_EVERY_MS = 60_000
 REPLAYS_DEFAULT = 200
 REPLAYS_MAX = 2000
 _TRIES_MAX = 8
@@ -85,9 +87,16 @@ class ExperimentJudge:
         Where experiments and looks are kept, and the time that they are dated by.
     events
         What was predicted and what came of it.
+    look_every_ms
+        A look so soon after the last one that comes to no other recommendation is answered and not kept: whoever asks
+        every second must not fill the database. An interval that was shown and is not kept only makes the later ones
+        wider than they need be.
     """
 
-    def __init__(self, *, database: Database, clock: Clock, events: EventLog) -> None:
+    def __init__(
+        self, *, database: Database, clock: Clock, events: EventLog, look_every_ms: int = LOOK_EVERY_MS
+    ) -> None:
+        self._look_every_us = look_every_ms * 1000
         self._database = database
         self._clock = clock
         self._events = events
@@ -114,8 +123,10 @@ class ExperimentJudge:
                 last = last_look(tx, experiment_id)
             if last is not None and same_evidence(last.basis, experiment, evidence):
                 return Analysis(experiment, evidence, again(last.basis), last.look, last.time_us)
-            watches = {} if last is None else watches_of(last.outcome)
+            watches: Watches = {} if last is None else watches_of(last.outcome)
             verdict = reach_verdict(experiment, epochs, evidence, watches)
+            if last is not None and self._too_soon(last, watches, verdict, time_us):
+                return Analysis(experiment, evidence, verdict, 0, time_us)
             look = 1 if last is None else last.look + 1
             if self._keep(experiment_id, look, verdict, time_us):
                 return Analysis(experiment, evidence, verdict, look, time_us)
@@ -180,6 +191,15 @@ class ExperimentJudge:
         )
         effect = question.effect or metric.minimum_effect * abs(contrast.control_mean)
         return _sized(design, question, effect=effect, seen=contrast)
+
+    def _too_soon(self, last: Look, before: Watches, verdict: Verdict, time_us: int) -> bool:
+        """Whether a look need not be kept: it says what the last one said a moment ago, and has spent no alpha."""
+        if time_us - last.time_us >= self._look_every_us or verdict.decision.recommendation != last.recommendation:
+            return False
+        return all(
+            watch.fractions == (before[key].fractions if key in before else ())
+            for key, watch in verdict.conclusions.watches.items()
+        )
 
     def _keep(self, experiment_id: str, look: int, verdict: Verdict, time_us: int) -> bool:
         """Keep a look, unless somebody else has looked since; return whether it was kept."""

@@ -22,7 +22,7 @@ from experiments.analysis.proportion import compare_proportions
 from experiments.analysis.replay import replay_aa
 from experiments.analysis.sample_ratio import check_ratio
 from experiments.analysis.stages import Stage
-from experiments.analysis.verdict import reach_verdict, verify
+from experiments.analysis.verdict import reach_verdict, same_evidence, verify
 from experiments.definition import Experiment, Variant
 from experiments.metric import Covariate, Direction, Metric, MetricKind, Role
 from experiments.plan import Method, Plan
@@ -188,3 +188,18 @@ def test_sizes_and_checks_without_a_basis_are_refused_with_words():
     assert isinstance(replay_aa([], np.empty((0, 2)), seeds=["a"]), NotEnoughData)
     assert isinstance(replay_aa([], np.empty((0, 2)), seeds=[str(n) for n in range(20)]), NotEnoughData)
     assert isinstance(replay_aa(["u"], np.ones((1, 2)), seeds=[str(n) for n in range(20)]), NotEnoughData)
+
+
+def test_evidence_that_was_added_up_in_another_order_is_the_same_evidence():
+    experiment = experiment_of(Plan())
+    rows = np.column_stack([np.random.default_rng(1).normal(1e3, 1, 500), np.ones(500)])
+    arms = {"control": JointMoments.of(rows[:250]), "treatment": JointMoments.of(rows[250:])}
+    turned = {"control": JointMoments.of(rows[:250][::-1]), "treatment": JointMoments.of(rows[250:][::-1])}
+    changed = rows.copy()
+    changed[3, 0] += 0.01
+    corrected = arms | {"control": JointMoments.of(changed[:250])}
+    basis = reach_verdict(experiment, EPOCHS, evidence_of(arms), {}).basis
+    assert arms != turned
+    assert same_evidence(basis, experiment, evidence_of(turned))
+    assert not same_evidence(basis, experiment, evidence_of(corrected))
+    assert not same_evidence(basis, experiment, evidence_of(arms | {"control": JointMoments.of(rows[:249])}))

@@ -49,7 +49,7 @@ def flight_delay(database):
 def stub(tmp_path, database, flight_delay):  # noqa: ARG001  (the model must be there first)
     clock = SystemClock()
     control = ExperimentControl(database=database, clock=clock)
-    judge = ExperimentJudge(database=database, clock=clock, events=EventLog(tmp_path))
+    judge = ExperimentJudge(database=database, clock=clock, events=EventLog(tmp_path), look_every_ms=0)
     server = grpc.server(futures.ThreadPoolExecutor(4))
     pb_grpc.add_ExperimentServiceServicer_to_server(ExperimentService(control, judge), server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -362,6 +362,20 @@ def test_a_kept_verdict_is_computed_again_and_a_changed_one_is_found(tmp_path, d
     assert changed[0].differences[1] == "decision.recommendation: stored 'keep', computed 'ship'"
     missing = pb.VerifyExperimentRequest(name=NAME, look=9)
     assert refused(stub.VerifyExperiment, missing)[1] == "EXPERIMENT_INVALID"
+
+
+@pytest.mark.usefixtures("running")
+def test_a_look_soon_after_another_is_answered_and_not_kept_unless_it_says_something_new(tmp_path, database):
+    judge = ExperimentJudge(database=database, clock=SystemClock(), events=EventLog(tmp_path), look_every_ms=3_600_000)
+    assert judge.analyze("v1-against-v2").look == 1
+    write_events(tmp_path, hashed, units=300)
+    shipping = judge.analyze("v1-against-v2")
+    assert (shipping.look, shipping.verdict.decision.recommendation) == (2, "ship")
+    write_more(tmp_path, range(300, 600))
+    again = judge.analyze("v1-against-v2")
+    assert (again.look, again.verdict.decision.recommendation) == (0, "ship")
+    assert sum(each.units for each in again.evidence.counts) == 600
+    assert len(judge.verify("v1-against-v2", look=0)) == 2
 
 
 @pytest.mark.usefixtures("running")

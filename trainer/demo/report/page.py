@@ -75,8 +75,8 @@ back and promoted again under load.</p>
         _figure(
             effect_plot(result.effects, decided_us=result.decided_us),
             "Version 2's Brier score minus version 1's, as the outcomes came in; below zero, "
-            "version 2 is better. The band is the 95 % interval of Welch's test at each moment; it is not corrected "
-            "for having been looked at many times. The first intervals reach beyond the plot.",
+            "version 2 is better. The band is the 95 % confidence sequence: it holds at all these moments "
+            "together, however often one looks. The first intervals reach beyond the plot.",
             "The effect and its interval",
         )
     }

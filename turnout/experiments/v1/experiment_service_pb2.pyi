@@ -1023,7 +1023,7 @@ class AnalyzeExperimentResponse(_message.Message):
     time_us: _builtins.int
     """Up to which time, by the gateway's clock, in microseconds since the Unix epoch."""
     look: _builtins.int
-    """The number of the look that was stored; 0 when none was."""
+    """The number of the look that was stored; 0 when none was: a draft, another method, or nothing new within a minute."""
     @_builtins.property
     def counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___VariantCount]:
         """How many units each variant has, in the order of the definition."""
