@@ -151,8 +151,11 @@ def _keys_of_view(view: ViewPlan, entities: Sequence[Mapping[str, str]]) -> list
 
 def _key(view: ViewPlan, entity: Mapping[str, str]) -> bytes | None:
     """Return the key of a call's entity; None when it does not name it."""
+    names = view.join_keys
     try:
-        return entity_key(view.prefix, joined([entity[name] for name in view.join_keys]))
+        return entity_key(
+            view.prefix, entity[names[0]] if len(names) == 1 else joined([entity[name] for name in names])
+        )
     except KeyError:
         return None
 

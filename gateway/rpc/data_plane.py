@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -243,8 +242,8 @@ class DataPlane:
 
     def _count_replies(self, methods: Sequence[int]) -> None:
         with self._counting:  # waves may come from two transports at once
-            for method, count in Counter(methods).items():
-                self._answered[method].total += count
+            for method in methods:
+                self._answered[method].total += 1
 
     def _refuse(self, call: Call, error: DomainError, refuse: Callable[[Call, DomainError], None] = fail) -> None:
         self._meter.count("turnout_calls_total", (_NAME_AT[call.method], CODES[number_of(error)]))

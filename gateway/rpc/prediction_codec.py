@@ -68,7 +68,7 @@ def request_of(message: pb.PredictRequest, now_us: int, deadline: float | None) 
     entities = message.entities
     # By position, and what is seldom sent is only looked at: this runs for every call.
     return Request(
-        checked_id(message.request_id, now_us),
+        time_ordered_id(now_us) if not message.request_id else checked_id(message.request_id, now_us),
         model,
         deadline,
         version,

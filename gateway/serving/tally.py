@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 MAXIMA_WINDOW_S = 60.0
 STATUSES = {PRESENT: "present", MISSING: "missing", STALE: "stale", UNAVAILABLE: "unavailable", GIVEN: "given"}
 
+UNSETTLED_MAX = 1024
+"""How many readings of views are counted together at the most."""
+
 FEW = 8
 """Up to so many calls a loop is quicker than a Counter."""
 
@@ -75,14 +78,23 @@ class _Arm:
 class _View:
     """The series of one feature view."""
 
-    __slots__ = ("age", "age_max_us", "age_max_us_before", "present", "statuses")
+    __slots__ = ("age", "age_max_us", "age_max_us_before", "statuses")
 
     def __init__(self, meter: Meter, name: str) -> None:
         family = "turnout_feature_reads_total"
         self.statuses = {number: meter.series(family, (name, status)) for number, status in STATUSES.items()}
-        self.present = self.statuses[PRESENT]
         self.age = meter.series("turnout_feature_age_seconds", (name,))
         self.age_max_us = self.age_max_us_before = 0
+
+    def add(self, statuses: bytes | bytearray, ages_ms: Sequence[int]) -> None:
+        """Count readings."""
+        for status, count in Counter(statuses).items():
+            self.statuses[status].total += count
+        ages_ms = [age_ms for age_ms in ages_ms if age_ms >= 0]
+        if ages_ms:
+            self.age.total += sum(ages_ms) * _US_PER_MS
+            self.age.count += len(ages_ms)
+            self.age_max_us = max(self.age_max_us, max(ages_ms) * _US_PER_MS)
 
 
 def _grouped(wave: Sequence[Request]) -> Iterable[tuple[_Group, int]]:
@@ -118,6 +130,7 @@ class Tally:
         self._arms: dict[tuple[VersionKey, str, str], _Arm] = {}
         self._runs: dict[VersionKey, tuple[Series, Series, VersionCounts]] = {}
         self._views: dict[str, _View] = {}
+        self._unsettled: dict[FeaturePlan, tuple[bytearray, list[int]]] = {}
         self._maxima_until = time.monotonic() + MAXIMA_WINDOW_S
 
     def count(self, wave: Sequence[Request], started: float) -> None:
@@ -168,35 +181,24 @@ class Tally:
             self._store_reads.observe(int((time.monotonic() - began) * _US))
 
     def count_features(self, plan: FeaturePlan, matrix: FeatureMatrix) -> None:
-        """Count what was found of each view of a feature set, and how old it was."""
+        """Count what was found of each view of a feature set, and how old it was; in heaps, since that is cheaper."""
         with self._lock:
-            self._count_features(plan, matrix)
+            if UNAVAILABLE in matrix.statuses:
+                self._store_failures.total += 1
+            statuses, ages_ms = self._unsettled.setdefault(plan, (bytearray(), []))
+            statuses += matrix.statuses
+            ages_ms += matrix.ages_ms
+            if len(ages_ms) >= UNSETTLED_MAX:
+                self._settle_features()
 
-    def _count_features(self, plan: FeaturePlan, matrix: FeatureMatrix) -> None:
-        views = plan.views
-        width = len(views)
-        if UNAVAILABLE in matrix.statuses:
-            self._store_failures.total += 1
-        for place, view in enumerate(views):
-            counts = self._views.get(view.name)
-            if counts is None:
-                counts = self._views[view.name] = _View(self.meter, view.name)
-            statuses = matrix.statuses[place::width]
-            ages_ms = matrix.ages_ms[place::width]
-            present = statuses.count(PRESENT)
-            counts.present.total += present
-            if present != len(statuses):
-                for status, count in Counter(statuses).items():
-                    if status != PRESENT:
-                        counts.statuses[status].total += count
-                ages_ms = [age_ms for age_ms in ages_ms if age_ms >= 0]
-                if not ages_ms:
-                    continue
-            counts.age.total += sum(ages_ms) * _US_PER_MS
-            counts.age.count += len(ages_ms)
-            oldest_us = max(ages_ms) * _US_PER_MS
-            if oldest_us > counts.age_max_us:  # noqa: PLR1730  (max() costs three times as much)
-                counts.age_max_us = oldest_us
+    def _settle_features(self) -> None:
+        heaps, self._unsettled = self._unsettled, {}
+        for plan, (statuses, ages_ms) in heaps.items():
+            for place, view in enumerate(plan.views):
+                counts = self._views.get(view.name)
+                if counts is None:
+                    counts = self._views[view.name] = _View(self.meter, view.name)
+                counts.add(statuses[place :: len(plan.views)], ages_ms[place :: len(plan.views)])
 
     def count_lost(self, experiment: str, variant: str, count: int) -> None:
         """Count predictions that were answered and could not be journalled."""
@@ -213,6 +215,8 @@ class Tally:
 
     def settle(self) -> None:
         """Bring the gauges up to date; called before the meter is read."""
+        with self._lock:
+            self._settle_features()
         turn = time.monotonic() > self._maxima_until
         if turn:
             self._maxima_until = time.monotonic() + MAXIMA_WINDOW_S
