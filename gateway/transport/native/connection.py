@@ -196,6 +196,7 @@ class Connection(Answering):
         for stream in list(self.streams):
             self._gone(stream)
         super().lost()
+        self._inbox.leave()
         self._owing.clear()
         self._waves.bytes_unread -= self._counted_unread
         self._front.connections.discard(self)

@@ -44,6 +44,7 @@ class Front:
         self._wiring = wiring
         self._handshakes: set[Handshake] = set()
         self._listening: list[socket.socket] = []
+        self._is_closing = False
         self._connections_max = wiring.limits.connections_max
 
     def listen(self, listening: list[socket.socket]) -> None:
@@ -65,9 +66,13 @@ class Front:
         """Make a connection of a socket."""
         connection = Connection(self, accepted, peer)
         self.connections.add(connection)
+        if self._is_closing:  # it was in its handshake when the others were told
+            connection.notice()
+            self.loop.call_later(bounds.NOTICE_S, connection.dismiss)
 
     def notice(self) -> None:
         """Tell all clients that they should go."""
+        self._is_closing = True
         for connection in self.connections:
             connection.notice()
 

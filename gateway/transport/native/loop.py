@@ -110,13 +110,14 @@ class Loop:
                 handler = self._handlers.get(descriptor)
                 if handler is not None:  # else closed by an event before it
                     self._guard(handler, mask)
+                handler = None  # the loop may sleep long, and what is closed must not wait for it
             if self._posted:
                 self._run_posted()
             if self._timers and self._timers[0][0] <= self.now:
                 self._run_timers()
             if self.urgent:
                 self.flush()
-            work()
+            self._guard(work)
             if self.changed:
                 self.flush()
 

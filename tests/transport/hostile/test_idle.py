@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import resource
 import socket
 import time
 
 import grpc
 import pytest
+
+from gateway.transport.native.connection import Connection
 
 SAY = "/turnout.test.Echo/Say"
 IDLE = 5_000
@@ -120,3 +123,33 @@ def test_a_call_that_takes_longer_than_its_connection_may_last_is_finished(serve
         time.sleep(0.6)
         server.release()
         assert held.result(WAIT_S) == b"hold"
+
+
+def test_a_connection_that_has_gone_is_given_back_at_once(native, engine, raw, settled):
+    """The collector does not know how much memory an engine holds, so nothing may wait for it."""
+    server = native()
+
+    def left():
+        return sum(type(each) is Connection for each in gc.get_objects())
+
+    assert left() == 0
+    gc.disable()
+    try:
+        for place in range(30):
+            client = engine(server.port)
+            assert client.status(client.ask(b"x")) == 0
+            assert client.status(client.ask(b"x", "/turnout.test.Echo/Talk")) == 0
+            assert client.status(client.ask(b"fail")) == 5
+            half = client.begin()
+            client.send(half, b"\x00\x00")
+            if place % 2:
+                raw(server.port).send(b"nonsense" * 10)
+            client.socket.close()
+        server.seen.clear()  # a call knows its connection
+        until = time.monotonic() + WAIT_S
+        while left():
+            assert time.monotonic() < until, f"{left()} connections are left"
+            time.sleep(0.01)
+    finally:
+        gc.enable()
+    settled(server)
