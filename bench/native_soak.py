@@ -1,4 +1,4 @@
-"""Does the native front keep its memory and its promises over time?
+"""Does the native transport keep its memory and its promises over time?
 
 `python bench/native_soak.py SECONDS [--gateway] [--rate CALLS_PER_S] [--json FILE]` starts Turnout's native transport
 under bare predict, or with `--gateway` a whole gateway on it, and treats it badly in every way that a client can: calls
