@@ -885,7 +885,7 @@ class InferStatistics(_message.Message):
 
     @_builtins.property
     def compute_input(self) -> Global___StatisticDuration:
-        """Reading and decoding inputs."""
+        """Not measured by version."""
 
     @_builtins.property
     def compute_infer(self) -> Global___StatisticDuration:
@@ -893,7 +893,7 @@ class InferStatistics(_message.Message):
 
     @_builtins.property
     def compute_output(self) -> Global___StatisticDuration:
-        """Journalling and making the answers."""
+        """Not measured by version."""
 
     @_builtins.property
     def cache_hit(self) -> Global___StatisticDuration:
@@ -992,7 +992,7 @@ class ModelStatistics(_message.Message):
 
     @_builtins.property
     def batch_stats(self) -> _containers.RepeatedCompositeFieldContainer[Global___InferBatchStatistics]:
-        """The runs by their size, ascending."""
+        """The runs by their size, ascending; of the first 256 sizes."""
 
     def __init__(
         self,

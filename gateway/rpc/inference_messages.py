@@ -78,6 +78,10 @@ def statistics_of(key: VersionKey, counts: VersionCounts) -> pb.ModelStatistics:
             queue=_duration(calls, counts.queue_us),
             compute_infer=_duration(counts.runs, counts.run_us),
         ),
+        batch_stats=[
+            pb.InferBatchStatistics(batch_size=rows, compute_infer=_duration(count, us))
+            for rows, (count, us) in sorted(counts.sizes.items())
+        ],
     )
 
 

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.errors import DeadlineSpentError, JournalUnavailableError, OverloadedError, StillLoadingError
@@ -262,9 +263,8 @@ class Pipeline:
             if share.requests:
                 slot = share.slot
                 began = time.monotonic()
-                run_version(slot, share.requests, share.matrix)
+                run_version(slot, share.requests, partial(self._tally.count_run, slot.key), share.matrix)
                 slot.pace.note(time.monotonic() - began, self._limits.slow_run_s)
-                self._tally.count_run(slot.key, sum([request.rows for request in share.requests]), began)
 
     def _record(self, walk: Walk) -> None:
         """Write the calls into the journal, or count what could not be written."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,11 +19,13 @@ if TYPE_CHECKING:
     from gateway.serving.request import Request
 
 Feeds = dict[str, np.ndarray]
+Ran = Callable[[int, float], None]
+"""Takes the rows of a run, and when it began on the monotonic clock."""
 
 _log = logging.getLogger(__name__)
 
 
-def run_version(slot: Slot, requests: Sequence[Request], matrix: np.ndarray | None = None) -> None:
+def run_version(slot: Slot, requests: Sequence[Request], ran: Ran, matrix: np.ndarray | None = None) -> None:
     """Fill in the outputs, or the error, of requests that one version answers.
 
     Parameters
@@ -30,13 +34,15 @@ def run_version(slot: Slot, requests: Sequence[Request], matrix: np.ndarray | No
         The version.
     requests
         At least one.
+    ran
+        Is told of each run that gave outputs.
     matrix
         The input that the feature set fills, a row a request, where that is all the graph takes; None: each request
         has its feeds.
     """
     chunks = _chunks(slot, requests) if matrix is None else _chunks_of_matrix(slot, requests, matrix)
     for chunk, feeds in chunks:
-        _run(slot, chunk, feeds)
+        _run(slot, chunk, feeds, ran)
 
 
 def _chunks_of_matrix(
@@ -67,8 +73,9 @@ def _stacked(chunk: Sequence[Request]) -> Feeds:
     return {name: np.concatenate([each[name] for each in feeds]) for name in feeds[0]}
 
 
-def _run(slot: Slot, chunk: Sequence[Request], feeds: Feeds) -> None:
+def _run(slot: Slot, chunk: Sequence[Request], feeds: Feeds, ran: Ran) -> None:
     """Run requests together; one that fails must not fail the others, so they are then run one by one."""
+    began = time.monotonic()
     try:
         arrays = slot.session.run(feeds)
     except Exception:  # noqa: BLE001  (ONNX Runtime's errors have no common base)
@@ -78,9 +85,10 @@ def _run(slot: Slot, chunk: Sequence[Request], feeds: Feeds) -> None:
         at = 0
         for request in chunk:
             end = at + request.rows
-            _run(slot, [request], {name: array[at:end] for name, array in feeds.items()})
+            _run(slot, [request], {name: array[at:end] for name, array in feeds.items()}, ran)
             at = end
         return
+    ran(sum([request.rows for request in chunk]), began)
     if len(chunk) == 1:
         data = tuple(map(tensor_bytes, arrays))
         chunk[0].layout = slot.session.layouts.find([array.shape for array in arrays], map(len, data))

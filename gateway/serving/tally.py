@@ -39,6 +39,8 @@ _Group = tuple["Target | None", "DomainError | None", str, float]
 _US = 1_000_000
 _US_PER_MS = 1000
 _shared = attrgetter("target", "error", "method", "arrived")
+SIZES_MAX = 256
+"""Callers choose how many rows they send."""
 
 
 class VersionCounts:
@@ -52,15 +54,29 @@ class VersionCounts:
         How much of that they waited for their waves.
     runs, rows, run_us
         Its runs, the rows in them, and their time.
+    sizes
+        The first `SIZES_MAX` numbers of rows that ran together, each with how often and how long in all.
     last_s
         When it last answered, in seconds since the Unix epoch; 0 before that.
     """
 
-    __slots__ = ("answered", "answered_us", "failed", "failed_us", "last_s", "queue_us", "rows", "run_us", "runs")
+    __slots__ = (
+        "answered",
+        "answered_us",
+        "failed",
+        "failed_us",
+        "last_s",
+        "queue_us",
+        "rows",
+        "run_us",
+        "runs",
+        "sizes",
+    )
 
     def __init__(self) -> None:
         self.answered = self.answered_us = self.failed = self.failed_us = 0
         self.queue_us = self.runs = self.rows = self.run_us = 0
+        self.sizes: dict[int, list[int]] = {}
         self.last_s = 0.0
 
 
@@ -165,7 +181,7 @@ class Tally:
                     self.meter.count("turnout_predictions_fallback_total", (target.experiment, target.variant), count)
 
     def count_run(self, key: VersionKey, rows: int, began: float) -> None:
-        """Count a version's run over a wave, from a time of the monotonic clock to now."""
+        """Count a version's run over some rows, from a time of the monotonic clock to now."""
         with self._lock:
             run_us = int((time.monotonic() - began) * _US)
             seconds, all_rows, version = self._runs.get(key) or self._runs_of(key)
@@ -174,6 +190,13 @@ class Tally:
             version.runs += 1
             version.rows += rows
             version.run_us += run_us
+            size = version.sizes.get(rows)
+            if size is None:
+                if len(version.sizes) >= SIZES_MAX:
+                    return
+                size = version.sizes[rows] = [0, 0]
+            size[0] += 1
+            size[1] += run_us
 
     def count_read(self, began: float) -> None:
         """Count a read of the online store, from a time of the monotonic clock to now."""

@@ -67,6 +67,8 @@ def test_statistics_count_calls_rows_and_runs_by_version(stub, verdict, raw):
     assert after.inference_stats.success.ns > before.inference_stats.success.ns
     assert after.inference_stats.success.ns >= after.inference_stats.compute_infer.ns > 0
     assert after.inference_stats.fail == before.inference_stats.fail
+    assert sum(each.compute_infer.count for each in after.batch_stats) == after.execution_count
+    assert sum(each.batch_size * each.compute_infer.count for each in after.batch_stats) == after.inference_count
     assert after.last_inference >= before.last_inference
     everything = stub.ModelStatistics(pb.ModelStatisticsRequest()).model_stats
     names = [(each.name, each.version) for each in everything]
