@@ -23,6 +23,8 @@ WRITE = select.EPOLLOUT
 _EVENTS_MAX = 256
 # How long the loop looks for the next event before it sleeps, where the last one came that soon.
 _LOOK_S = 0.0003
+# How often a turn looks again for what has come while it read, before it works.
+_LOOKS_MAX = 3
 _log = logging.getLogger(__name__)
 
 Timer = list[Any]
@@ -104,13 +106,11 @@ class Loop:
         """Take turns until stopped; each ends with `work`, and nobody sleeps while something is `waiting` for it."""
         self.thread = threading.get_ident()
         while self._running:
-            events = self._poll.poll(0, _EVENTS_MAX) if waiting else self._await()
-            self.now = time.monotonic()
-            for descriptor, mask in events:
-                handler = self._handlers.get(descriptor)
-                if handler is not None:  # else closed by an event before it
-                    self._guard(handler, mask)
-                handler = None  # the loop may sleep long, and what is closed must not wait for it
+            self._handle(self._poll.poll(0, _EVENTS_MAX) if waiting else self._await())
+            looks = _LOOKS_MAX
+            while waiting and looks and (events := self._poll.poll(0, _EVENTS_MAX)):  # what came while that was read
+                looks -= 1
+                self._handle(events)
             if self._posted:
                 self._run_posted()
             if self._timers and self._timers[0][0] <= self.now:
@@ -120,6 +120,15 @@ class Loop:
             self._guard(work)
             if self.changed:
                 self.flush()
+
+    def _handle(self, events: list[tuple[int, int]]) -> None:
+        """Call whoever waited for these events."""
+        self.now = time.monotonic()
+        for descriptor, mask in events:
+            handler = self._handlers.get(descriptor)
+            if handler is not None:  # else closed by an event before it
+                self._guard(handler, mask)
+            handler = None  # the loop may sleep long, and what is closed must not wait for it
 
     def close(self) -> None:
         """Give back what the kernel holds; after `run`, or instead of it; more than once does no harm."""
