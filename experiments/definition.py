@@ -36,7 +36,9 @@ class State(enum.StrEnum):
 
     DRAFT = "draft"
     RUNNING = "running"
+    PAUSED = "paused"
     CONCLUDED = "concluded"
+    ARCHIVED = "archived"
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,8 +59,14 @@ class ExperimentStateError(PreconditionError):
     reason = "EXPERIMENT_STATE"
 
 
+class FieldFixedError(PreconditionError):
+    """The field cannot be updated in the experiment's state, or never."""
+
+    reason = "FIELD_FIXED"
+
+
 class ModelBusyError(PreconditionError):
-    """Another experiment is running on the model."""
+    """Another experiment has the model's units, running or paused."""
 
     reason = "MODEL_BUSY"
 

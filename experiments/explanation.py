@@ -54,7 +54,7 @@ def explain(experiment: Experiment, unit: str) -> Explanation:
             f"the split of epoch {experiment.epoch} gives that slot to {found.variant}, which has "
             f"{found.propensity:.6g} of the experiment's units and serves version {found.version}"
         )
-    if experiment.state is State.CONCLUDED:
-        over = f"{place}; {experiment.id} is concluded, so that the champion answers; while it ran, {belongs}"
+    if experiment.state is not State.RUNNING:
+        over = f"{place}; {experiment.id} is {experiment.state}, so that the champion answers; while it ran, {belongs}"
         return Explanation(None, bucket, over)
     return Explanation(found, bucket, f"{place}; {belongs}")

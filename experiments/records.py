@@ -1,4 +1,4 @@
-"""Experiments in the metadata database: created, read, and moved through their lives.
+"""Experiments in the metadata database: created, read, split and updated. `experiments.life` moves their states.
 
 Every function takes the caller's open transaction, so that one transaction may span experiments and models.
 """
@@ -8,28 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete as sql_delete
+from sqlalchemy import insert, select
+from sqlalchemy import update as sql_update
 
 from experiments import rows, tables
 from experiments.allocation import allocate, check_shares, moved_share, resplit
+from experiments.changes import check_etag, move, named_shares, open_epoch, record
 from experiments.definition import validate
-from experiments.errors import (
-    ExperimentChangedError,
-    ExperimentExistsError,
-    ExperimentMissingError,
-    ModelBusyError,
-    SharesInvalidError,
-)
-from experiments.lifecycle import Verb, next_state
-from storage.revision import record_change
+from experiments.errors import ExperimentExistsError, ExperimentMissingError, SharesInvalidError
+from experiments.lifecycle import Verb, check_editable, next_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from sqlalchemy import Connection
 
     from experiments.allocation import Allocation
-    from experiments.definition import Experiment, State
+    from experiments.definition import Experiment
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ def create(tx: Connection, experiment: Experiment, *, actor: str, now_us: int) -
     if present is not None:
         raise ExperimentExistsError(f"there is an experiment {experiment.id!r} already", experiment=experiment.id)
     versions = {each.variant: each.version for each in experiment.variants}
-    revision = _record(
+    revision = record(
         tx, experiment.id, "created", actor=actor, now_us=now_us, after={"versions": versions}, versions=versions
     )
     tx.execute(
@@ -107,44 +103,6 @@ def epochs(tx: Connection, experiment_id: str) -> list[Allocation]:
     return rows.read_epochs(tx, experiment_id)
 
 
-def start(tx: Connection, experiment_id: str, *, actor: str, now_us: int) -> Changed:
-    """Begin to assign units and return the experiment.
-
-    Raises
-    ------
-    ExperimentMissingError, ExperimentStateError
-        There is none, or it is not a draft.
-    ModelBusyError
-        Another experiment is running on the model: two would fight for the same units.
-    """
-    experiment = get(tx, experiment_id)
-    state = next_state(experiment, Verb.START)
-    query = select(tables.experiments.c.id).where(
-        tables.experiments.c.model == experiment.model, tables.experiments.c.state == state.value
-    )
-    other = tx.execute(query).scalar()
-    if other is not None:
-        raise ModelBusyError(
-            f"the experiment {other!r} is running on the model {experiment.model!r}: conclude it first",
-            experiment=other,
-            model=experiment.model,
-        )
-    allocation = allocate(experiment.shares, coverage=experiment.coverage)
-    revision = _record(
-        tx,
-        experiment_id,
-        "started",
-        actor=actor,
-        now_us=now_us,
-        before={"state": experiment.state.value},
-        after={"state": state.value},
-        shares=_named_shares(experiment),
-    )
-    _move(tx, experiment_id, state=state, etag=revision, epoch=allocation.epoch, started_us=now_us)
-    _open_epoch(tx, experiment_id, allocation, moved=0.0, revision=revision, now_us=now_us)
-    return Changed(get(tx, experiment_id), revision)
-
-
 def set_split(
     tx: Connection, experiment_id: str, shares: Mapping[str, float], *, etag: str = "", actor: str, now_us: int
 ) -> Changed:
@@ -167,80 +125,36 @@ def set_split(
         The shares are not a split of its variants.
     """
     experiment = get(tx, experiment_id)
-    _check_etag(experiment, etag)
+    check_etag(experiment, etag)
     state = next_state(experiment, Verb.SPLIT)
     ordered = _ordered(experiment, shares)
     check_shares(ordered)
     before = experiment.allocation
     after = allocate(ordered, coverage=experiment.coverage) if before is None else resplit(before, ordered)
     moved = 0.0 if before is None else moved_share(before, after)
-    revision = _record(
+    revision = record(
         tx,
         experiment_id,
         "split",
         actor=actor,
         now_us=now_us,
-        before={"shares": _named_shares(experiment)},
+        before={"shares": named_shares(experiment)},
         after={"shares": dict(shares)},
         shares=dict(shares),
-        was=_named_shares(experiment),
+        was=named_shares(experiment),
         moved_share=moved,
     )
     for position, share in enumerate(ordered):
         arm = tables.experiment_variants
-        tx.execute(update(arm).where(arm.c.experiment == experiment_id, arm.c.position == position).values(share=share))
-    if before is None:
-        _move(tx, experiment_id, state=state, etag=revision)
-    else:
-        _move(tx, experiment_id, state=state, etag=revision, epoch=after.epoch)
-        _open_epoch(tx, experiment_id, after, moved=moved, revision=revision, now_us=now_us)
-    return Changed(get(tx, experiment_id), revision, moved)
-
-
-def conclude(
-    tx: Connection, experiment_id: str, *, winner: str = "", reason: str = "", actor: str, now_us: int
-) -> Changed:
-    """End the experiment and return it.
-
-    Parameters
-    ----------
-    winner
-        The variant that won; empty: none.
-
-    Raises
-    ------
-    ExperimentMissingError, ExperimentStateError
-        There is none, or it is not running.
-    VariantUnknownError
-        The winner is none of its variants.
-    """
-    experiment = get(tx, experiment_id)
-    state = next_state(experiment, Verb.CONCLUDE)
-    if winner:
-        experiment.variant(winner)
-    revision = _record(
-        tx,
-        experiment_id,
-        "concluded",
-        actor=actor,
-        now_us=now_us,
-        before={"state": experiment.state.value},
-        after={"state": state.value, "winner": winner},
-        winner=winner,
-        reason=reason,
-    )
-    _move(tx, experiment_id, state=state, etag=revision, concluded_us=now_us, winner=winner)
-    return Changed(get(tx, experiment_id), revision)
-
-
-def _check_etag(experiment: Experiment, etag: str) -> None:
-    if etag and etag != experiment.etag:
-        raise ExperimentChangedError(
-            f"{experiment.id!r} has changed since you looked: its etag is {experiment.etag}, not {etag[:80]}",
-            experiment=experiment.id,
-            etag=experiment.etag,
-            asked_etag=etag[:80],
+        tx.execute(
+            sql_update(arm).where(arm.c.experiment == experiment_id, arm.c.position == position).values(share=share)
         )
+    if before is None:
+        move(tx, experiment_id, state=state, etag=revision)
+    else:
+        move(tx, experiment_id, state=state, etag=revision, epoch=after.epoch)
+        open_epoch(tx, experiment_id, after, moved=moved, revision=revision, now_us=now_us)
+    return Changed(get(tx, experiment_id), revision, moved)
 
 
 def _ordered(experiment: Experiment, shares: Mapping[str, float]) -> tuple[float, ...]:
@@ -253,53 +167,52 @@ def _ordered(experiment: Experiment, shares: Mapping[str, float]) -> tuple[float
     return tuple(shares[each.variant] for each in experiment.variants)
 
 
-def _named_shares(experiment: Experiment) -> dict[str, float]:
-    return {each.variant: each.share for each in experiment.variants}
+def update(
+    tx: Connection, changed: Experiment, fields: Collection[str], *, etag: str, actor: str, now_us: int
+) -> Changed:
+    """Replace these fields of the experiment with those of `changed`, whose id says which one; return the experiment.
 
+    Parameters
+    ----------
+    changed
+        The new values, with every version resolved; the other fields are not read.
+    etag
+        The etag that the caller has seen; empty: not compared.
 
-def _record(
-    tx: Connection,
-    experiment_id: str,
-    event: str,
-    *,
-    actor: str,
-    now_us: int,
-    before: Mapping[str, object] | None = None,
-    after: Mapping[str, object] | None = None,
-    **detail: object,
-) -> int:
-    return record_change(
+    Raises
+    ------
+    ExperimentMissingError, ExperimentStateError
+        There is none, or nothing of it can be updated any more.
+    FieldFixedError
+        A field cannot be updated in the experiment's state.
+    ExperimentChangedError
+        It has changed since the caller looked. Nothing was changed.
+    ExperimentInvalidError, SharesInvalidError, ShareTooSmallError
+        The new definition breaks a rule.
+    """
+    before = get(tx, changed.id)
+    check_etag(before, etag)
+    state = next_state(before, Verb.UPDATE)
+    check_editable(before, fields)
+    after = replace(before, **{name: getattr(changed, name) for name in fields})
+    after = replace(after, seed=after.seed or after.id)
+    validate(after)
+    revision = record(
         tx,
-        kind=f"experiment.{event}",
-        resource=f"experiments/{experiment_id}",
+        changed.id,
+        "updated",
         actor=actor,
-        detail=detail,
-        before=before,
-        after=after,
         now_us=now_us,
+        before=rows.audited(before, fields),
+        after=rows.audited(after, fields),
+        fields=sorted(fields),
     )
-
-
-def _move(tx: Connection, experiment_id: str, *, state: State, etag: int, **values: object) -> None:
-    """Write the state and what else changed; the revision of the change becomes the etag."""
-    tx.execute(
-        update(tables.experiments)
-        .where(tables.experiments.c.id == experiment_id)
-        .values({"state": state.value, "etag": str(etag), **values})
-    )
-
-
-def _open_epoch(
-    tx: Connection, experiment_id: str, allocation: Allocation, *, moved: float, revision: int, now_us: int
-) -> None:
-    tx.execute(
-        insert(tables.experiment_epochs).values(
-            experiment=experiment_id,
-            epoch=allocation.epoch,
-            shares=list(allocation.shares),
-            runs=[list(run) for run in allocation.runs],
-            moved_share=moved,
-            revision=revision,
-            time_us=now_us,
-        )
-    )
+    move(tx, changed.id, state=state, etag=revision, **rows.defined(after))
+    for name, table, found in (
+        ("variants", tables.experiment_variants, rows.of_variants(after)),
+        ("metrics", tables.experiment_metrics, rows.of_metrics(after)),
+    ):
+        if name in fields:
+            tx.execute(sql_delete(table).where(table.c.experiment == changed.id))
+            tx.execute(insert(table), found)
+    return Changed(get(tx, changed.id), revision)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -35,10 +35,26 @@ _METRIC_COLUMNS = ("metric", "kind", "outcome", "direction", "role", "output", "
 _METRIC_OPTIONS = tuple(field.name for field in fields(Metric) if field.name not in _METRIC_COLUMNS)
 
 
+def defined(experiment: Experiment) -> dict[str, Any]:
+    """Return the columns of what was defined, but for the variants and metrics."""
+    return {name: getattr(experiment, name) for name in _DEFINED} | {"plan": json.dumps(asdict(experiment.plan))}
+
+
+def audited(experiment: Experiment, names: Collection[str]) -> dict[str, Any]:
+    """Return these fields in values that JSON knows."""
+    whole: dict[str, Any] = json.loads(json.dumps({name: _plain(getattr(experiment, name)) for name in names}))
+    return whole
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
 def of_experiment(experiment: Experiment) -> dict[str, Any]:
     """Return the row of a new draft, but for its etag and its origin."""
-    return {name: getattr(experiment, name) for name in _DEFINED} | {
-        "plan": json.dumps(asdict(experiment.plan)),
+    return defined(experiment) | {
         "state": State.DRAFT.value,
         "epoch": 0,
         "started_us": 0,

@@ -45,7 +45,7 @@ experiments = Table(
     Column("started_us", BigInteger, nullable=False),
     Column("concluded_us", BigInteger, nullable=False),
     Column("winner", String(63), nullable=False),
-    CheckConstraint("state IN ('draft', 'running', 'concluded')", name="state"),
+    CheckConstraint("state IN ('draft', 'running', 'paused', 'concluded', 'archived')", name="state"),
     Index("ix_experiments_model_running", "model", unique=True, sqlite_where=_RUNNING, postgresql_where=_RUNNING),
 )
 

@@ -61,14 +61,22 @@ class Backend:
         """Hold the lock of those who open the database, whose journal mode is then set.
 
         Needed beside SQLite's own: the change to WAL ignores the busy timeout, and alembic's context is global to a
-        process. flock conflicts between two descriptors of one process too, so it holds threads as well.
+        process. flock conflicts between two descriptors of one process too, so it holds threads as well. Foreign keys
+        are not enforced meanwhile, as SQLite asks of who makes a table anew; the migration that does so checks them.
         """
         path = Path(self._url.database or "")
         with path.with_name(path.name + ".lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            raw = writer.raw_connection()  # the mode, which the file keeps, cannot be set inside a transaction
-            try:
-                raw.cursor().execute("PRAGMA journal_mode=WAL").close()
-            finally:
-                raw.close()
+            _outside_transactions(writer, "PRAGMA journal_mode=WAL", "PRAGMA foreign_keys=OFF")
             yield
+            _outside_transactions(writer, "PRAGMA foreign_keys=ON")
+
+
+def _outside_transactions(writer: Engine, *pragmas: str) -> None:
+    """Set on the one writing connection what cannot be set inside a transaction."""
+    raw = writer.raw_connection()
+    try:
+        for pragma in pragmas:
+            raw.cursor().execute(pragma).close()
+    finally:
+        raw.close()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from experiments import records
+from experiments import life, records
 from experiments.errors import AliasUnresolvedError, ExperimentInvalidError
 from experiments.explanation import Explanation, explain
 from experiments.metric import OF_OUTPUT
@@ -15,7 +15,7 @@ from registry.clearance import NOTHING_KNOWN, Support
 from registry.records import CHAMPION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -59,11 +59,23 @@ class ExperimentControl:
             A metric's output is not one of every variant's version, or another rule of the definition is broken.
         """
         with self._database.write() as tx:
-            model = models.get_model(tx, experiment.model)
-            variants = tuple(_resolved(model, each) for each in experiment.variants)
-            found = [versions.get_version(tx, model.id, each.version) for each in variants]
-            _check_outputs(experiment.metrics, found)
-            return records.create(tx, replace(experiment, variants=variants), actor=actor, now_us=self._clock.now_us())
+            resolved = _resolve(tx, experiment)
+            return records.create(tx, resolved, actor=actor, now_us=self._clock.now_us())
+
+    def update(self, changed: Experiment, fields: Sequence[str], *, etag: str, actor: str) -> Changed:
+        """Replace these fields with those of `changed`; raises as `create` and `experiments.records.update` do."""
+        with self._database.write() as tx:
+            present = records.get(tx, changed.id)
+            if {"variants", "metrics"} & set(fields):
+                wanted = {name: getattr(changed, name) for name in ("variants", "metrics") if name in fields}
+                resolved = _resolve(tx, replace(present, **wanted))
+                changed = replace(changed, variants=resolved.variants)
+            return records.update(tx, changed, fields, etag=etag, actor=actor, now_us=self._clock.now_us())
+
+    def delete(self, experiment_id: str, *, etag: str, actor: str) -> int:
+        """Forget a draft and return the revision; raises as `experiments.life.delete` does."""
+        with self._database.write() as tx:
+            return life.delete(tx, experiment_id, etag=etag, actor=actor, now_us=self._clock.now_us())
 
     def get(self, experiment_id: str) -> Experiment:
         """Return the experiment, or raise ExperimentMissingError."""
@@ -76,9 +88,24 @@ class ExperimentControl:
             return records.list_page(tx, after=after, limit_max=limit_max)
 
     def start(self, experiment_id: str, *, actor: str) -> Changed:
-        """Begin to assign units; raises as `experiments.records.start` does."""
+        """Begin to assign units; raises as `experiments.life.start` does."""
         with self._database.write() as tx:
-            return records.start(tx, experiment_id, actor=actor, now_us=self._clock.now_us())
+            return life.start(tx, experiment_id, actor=actor, now_us=self._clock.now_us())
+
+    def pause(self, experiment_id: str, *, reason: str, actor: str) -> Changed:
+        """Give its units the champion until it is resumed; raises as `experiments.life.archive` does."""
+        with self._database.write() as tx:
+            return life.pause(tx, experiment_id, reason=reason, actor=actor, now_us=self._clock.now_us())
+
+    def resume(self, experiment_id: str, *, reason: str, actor: str) -> Changed:
+        """Assign its units as before; raises as `experiments.life.archive` does."""
+        with self._database.write() as tx:
+            return life.resume(tx, experiment_id, reason=reason, actor=actor, now_us=self._clock.now_us())
+
+    def archive(self, experiment_id: str, *, reason: str, actor: str) -> Changed:
+        """Close a concluded experiment to every change; raises as `experiments.life.archive` does."""
+        with self._database.write() as tx:
+            return life.archive(tx, experiment_id, reason=reason, actor=actor, now_us=self._clock.now_us())
 
     def set_split(self, experiment_id: str, shares: Mapping[str, float], *, etag: str, actor: str) -> Changed:
         """Change the shares; raises as `experiments.records.set_split` does."""
@@ -91,7 +118,7 @@ class ExperimentControl:
         Raises
         ------
         ExperimentMissingError, ExperimentStateError, VariantUnknownError
-            As `experiments.records.conclude`.
+            As `experiments.life.conclude`.
         ExperimentInvalidError
             There is no winner to promote.
         """
@@ -100,7 +127,7 @@ class ExperimentControl:
         support = self._support(experiment_id, winner) if promote else NOTHING_KNOWN
         with self._database.write() as tx:
             now_us = self._clock.now_us()
-            changed = records.conclude(tx, experiment_id, winner=winner, reason=reason, actor=actor, now_us=now_us)
+            changed = life.conclude(tx, experiment_id, winner=winner, reason=reason, actor=actor, now_us=now_us)
             if not promote:
                 return changed
             experiment = changed.experiment
@@ -132,6 +159,15 @@ class ExperimentControl:
         """Return which variant a unit gets and why, or raise ExperimentMissingError or UnitMissingError."""
         experiment = self.get(experiment_id)
         return experiment, explain(experiment, unit)
+
+
+def _resolve(tx: Connection, experiment: Experiment) -> Experiment:
+    """Return the experiment with its aliases resolved, or raise where a version or an output is missing."""
+    model = models.get_model(tx, experiment.model)
+    variants = tuple(_resolved(model, each) for each in experiment.variants)
+    found = [versions.get_version(tx, model.id, each.version) for each in variants]
+    _check_outputs(experiment.metrics, found)
+    return replace(experiment, variants=variants)
 
 
 def _resolved(model: Model, variant: Variant) -> Variant:

@@ -22,7 +22,9 @@ _Value = TypeVar("_Value")
 _STATES = {
     State.DRAFT: pb.EXPERIMENT_STATE_DRAFT,
     State.RUNNING: pb.EXPERIMENT_STATE_RUNNING,
+    State.PAUSED: pb.EXPERIMENT_STATE_PAUSED,
     State.CONCLUDED: pb.EXPERIMENT_STATE_CONCLUDED,
+    State.ARCHIVED: pb.EXPERIMENT_STATE_ARCHIVED,
 }
 _KINDS = {
     MetricKind.MEAN: pb.METRIC_KIND_MEAN,
@@ -83,15 +85,32 @@ def experiment_id(name: str) -> str:
         raise RequestMalformedError(str(error), name=name[:128]) from error
 
 
-def definition(request: pb.CreateExperimentRequest) -> Experiment:
-    """Return the definition in a request, with the defaults that the contract names, or raise RequestMalformedError."""
-    message = request.experiment
+def definition(message: pb.Experiment, *, identity: str) -> Experiment:
+    """Return the definition in a message, with the defaults that the contract names, or raise RequestMalformedError."""
     try:
         model = resources.model_id(message.model)
     except resources.ResourceNameError as error:
         raise RequestMalformedError(str(error), name=message.model[:128]) from error
+    return _defined(message, identity=identity, model=model)
+
+
+def changed_definition(request: pb.UpdateExperimentRequest) -> tuple[Experiment, list[str]]:
+    """Return the experiment with its new values, and which fields are new; or raise RequestMalformedError."""
+    message, fields = request.experiment, list(request.update_mask.paths)
+    if not fields:
+        raise RequestMalformedError("update_mask names no field: nothing would be updated")
+    for path in fields:
+        if path not in pb.Experiment.DESCRIPTOR.fields_by_name:
+            raise RequestMalformedError(f"update_mask names {path[:80]!r}, which is no field of an experiment")
+    # What is not named may be missing, or wrong.
+    named = pb.Experiment()
+    request.update_mask.MergeMessage(message, named)
+    return _defined(named, identity=experiment_id(message.name), model=""), fields
+
+
+def _defined(message: pb.Experiment, *, identity: str, model: str) -> Experiment:
     return Experiment(
-        id=request.experiment_id,
+        id=identity,
         model=model,
         variants=tuple(
             Variant(each.variant, each.version, each.share, control=each.control, alias=each.alias)

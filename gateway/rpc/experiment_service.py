@@ -35,7 +35,9 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     ) -> pb.CreateExperimentResponse:
         """Create a draft."""
         with status.mapped(context):
-            changed = self._control.create(codec.definition(request), actor=status.actor(context))
+            changed = self._control.create(
+                codec.definition(request.experiment, identity=request.experiment_id), actor=status.actor(context)
+            )
             return pb.CreateExperimentResponse(experiment=codec.experiment_message(changed.experiment))
 
     def GetExperiment(
@@ -56,6 +58,63 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
             return pb.ListExperimentsResponse(
                 experiments=[codec.experiment_message(each) for each in found[:size]],
                 next_page_token=paging.token_for(found[size - 1].id) if len(found) > size else "",
+            )
+
+    def UpdateExperiment(
+        self, request: pb.UpdateExperimentRequest, context: grpc.ServicerContext
+    ) -> pb.UpdateExperimentResponse:
+        """Replace fields of the definition."""
+        with status.mapped(context):
+            changed, fields = codec.changed_definition(request)
+            done = self._control.update(changed, fields, etag=request.etag, actor=status.actor(context))
+            return pb.UpdateExperimentResponse(
+                experiment=codec.experiment_message(done.experiment), revision=done.revision
+            )
+
+    def DeleteExperiment(
+        self, request: pb.DeleteExperimentRequest, context: grpc.ServicerContext
+    ) -> pb.DeleteExperimentResponse:
+        """Forget a draft."""
+        with status.mapped(context):
+            revision = self._control.delete(
+                codec.experiment_id(request.name), etag=request.etag, actor=status.actor(context)
+            )
+            return pb.DeleteExperimentResponse(revision=revision)
+
+    def PauseExperiment(
+        self, request: pb.PauseExperimentRequest, context: grpc.ServicerContext
+    ) -> pb.PauseExperimentResponse:
+        """Give its units the champion for now."""
+        with status.mapped(context):
+            changed = self._control.pause(
+                codec.experiment_id(request.name), reason=request.reason, actor=status.actor(context)
+            )
+            return pb.PauseExperimentResponse(
+                experiment=codec.experiment_message(changed.experiment), revision=changed.revision
+            )
+
+    def ResumeExperiment(
+        self, request: pb.ResumeExperimentRequest, context: grpc.ServicerContext
+    ) -> pb.ResumeExperimentResponse:
+        """Assign its units as before."""
+        with status.mapped(context):
+            changed = self._control.resume(
+                codec.experiment_id(request.name), reason=request.reason, actor=status.actor(context)
+            )
+            return pb.ResumeExperimentResponse(
+                experiment=codec.experiment_message(changed.experiment), revision=changed.revision
+            )
+
+    def ArchiveExperiment(
+        self, request: pb.ArchiveExperimentRequest, context: grpc.ServicerContext
+    ) -> pb.ArchiveExperimentResponse:
+        """Close a concluded experiment to every change."""
+        with status.mapped(context):
+            changed = self._control.archive(
+                codec.experiment_id(request.name), reason=request.reason, actor=status.actor(context)
+            )
+            return pb.ArchiveExperimentResponse(
+                experiment=codec.experiment_message(changed.experiment), revision=changed.revision
             )
 
     def StartExperiment(

@@ -115,6 +115,33 @@ def test_an_experiment_goes_from_its_file_to_its_decision(at_gateway, gateway, f
     assert "CONCLUDED" in at_gateway("experiments", "show", "two-or-three").out
 
 
+def test_an_experiment_is_updated_paused_resumed_archived_and_a_draft_deleted(at_gateway, factor):
+    file = factor / "again.toml"
+    file.write_text(DEFINITION.replace("two-or-three", "again"))
+    made = at_gateway("experiments", "create", file, "--json").document
+    worded = at_gateway("experiments", "update", "again", "--owner", "ada", "--json").document
+    assert worded["experiment"]["owner"] == "ada"
+    assert at_gateway("experiments", "update", "again", file, "--etag", "0").code == 1
+    assert at_gateway("experiments", "update", "another", file).code == 2
+    whole = at_gateway("experiments", "update", "again", file, "--json").document
+    assert whole["experiment"]["variants"] == made["variants"]
+    at_gateway("experiments", "start", "again")
+    assert at_gateway("experiments", "delete", "again").code == 1
+    paused = at_gateway("experiments", "pause", "again", "--reason", "a fault", "--wait", "--json").document
+    assert paused["experiment"]["state"] == "PAUSED"
+    quiet = at_gateway("predict", "factor", "--input", "x=1,1,1", "--unit", "u1", "--json").document
+    assert quiet["experiment"] == ""
+    resumed = at_gateway("experiments", "resume", "again", "--wait", "--json").document
+    assert resumed["experiment"]["state"] == "RUNNING"
+    at_gateway("experiments", "conclude", "again")
+    archived = at_gateway("experiments", "archive", "again", "--json").document
+    assert archived["experiment"]["state"] == "ARCHIVED"
+    file.write_text(DEFINITION.replace("two-or-three", "never"))
+    at_gateway("experiments", "create", file)
+    assert "is gone" in at_gateway("experiments", "delete", "never").out
+    assert at_gateway("experiments", "show", "never").code == 1
+
+
 def test_events_are_counted_and_the_newest_are_shown(at_gateway, factor):
     before = at_gateway("events", "count", "--model", "factor", "--json").document
     assert factor.exists()

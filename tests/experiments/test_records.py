@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import inspect
 
-from experiments import records, tables
+from experiments import life, records, tables
 from experiments.assignment import assignment_document, compile_assignment
 from experiments.definition import State, Variant
 from experiments.errors import (
@@ -29,7 +29,7 @@ WHO = {"actor": "ada", "now_us": 1_000}
 def running(database, make_experiment):
     with database.write() as tx:
         records.create(tx, make_experiment(), **WHO)
-        return records.start(tx, "v1-against-v2", actor="ada", now_us=2_000).experiment
+        return life.start(tx, "v1-against-v2", actor="ada", now_us=2_000).experiment
 
 
 def test_what_was_created_is_read_back(database, make_experiment):
@@ -87,11 +87,11 @@ def test_one_experiment_runs_on_a_model(database, make_experiment, running):
     with database.write() as tx:
         records.create(tx, make_experiment(id="other"), **WHO)
         records.create(tx, make_experiment(id="elsewhere", model="another"), **WHO)
-        records.start(tx, "elsewhere", **WHO)
+        life.start(tx, "elsewhere", **WHO)
         with pytest.raises(ModelBusyError):
-            records.start(tx, "other", **WHO)
-        records.conclude(tx, running.id, **WHO)
-        records.start(tx, "other", **WHO)
+            life.start(tx, "other", **WHO)
+        life.conclude(tx, running.id, **WHO)
+        life.start(tx, "other", **WHO)
         assert [each.id for each in records.list_running(tx)] == ["elsewhere", "other"]
 
 
@@ -115,7 +115,7 @@ def test_a_draft_changes_its_shares_without_an_epoch(database, make_experiment):
         records.create(tx, make_experiment(), **WHO)
         changed = records.set_split(tx, "v1-against-v2", {"control": 0.9, "treatment": 0.1}, **WHO)
         assert (changed.experiment.epoch, changed.moved_share) == (0, 0.0)
-        assert records.start(tx, "v1-against-v2", **WHO).experiment.allocation.counts() == (9000, 1000)
+        assert life.start(tx, "v1-against-v2", **WHO).experiment.allocation.counts() == (9000, 1000)
 
 
 def test_a_split_on_an_old_etag_is_aborted_and_changes_nothing(database, running):
@@ -158,7 +158,7 @@ def test_a_split_that_is_none_changes_nothing(database, running, shares, error):
 
 def test_concluding_keeps_the_winner_and_the_last_split(database, running):
     with database.write() as tx:
-        done = records.conclude(tx, running.id, winner="treatment", reason="better", actor="ada", now_us=9_000)
+        done = life.conclude(tx, running.id, winner="treatment", reason="better", actor="ada", now_us=9_000)
         assert records.list_running(tx) == []
         change = list_changes(tx, before_revision=None, limit_max=1)[0]
     assert (done.experiment.state, done.experiment.winner) == (State.CONCLUDED, "treatment")
@@ -170,22 +170,22 @@ def test_concluding_keeps_the_winner_and_the_last_split(database, running):
 
 def test_a_winner_is_one_of_the_variants(database, running):
     with pytest.raises(VariantUnknownError), database.write() as tx:
-        records.conclude(tx, running.id, winner="nobody", **WHO)
+        life.conclude(tx, running.id, winner="nobody", **WHO)
 
 
 def test_what_the_state_does_not_allow_is_refused(database, make_experiment):
     with database.write() as tx:
         records.create(tx, make_experiment(), **WHO)
         with pytest.raises(ExperimentStateError):
-            records.conclude(tx, "v1-against-v2", **WHO)
-        records.start(tx, "v1-against-v2", **WHO)
+            life.conclude(tx, "v1-against-v2", **WHO)
+        life.start(tx, "v1-against-v2", **WHO)
         with pytest.raises(ExperimentStateError):
-            records.start(tx, "v1-against-v2", **WHO)
-        records.conclude(tx, "v1-against-v2", **WHO)
+            life.start(tx, "v1-against-v2", **WHO)
+        life.conclude(tx, "v1-against-v2", **WHO)
         with pytest.raises(ExperimentStateError):
             records.set_split(tx, "v1-against-v2", {"control": 0.1, "treatment": 0.9}, **WHO)
         with pytest.raises(ExperimentStateError):
-            records.start(tx, "v1-against-v2", **WHO)
+            life.start(tx, "v1-against-v2", **WHO)
 
 
 def test_every_change_raises_the_revision_and_is_on_record(database, running):
@@ -203,7 +203,7 @@ def test_a_restart_gives_the_same_assignments(database_url, database, make_exper
     )
     with database.write() as tx:
         records.create(tx, make_experiment(variants=variants), **WHO)
-        records.start(tx, "v1-against-v2", **WHO)
+        life.start(tx, "v1-against-v2", **WHO)
         shares = {"v0": 0.5, "v1": 0.1, "v2": 0.4}
         before = compile_assignment(
             assignment_document(records.set_split(tx, "v1-against-v2", shares, **WHO).experiment)

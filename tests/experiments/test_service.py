@@ -86,6 +86,10 @@ def request(experiment_id="v1-against-v2", **changes):
     return pb.CreateExperimentRequest(experiment_id=experiment_id, experiment=pb.Experiment(**values | changes))
 
 
+def defined(create):
+    return experiment_codec.definition(create.experiment, identity=create.experiment_id)
+
+
 @pytest.fixture
 def running(stub):
     stub.CreateExperiment(request())
@@ -228,6 +232,54 @@ def test_a_split_is_guarded_by_its_etag(stub, running):
     assert changed.experiment.epoch == 2
     assert changed.revision == int(changed.experiment.etag)
     assert refused(stub.SetTrafficSplit, split) == (grpc.StatusCode.ABORTED, "EXPERIMENT_CHANGED")
+
+
+def test_a_draft_is_updated_by_its_mask_and_deleted(stub):
+    made = stub.CreateExperiment(request()).experiment
+    new = pb.Experiment(
+        name=NAME,
+        owner="ada",
+        alpha=0.01,
+        variants=[
+            pb.Variant(variant="control", version=1, share=0.8, control=True),
+            pb.Variant(variant="other", alias="challenger", share=0.2),
+        ],
+    )
+    ask = pb.UpdateExperimentRequest(experiment=new, update_mask={"paths": ["owner", "variants"]}, etag=made.etag)
+    found = stub.UpdateExperiment(ask).experiment
+    assert (found.owner, found.alpha) == ("ada", made.alpha)
+    assert [(each.variant, each.version, each.share) for each in found.variants] == [
+        ("control", 1, 0.8),
+        ("other", 2, 0.2),
+    ]
+    assert refused(stub.UpdateExperiment, ask) == (grpc.StatusCode.ABORTED, "EXPERIMENT_CHANGED")
+    for paths in ([], ["nothing"], ["plan.looks"]):
+        ask = pb.UpdateExperimentRequest(experiment=new, update_mask={"paths": paths})
+        assert refused(stub.UpdateExperiment, ask) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_MALFORMED")
+    bad = pb.Experiment(name=NAME, metrics=[brier(output_index=2)])
+    ask = pb.UpdateExperimentRequest(experiment=bad, update_mask={"paths": ["metrics"]})
+    assert refused(stub.UpdateExperiment, ask) == (grpc.StatusCode.INVALID_ARGUMENT, "EXPERIMENT_INVALID")
+    assert stub.GetExperiment(pb.GetExperimentRequest(name=NAME)).experiment == found
+    stub.DeleteExperiment(pb.DeleteExperimentRequest(name=NAME, etag=found.etag))
+    assert not stub.ListExperiments(pb.ListExperimentsRequest()).experiments
+
+
+def test_an_experiment_is_paused_resumed_concluded_and_archived(stub, running):
+    paused = stub.PauseExperiment(pb.PauseExperimentRequest(name=NAME, reason="a fault")).experiment
+    assert (paused.state, paused.epoch) == (pb.EXPERIMENT_STATE_PAUSED, running.epoch)
+    told = stub.GetAssignment(pb.GetAssignmentRequest(name=NAME, unit_id="u1"))
+    assert told.variant == ""
+    assert "is paused, so that the champion answers" in told.explanation
+    again = pb.PauseExperimentRequest(name=NAME)
+    assert refused(stub.PauseExperiment, again) == (grpc.StatusCode.FAILED_PRECONDITION, "EXPERIMENT_STATE")
+    resumed = stub.ResumeExperiment(pb.ResumeExperimentRequest(name=NAME)).experiment
+    assert resumed.state == pb.EXPERIMENT_STATE_RUNNING
+    early = pb.ArchiveExperimentRequest(name=NAME)
+    assert refused(stub.ArchiveExperiment, early) == (grpc.StatusCode.FAILED_PRECONDITION, "EXPERIMENT_STATE")
+    stub.ConcludeExperiment(pb.ConcludeExperimentRequest(name=NAME))
+    assert stub.ArchiveExperiment(early).experiment.state == pb.EXPERIMENT_STATE_ARCHIVED
+    late = pb.UpdateExperimentRequest(experiment=pb.Experiment(name=NAME), update_mask={"paths": ["owner"]})
+    assert refused(stub.UpdateExperiment, late) == (grpc.StatusCode.FAILED_PRECONDITION, "EXPERIMENT_STATE")
 
 
 def test_what_is_missing_or_misnamed_is_refused(stub):
@@ -460,4 +512,4 @@ def test_the_plan_and_all_of_a_metric_are_kept(stub):
 def test_a_plan_that_cannot_be_kept_is_refused_with_words(changes, words):
     numbered = [pb.Variant(variant=f"v{n}", version=n, share=0.5, control=n == 1) for n in (1, 2)]
     with pytest.raises(ExperimentInvalidError, match=words):
-        validate(experiment_codec.definition(request(**{"seed": "s", "variants": numbered} | changes)))
+        validate(defined(request(**{"seed": "s", "variants": numbered} | changes)))

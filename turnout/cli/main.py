@@ -9,10 +9,11 @@ try:
 except ModuleNotFoundError as error:  # the base install is the client alone
     raise SystemExit("turnout: the command line is not installed here: install turnout[cli]") from error
 
-from turnout.cli import (  # noqa: F401  (model_changes and model_relations add commands to `models`)
+from turnout.cli import (  # noqa: F401  (they add commands to `models` and `experiments`)
     audit,
     demo,
     events,
+    experiment_changes,
     experiments,
     failures,
     features,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import grpc
 
 CHUNK_BYTES_MAX = 1024**2
-_OVER = "concluded"
+_OVER = ("concluded", "archived")
 
 
 class VersionCalls(RegistryCalls):
@@ -128,7 +128,7 @@ class VersionCalls(RegistryCalls):
                     tx,
                     model,
                     number,
-                    pinned={number} if any(experiment.state != _OVER for experiment, _, _ in arms) else (),
+                    pinned={number} if any(experiment.state not in _OVER for experiment, _, _ in arms) else (),
                     etag=request.etag,
                     actor=status.actor(context),
                     now_us=self._clock.now_us(),

@@ -55,6 +55,31 @@ class ExperimentServiceStub:
                 request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.StartExperimentRequest.SerializeToString,
                 response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.StartExperimentResponse.FromString,
                 _registered_method=True)
+        self.UpdateExperiment = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/UpdateExperiment',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.UpdateExperimentRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.UpdateExperimentResponse.FromString,
+                _registered_method=True)
+        self.DeleteExperiment = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/DeleteExperiment',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.DeleteExperimentRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.DeleteExperimentResponse.FromString,
+                _registered_method=True)
+        self.PauseExperiment = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/PauseExperiment',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.PauseExperimentRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.PauseExperimentResponse.FromString,
+                _registered_method=True)
+        self.ResumeExperiment = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/ResumeExperiment',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ResumeExperimentRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ResumeExperimentResponse.FromString,
+                _registered_method=True)
+        self.ArchiveExperiment = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/ArchiveExperiment',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ArchiveExperimentRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ArchiveExperimentResponse.FromString,
+                _registered_method=True)
         self.SetTrafficSplit = channel.unary_unary(
                 '/turnout.experiments.v1.ExperimentService/SetTrafficSplit',
                 request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.SetTrafficSplitRequest.SerializeToString,
@@ -124,6 +149,41 @@ class ExperimentServiceServicer:
 
     def StartExperiment(self, request, context):
         """Starts assigning units.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateExperiment(self, request, context):
+        """Replaces what may change of an experiment: all of a draft's definition, the words about a started one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteExperiment(self, request, context):
+        """Forgets a draft; FAILED_PRECONDITION for any other: what has assigned units is kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseExperiment(self, request, context):
+        """Assigns nobody until it is resumed: its units get the champion, and no other experiment gets them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeExperiment(self, request, context):
+        """Assigns units again, each its variant of before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ArchiveExperiment(self, request, context):
+        """Closes a concluded experiment to every change.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -207,6 +267,31 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
                     servicer.StartExperiment,
                     request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.StartExperimentRequest.FromString,
                     response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.StartExperimentResponse.SerializeToString,
+            ),
+            'UpdateExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateExperiment,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.UpdateExperimentRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.UpdateExperimentResponse.SerializeToString,
+            ),
+            'DeleteExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteExperiment,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.DeleteExperimentRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.DeleteExperimentResponse.SerializeToString,
+            ),
+            'PauseExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseExperiment,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.PauseExperimentRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.PauseExperimentResponse.SerializeToString,
+            ),
+            'ResumeExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeExperiment,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ResumeExperimentRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ResumeExperimentResponse.SerializeToString,
+            ),
+            'ArchiveExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ArchiveExperiment,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ArchiveExperimentRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ArchiveExperimentResponse.SerializeToString,
             ),
             'SetTrafficSplit': grpc.unary_unary_rpc_method_handler(
                     servicer.SetTrafficSplit,
@@ -358,6 +443,141 @@ class ExperimentService:
             '/turnout.experiments.v1.ExperimentService/StartExperiment',
             turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.StartExperimentRequest.SerializeToString,
             turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.StartExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/UpdateExperiment',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.UpdateExperimentRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.UpdateExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/DeleteExperiment',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.DeleteExperimentRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.DeleteExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/PauseExperiment',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.PauseExperimentRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.PauseExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/ResumeExperiment',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ResumeExperimentRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ResumeExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ArchiveExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/ArchiveExperiment',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ArchiveExperimentRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ArchiveExperimentResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,16 @@ class ExperimentServiceStub:
     """Lists experiments by name."""
     StartExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.StartExperimentRequest, _experiment_service_pb2.StartExperimentResponse]
     """Starts assigning units."""
+    UpdateExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateExperimentRequest, _experiment_service_pb2.UpdateExperimentResponse]
+    """Replaces what may change of an experiment: all of a draft's definition, the words about a started one."""
+    DeleteExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.DeleteExperimentRequest, _experiment_service_pb2.DeleteExperimentResponse]
+    """Forgets a draft; FAILED_PRECONDITION for any other: what has assigned units is kept."""
+    PauseExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.PauseExperimentRequest, _experiment_service_pb2.PauseExperimentResponse]
+    """Assigns nobody until it is resumed: its units get the champion, and no other experiment gets them."""
+    ResumeExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ResumeExperimentRequest, _experiment_service_pb2.ResumeExperimentResponse]
+    """Assigns units again, each its variant of before."""
+    ArchiveExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ArchiveExperimentRequest, _experiment_service_pb2.ArchiveExperimentResponse]
+    """Closes a concluded experiment to every change."""
     SetTrafficSplit: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.SetTrafficSplitRequest, _experiment_service_pb2.SetTrafficSplitResponse]
     """Changes the shares: moves as few units as can be, and opens a new allocation epoch."""
     ConcludeExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ConcludeExperimentRequest, _experiment_service_pb2.ConcludeExperimentResponse]
@@ -71,6 +81,16 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     """Lists experiments by name."""
     StartExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.StartExperimentRequest, _experiment_service_pb2.StartExperimentResponse]  # type: ignore[assignment]
     """Starts assigning units."""
+    UpdateExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateExperimentRequest, _experiment_service_pb2.UpdateExperimentResponse]  # type: ignore[assignment]
+    """Replaces what may change of an experiment: all of a draft's definition, the words about a started one."""
+    DeleteExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.DeleteExperimentRequest, _experiment_service_pb2.DeleteExperimentResponse]  # type: ignore[assignment]
+    """Forgets a draft; FAILED_PRECONDITION for any other: what has assigned units is kept."""
+    PauseExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.PauseExperimentRequest, _experiment_service_pb2.PauseExperimentResponse]  # type: ignore[assignment]
+    """Assigns nobody until it is resumed: its units get the champion, and no other experiment gets them."""
+    ResumeExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ResumeExperimentRequest, _experiment_service_pb2.ResumeExperimentResponse]  # type: ignore[assignment]
+    """Assigns units again, each its variant of before."""
+    ArchiveExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ArchiveExperimentRequest, _experiment_service_pb2.ArchiveExperimentResponse]  # type: ignore[assignment]
+    """Closes a concluded experiment to every change."""
     SetTrafficSplit: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.SetTrafficSplitRequest, _experiment_service_pb2.SetTrafficSplitResponse]  # type: ignore[assignment]
     """Changes the shares: moves as few units as can be, and opens a new allocation epoch."""
     ConcludeExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ConcludeExperimentRequest, _experiment_service_pb2.ConcludeExperimentResponse]  # type: ignore[assignment]
@@ -122,6 +142,46 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_service_pb2.StartExperimentResponse, _abc.Awaitable[_experiment_service_pb2.StartExperimentResponse]]:
         """Starts assigning units."""
+
+    @_abc_1.abstractmethod
+    def UpdateExperiment(
+        self,
+        request: _experiment_service_pb2.UpdateExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.UpdateExperimentResponse, _abc.Awaitable[_experiment_service_pb2.UpdateExperimentResponse]]:
+        """Replaces what may change of an experiment: all of a draft's definition, the words about a started one."""
+
+    @_abc_1.abstractmethod
+    def DeleteExperiment(
+        self,
+        request: _experiment_service_pb2.DeleteExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.DeleteExperimentResponse, _abc.Awaitable[_experiment_service_pb2.DeleteExperimentResponse]]:
+        """Forgets a draft; FAILED_PRECONDITION for any other: what has assigned units is kept."""
+
+    @_abc_1.abstractmethod
+    def PauseExperiment(
+        self,
+        request: _experiment_service_pb2.PauseExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.PauseExperimentResponse, _abc.Awaitable[_experiment_service_pb2.PauseExperimentResponse]]:
+        """Assigns nobody until it is resumed: its units get the champion, and no other experiment gets them."""
+
+    @_abc_1.abstractmethod
+    def ResumeExperiment(
+        self,
+        request: _experiment_service_pb2.ResumeExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.ResumeExperimentResponse, _abc.Awaitable[_experiment_service_pb2.ResumeExperimentResponse]]:
+        """Assigns units again, each its variant of before."""
+
+    @_abc_1.abstractmethod
+    def ArchiveExperiment(
+        self,
+        request: _experiment_service_pb2.ArchiveExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.ArchiveExperimentResponse, _abc.Awaitable[_experiment_service_pb2.ArchiveExperimentResponse]]:
+        """Closes a concluded experiment to every change."""
 
     @_abc_1.abstractmethod
     def SetTrafficSplit(
