@@ -52,6 +52,8 @@ _TTL = re.compile(r"([1-9][0-9]{0,8})([smhd])", re.ASCII)
 _UNIT_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 _RESERVED = frozenset({"event_time", "created_time", "label"})
 FEATURES_MAX = 4096
+# What the gateway itself shows to the SQL of labels.
+JOURNAL_TABLE = "journal_outcomes"
 
 
 class _Source(msgspec.Struct, forbid_unknown_fields=True):
@@ -177,6 +179,7 @@ def _named(path: str, kind: str, name: str) -> str:
 
 def _source(path: str, source: _Source, base_dir: str) -> Source:
     _require(_COLUMN.fullmatch(source.name), path, f"source {source.name!r}: not a name for a table")
+    _require(source.name.lower() != JOURNAL_TABLE, path, f"source {source.name}: that is the journal's table")
     _require(source.kind in {"parquet", "csv"}, path, f"source {source.name}: kind is 'parquet' or 'csv'")
     _require("://" not in source.path, path, f"source {source.name}: path is a file, not an address")
     _require(source.path and not set(source.path) & set("*?["), path, f"source {source.name}: path is one file")

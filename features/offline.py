@@ -163,6 +163,15 @@ def check_select(sql: str, bounds: Mapping[str, datetime]) -> dict[str, datetime
     return {name: bounds[name] for name in used}
 
 
+def tables_in(sql: str) -> frozenset[str]:
+    """Return the tables that a statement names, in lower case, or raise FeatureSqlInvalidError."""
+    try:
+        with duckdb.connect(":memory:", config={"threads": "1"}) as connection:
+            return frozenset(name.lower() for name in connection.get_table_names(sql))
+    except duckdb.Error as error:
+        raise FeatureSqlInvalidError(f"the SQL cannot be parsed: {error}") from error
+
+
 def check_view(store: OfflineStore, view: View) -> None:
     """Raise FeatureSqlInvalidError unless the view's SQL gives its join keys, its times and its features."""
     try:

@@ -3,7 +3,7 @@
 For a label at time `t`, of the rows of its entity with `event_time <= t` and `created_time <= t` the one with the
 latest event time counts, among those the one created last; it is used while `t - event_time` is within the view's time
 to live, both ends included. No label row is dropped or multiplied. Where nothing is known, and where a feature is NULL,
-stands the declared default, exactly as when serving.
+stands the declared default, exactly as when serving; marks tell the one from the other.
 
 How it is computed: a row can only ever be the answer from the moment it is visible, max(event, created), and only if no
 row visible by then has a later (event, created). Such rows are kept, by a running maximum over row numbers; among them
@@ -37,6 +37,7 @@ def training_table(
     start_us: int | None,
     end_us: int | None,
     limits: OfflineLimits,
+    marks: bool = False,
 ) -> Iterator[Batches]:
     """Give the training table's batches, made as they are read: the label query's columns, then one a feature.
 
@@ -52,6 +53,9 @@ def training_table(
         Only label rows in `[start_us, end_us)`; None is no bound.
     limits
         What the query may use.
+    marks
+        Whether two columns a view follow: `view@status`, PRESENT, MISSING or STALE, and `view@age_us`, how old the
+        newest row was, NULL where there was none. The statuses are those of a prediction.
 
     Raises
     ------
@@ -65,9 +69,9 @@ def training_table(
         _keep_labels(store, label_sql, keys, start_us=start_us, end_us=end_us)
         first_us, last_us = store.one("SELECT min(turnout_t), max(turnout_t) FROM turnout_labels")
         for place, view in enumerate(views):
-            since_us = first_us - view.ttl_us - 1 if view.ttl_us and first_us is not None else None
+            since_us = first_us - view.ttl_us - 1 if view.ttl_us and first_us is not None and not marks else None
             _keep_records(store, view, f"turnout_view_{place}", since_us=since_us, until_us=last_us)
-        yield store.stream(_joined(feature_set, views, columns, keys), {})
+        yield store.stream(_joined(feature_set, views, columns, keys, marks=marks), {})
 
 
 def _label_columns(store: OfflineStore, feature_set: FeatureSet, views: Sequence[View], label_sql: str) -> list[str]:
@@ -87,7 +91,7 @@ def _label_columns(store: OfflineStore, feature_set: FeatureSet, views: Sequence
     if not columns[next(name for name in columns if name.lower() == "event_time")].startswith("TIMESTAMP"):
         raise FeatureSqlInvalidError("the label SQL's event_time is not a TIMESTAMP")
     taken = {name.lower() for name in feature_set.features} & known
-    taken |= {name for name in known if name.startswith("turnout_")}
+    taken |= {name for name in known if name.startswith("turnout_") or "@" in name}
     if taken:
         raise FeatureSqlInvalidError(f"the label SQL gives columns of reserved names: {', '.join(sorted(taken))}")
     return list(columns)
@@ -131,7 +135,7 @@ def _keep_records(store: OfflineStore, view: View, table: str, *, since_us: int 
     )
 
 
-def _joined(feature_set: FeatureSet, views: Sequence[View], columns: list[str], keys: list[str]) -> str:
+def _joined(feature_set: FeatureSet, views: Sequence[View], columns: list[str], keys: list[str], *, marks: bool) -> str:
     """Return the query that puts the features beside the labels."""
     joins = []
     for place, view in enumerate(views):
@@ -153,6 +157,8 @@ def _joined(feature_set: FeatureSet, views: Sequence[View], columns: list[str], 
         else:
             value, default = _view_value(views[places[view_name]], places[view_name], column)
         features.append(f"coalesce({value}, {_double(default)}) AS {quoted(name)}")
+    if marks:
+        features += [mark for place, view in enumerate(views) for mark in _marks(view, place)]
     passed = [f"turnout_labels.{quoted(column)}" for column in columns]
     return (
         f"SELECT {', '.join(passed + features)} FROM turnout_labels{''.join(joins)} ORDER BY turnout_labels.turnout_row"
@@ -167,6 +173,14 @@ def _view_value(view: View, place: int, column: str) -> tuple[str, float | None]
         age = f"turnout_labels.turnout_t - turnout_view_{place}.event_us"
         value = f"CASE WHEN {age} <= {view.ttl_us:d} THEN {value} END"
     return value, view.features[at].default
+
+
+def _marks(view: View, place: int) -> tuple[str, str]:
+    """Return the SQL of how a view's row was found, and of how old it was."""
+    age = f"turnout_labels.turnout_t - turnout_view_{place}.event_us"
+    stale = f"WHEN {age} > {view.ttl_us:d} THEN 'STALE' " if view.ttl_us else ""
+    found = f"CASE WHEN turnout_view_{place}.event_us IS NULL THEN 'MISSING' {stale}ELSE 'PRESENT' END"
+    return f"{found} AS {quoted(view.name + '@status')}", f"{age} AS {quoted(view.name + '@age_us')}"
 
 
 def _double(value: float | None) -> str:

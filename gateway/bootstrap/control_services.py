@@ -14,6 +14,7 @@ from gateway.control.events import Events
 from gateway.control.experiments import ExperimentControl
 from gateway.control.features import FeatureControl
 from gateway.control.judge import ExperimentJudge
+from gateway.control.labels import write_outcomes
 from gateway.control.lineage import Lineages
 from gateway.control.publish import FeatureSetShape, Publisher
 from gateway.control.trial import Trial
@@ -88,6 +89,7 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str,
                 database=parts.database,
                 store=parts.store,
                 clock=parts.clock,
+                outcomes=partial(write_outcomes, parts.events),
                 bound_sets=partial(bound_sets, previous_max=parts.previous_max),
             )
         ),

@@ -7,16 +7,19 @@ database first.
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features import records
 from features.apply import Applied, apply
 from features.arrow_stream import chunks_of
+from features.as_of import read_as_of
 from features.fetch import FeatureMatrix, Lookup, fetch
-from features.grammar import read_definitions
+from features.grammar import JOURNAL_TABLE, read_definitions
 from features.materialize import Materialized, materialize, materialized_until
-from features.offline import OfflineLimits, check_view, open_offline
+from features.offline import OfflineLimits, check_view, open_offline, tables_in
 from features.plan import FeaturePlan, compile_plan
 from features.training import training_table
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from features.definitions import BoundView, FeatureSet
+    from features.definitions import BoundView, FeatureSet, Source
     from features.grammar import Definitions
     from features.store import OnlineStore
     from storage.clock import Clock
@@ -63,6 +66,8 @@ class FeatureControl:
         The online store, opened for writing.
     limits
         What a query over the offline store may use.
+    outcomes
+        Writes the journal's outcomes into a folder and says where they are; None: label SQL sees no journal.
     bound_sets
         The set and digest pairs that live versions are bound to: their views are materialized as well when they are
         no longer the current definitions.
@@ -75,12 +80,14 @@ class FeatureControl:
         clock: Clock,
         store: OnlineStore,
         limits: OfflineLimits | None = None,
+        outcomes: Callable[[Path], Source] | None = None,
         bound_sets: Callable[[Connection], Iterable[tuple[str, str]]] = _nothing_bound,
     ) -> None:
         self._database = database
         self._clock = clock
         self._store = store
         self._limits = limits or OfflineLimits()
+        self._outcomes = outcomes
         self._bound_sets = bound_sets
 
     def apply(self, files: Mapping[str, str], *, base_dir: str, dry_run: bool, actor: str) -> Applied:
@@ -158,8 +165,20 @@ class FeatureControl:
         [matrix] = fetch(self._store, [Lookup(plan, [entities])], self._clock.now_us())
         return Reading(plan=plan, matrix=matrix)
 
+    def read_as_of(self, set_name: str, entities: Mapping[str, str], as_of_us: int) -> Reading:
+        """Return what a prediction would have got at an earlier time, or raise SetMissingError."""
+        with self._database.read() as tx:
+            feature_set = records.get_set(tx, set_name)
+            views = [bound.view for bound in records.views_of_set(tx, feature_set)]
+            sources = records.list_sources(tx)
+            plan = compile_plan(records.plan_document_for(tx, set_name, feature_set.digest))
+        matrix = read_as_of(
+            feature_set, views, sources=sources, entities=entities, as_of_us=as_of_us, limits=self._limits
+        )
+        return Reading(plan=plan, matrix=matrix)
+
     def training_chunks(
-        self, set_name: str, *, label_sql: str, start_us: int | None, end_us: int | None
+        self, set_name: str, *, label_sql: str, start_us: int | None, end_us: int | None, marks: bool
     ) -> Generator[tuple[bytes, str]]:
         """Yield the training table as parts of an Arrow IPC stream, at last no bytes and the table's fingerprint.
 
@@ -172,17 +191,28 @@ class FeatureControl:
             feature_set = records.get_set(tx, set_name)
             views = [bound.view for bound in records.views_of_set(tx, feature_set)]
             sources = records.list_sources(tx)
-        table = training_table(
-            feature_set,
-            views,
-            sources=sources,
-            label_sql=label_sql,
-            start_us=start_us,
-            end_us=end_us,
-            limits=self._limits,
-        )
-        with table as reader, contextlib.closing(chunks_of(reader)) as chunks:
-            yield from chunks
+        with self._journal_for(label_sql) as journal:
+            table = training_table(
+                feature_set,
+                views,
+                sources=[*sources, *journal],
+                label_sql=label_sql,
+                start_us=start_us,
+                end_us=end_us,
+                limits=self._limits,
+                marks=marks,
+            )
+            with table as reader, contextlib.closing(chunks_of(reader)) as chunks:
+                yield from chunks
+
+    @contextlib.contextmanager
+    def _journal_for(self, label_sql: str) -> Generator[list[Source]]:
+        """Give the journal's outcomes as a source where the SQL names them; their file is gone afterwards."""
+        if self._outcomes is None or JOURNAL_TABLE not in tables_in(label_sql):
+            yield []
+            return
+        with tempfile.TemporaryDirectory(prefix="turnout-outcomes-", dir=self._limits.scratch) as folder:
+            yield [self._outcomes(Path(folder))]
 
     def _try(self, definitions: Definitions) -> None:
         """Raise unless every source can be read and every view's SQL gives what the view declares."""

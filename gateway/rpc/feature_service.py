@@ -95,9 +95,14 @@ class FeatureService(pb_grpc.FeatureServiceServicer):
             )
 
     def ReadFeatures(self, request: pb.ReadFeaturesRequest, context: grpc.ServicerContext) -> pb.ReadFeaturesResponse:
-        """Return what the online store would give to a prediction."""
+        """Return what the online store would give to a prediction, or what it would have given."""
         with status.mapped(context):
-            reading = self._control.read(_id(resources.set_id, request.feature_set), dict(request.entities))
+            set_name = _id(resources.set_id, request.feature_set)
+            entities = dict(request.entities)
+            if request.HasField("as_of_us"):
+                reading = self._control.read_as_of(set_name, entities, request.as_of_us)
+            else:
+                reading = self._control.read(set_name, entities)
             return pb.ReadFeaturesResponse(values=_value_messages(reading))
 
     def GetTrainingData(
@@ -112,6 +117,7 @@ class FeatureService(pb_grpc.FeatureServiceServicer):
                     label_sql=request.label_sql,
                     start_us=request.start_us if request.HasField("start_us") else None,
                     end_us=request.end_us if request.HasField("end_us") else None,
+                    marks=request.marks,
                 )
             ) as chunks,
         ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyarrow.parquet as pq
 import pytest
 
 DEFINITION = """
@@ -53,6 +54,24 @@ def test_features_go_from_their_files_to_an_online_value(at_gateway, definitions
     assert value["status"] == "STALE"  # by the gateway's clock, which is not in 2013
     assert "carrier.delay" in at_gateway("features", "read", "delays", "--entity", "carrier=UA").out
     assert "2013-01-03" in at_gateway("features", "list").out
+
+    as_of = ("--as-of", "2013-01-01T06:00:00Z")
+    (value,) = at_gateway("features", "read", "delays", "--entity", "carrier=UA", *as_of, "--json").document["values"]
+    assert (value["value"], value["status"], value["age_ms"]) == (5, "PRESENT", 21_600_000)
+
+    (definitions / "labels.sql").write_text("SELECT *, delay > 6 AS label FROM flights ORDER BY event_time")
+    out = definitions / "table.parquet"
+    paths = ("--labels", definitions / "labels.sql", "--out", out)
+    made = at_gateway("features", "training-data", "delays", *paths, "--marks", "--json").document
+    assert (made["file"], made["rows"]) == (str(out), 3)
+    assert len(made["fingerprint"]) == 64
+    table = pq.read_table(out)
+    assert table.column("carrier.delay").to_pylist() == [5, 7, 9]
+    assert table.column("carrier@status").to_pylist() == ["PRESENT"] * 3
+    fewer = at_gateway(
+        "features", "training-data", "delays", *paths, "--start", "2013-01-02T00:00:00Z", "--json"
+    ).document
+    assert fewer["rows"] == 2
 
 
 def test_a_set_that_is_not_there_is_refused(at_gateway):

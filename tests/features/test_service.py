@@ -358,3 +358,38 @@ def test_lists_come_in_pages(apply, stub):
         if not token:
             break
     assert names == ["featureViews/carrier", "featureViews/v0", "featureViews/v1", "featureViews/v2"]
+
+
+def test_marks_tell_what_is_stale_from_what_is_missing(apply, stub):
+    apply()
+    labels = """
+        SELECT carrier, make_timestamp(us) AS event_time, 0 AS label, 1 AS hour FROM (VALUES
+            ('UA', 1357124400000000), ('UA', 1357120800000000 + 2 * 86400000000),
+            ('UA', 1357120800000001 + 2 * 86400000000),
+            ('UA', 1357034400000000), ('XX', 1357124400000000)) AS t(carrier, us)
+    """
+    table, _ = training(stub, labels, marks=True)
+    assert table.column_names[-2:] == ["carrier@status", "carrier@age_us"]
+    assert table.column("carrier@status").to_pylist() == ["PRESENT", "PRESENT", "STALE", "MISSING", "MISSING"]
+    assert table.column("carrier@age_us").to_pylist() == [3_600_000_000, 2 * DAY_US, 2 * DAY_US + 1, None, None]
+    assert table.column("carrier.late_rate").to_pylist() == [0.75, 0.75, 0.2, 0.2, 0.2]
+
+
+@pytest.mark.parametrize("hours", [9, 11, 12, 35, 36, 90])
+def test_reading_as_of_is_reading_a_store_that_was_materialized_then(apply, stub, clock, hours):
+    apply()
+    moment = T0_US + hours * 3_600_000_000
+    clock.time_us = T0_US + 9 * DAY_US
+    then = [
+        stub.ReadFeatures(
+            pb.ReadFeaturesRequest(feature_set="featureSets/flight-delay", entities=entities, as_of_us=moment)
+        )
+        for entities in ({"carrier": "UA"}, {"carrier": "B6"}, {"carrier": "no'; --"}, {})
+    ]
+    clock.time_us = moment
+    stub.Materialize(pb.MaterializeRequest())
+    now = [
+        stub.ReadFeatures(pb.ReadFeaturesRequest(feature_set="featureSets/flight-delay", entities=entities))
+        for entities in ({"carrier": "UA"}, {"carrier": "B6"}, {"carrier": "no'; --"}, {})
+    ]
+    assert [str(one) for one in then] == [str(one) for one in now]  # as text, since NaN is not itself

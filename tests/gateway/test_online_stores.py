@@ -1,12 +1,15 @@
+import io
 import time
 
 import duckdb
 import grpc
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from turnout.control import Control
 from turnout.features.v1 import feature_service_pb2
+from turnout.outcomes.v1 import outcome_service_pb2 as opb
 from turnout.registry.v1 import registry_service_pb2
 from turnout.serving.v1 import prediction_service_pb2 as pb
 
@@ -134,3 +137,29 @@ def test_redis_that_dies_costs_its_features_only_and_comes_back(
         time.sleep(0.05)
     assert gateway.stop() == 0
     redis.stop()
+
+
+def test_outcomes_of_the_journal_are_labels_of_a_training_table(launch, tmp_path, definitions, onnx_bytes, operate):
+    gateway = launch(tmp_path / "state")
+    operator = furnish(gateway, definitions, onnx_bytes, operate)
+    for number in range(4):
+        ask(operator, f"d{number}")
+    operator.record(
+        *(opb.Outcome(request_id=f"r-d{number}", name="tip", value=number / 2, outcome_id="o") for number in range(3)),
+        opb.Outcome(unit_id="nobody-asked", name="tip", value=9.0, outcome_id="o"),
+    )
+    labels = (
+        "SELECT entities['driver'] AS driver, entities['city'] AS city, features[2] AS hour, event_time, "
+        "value AS label, features AS served FROM Journal_Outcomes WHERE name = 'tip' ORDER BY driver"
+    )
+    request = feature_service_pb2.GetTrainingDataRequest(feature_set="featureSets/ride", label_sql=labels, marks=True)
+    with Control(gateway.control_address) as control, io.BytesIO() as stream:
+        control.download_training_data(request, stream)
+        stream.seek(0)
+        table = pa.ipc.open_stream(stream).read_all().to_pydict()
+    assert table["label"] == [0.0, 0.5, 1.0]
+    assert table["driver@status"] == ["PRESENT"] * 3
+    joined = zip(
+        *(table[name] for name in ("driver.trips", "request.hour", "driver.rating", "city.surge")), strict=True
+    )
+    assert [list(row) for row in joined] == table["served"]  # what was served is what is trained on

@@ -1,7 +1,8 @@
 """`turnout features`: definitions, and values in the online store."""
 
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 
@@ -11,6 +12,7 @@ from turnout.cli.document import document_of
 from turnout.cli.paging import all_pages
 from turnout.features.v1 import feature_service_pb2 as pb
 
+_QUERY_S = 3600
 app = typer.Typer(help="Define features, and move their values to the online store.", no_args_is_help=True)
 
 
@@ -80,7 +82,7 @@ def materialize(
     if until is not None:
         request.until_us = literals.parse_time(until)
     with options.control(server) as connection:
-        answer = connection.features.Materialize(request, timeout=3600)
+        answer = connection.features.Materialize(request, timeout=_QUERY_S)
     rows = [
         (resources.view_id(one.name), one.entities_written, literals.format_time(one.until_us)) for one in answer.views
     ]
@@ -96,15 +98,21 @@ def read(
     feature_set: Annotated[str, typer.Argument(metavar="SET", help="The feature set's name.")],
     *,
     entity: options.Entities = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", metavar="TIME", help="As known then, by the sources; default: the online store, now."),
+    ] = None,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Show what the online store would give to a prediction."""
+    """Show what the online store would give to a prediction, or what was known at an earlier time."""
     request = pb.ReadFeaturesRequest(
         feature_set=resources.set_name(feature_set), entities=literals.parse_pairs(entity or (), "--entity")
     )
+    if as_of is not None:
+        request.as_of_us = literals.parse_time(as_of)
     with options.control(server) as connection:
-        answer = connection.features.ReadFeatures(request)
+        answer = connection.features.ReadFeatures(request, timeout=_QUERY_S)
     rows = [
         (one.feature, one.value, one.status, one.age_ms if one.HasField("age_ms") else None) for one in answer.values
     ]
@@ -113,3 +121,54 @@ def read(
         lambda: [show.table(feature_set, ("feature", "value", "status", "age ms"), rows)],
         as_json=as_json,
     )
+
+
+@app.command("training-data")
+def training_data(
+    feature_set: Annotated[str, typer.Argument(metavar="SET", help="The feature set's name.")],
+    labels: Annotated[
+        Path, typer.Option("--labels", metavar="FILE.sql", exists=True, dir_okay=False, help="SQL of the label rows.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.parquet", dir_okay=False, help="Where to write it.")],
+    *,
+    start: Annotated[str | None, typer.Option("--start", metavar="TIME", help="Only labels from then on.")] = None,
+    end: Annotated[str | None, typer.Option("--end", metavar="TIME", help="Only labels before then.")] = None,
+    marks: Annotated[bool, typer.Option("--marks", help="Also say how each view's row was found.")] = False,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Write each label row with its features as they were known then, as Parquet."""
+    request = pb.GetTrainingDataRequest(
+        feature_set=resources.set_name(feature_set), label_sql=labels.read_text(encoding="utf-8"), marks=marks
+    )
+    if start is not None:
+        request.start_us = literals.parse_time(start)
+    if end is not None:
+        request.end_us = literals.parse_time(end)
+    with options.control(server) as connection, tempfile.TemporaryFile(dir=out.absolute().parent) as stream:
+        fingerprint = connection.download_training_data(request, stream)
+        stream.seek(0)
+        rows = _write_parquet(stream, out)
+    facts = {"file": str(out), "rows": rows, "fingerprint": fingerprint}
+    show.emit(
+        facts,
+        lambda: [show.table(feature_set, ("file", "rows", "fingerprint"), [tuple(facts.values())])],
+        as_json=as_json,
+    )
+
+
+def _write_parquet(stream: BinaryIO, out: Path) -> int:
+    """Write an Arrow stream as Parquet, batch by batch, and return how many rows it has; whole, or not at all."""
+    try:
+        import pyarrow as pa  # noqa: PLC0415  (no part of the command line's own install)
+        import pyarrow.parquet as pq  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise literals.LiteralError("Parquet is written by pyarrow: pip install pyarrow") from error
+    rows = 0
+    part = out.with_name(out.name + ".part")
+    with pa.ipc.open_stream(stream) as batches, pq.ParquetWriter(part, batches.schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+            rows += batch.num_rows
+    part.replace(out)
+    return rows

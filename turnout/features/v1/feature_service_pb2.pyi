@@ -470,8 +470,13 @@ class ReadFeaturesRequest(_message.Message):
 
     FEATURE_SET_FIELD_NUMBER: _builtins.int
     ENTITIES_FIELD_NUMBER: _builtins.int
+    AS_OF_US_FIELD_NUMBER: _builtins.int
     feature_set: _builtins.str
     """The feature set's resource name."""
+    as_of_us: _builtins.int
+    """As known when, in microseconds since the Unix epoch: read from the sources, as a training table would be. Absent:
+    now, from the online store.
+    """
     @_builtins.property
     def entities(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Join key to value."""
@@ -481,12 +486,15 @@ class ReadFeaturesRequest(_message.Message):
         *,
         feature_set: _builtins.str = ...,
         entities: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        as_of_us: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of_us", b"_as_of_us", "as_of_us", b"as_of_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entities", b"entities", "feature_set", b"feature_set"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_us", b"_as_of_us", "as_of_us", b"as_of_us", "entities", b"entities", "feature_set", b"feature_set"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__as_of_us: _TypeAlias = _typing.Literal["as_of_us"]  # noqa: Y015
+    _WhichOneofArgType__as_of_us: _TypeAlias = _typing.Literal["_as_of_us", b"_as_of_us"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__as_of_us) -> _WhichOneofReturnType__as_of_us | None: ...
 
 Global___ReadFeaturesRequest: _TypeAlias = ReadFeaturesRequest  # noqa: Y015
 
@@ -560,16 +568,23 @@ class GetTrainingDataRequest(_message.Message):
     LABEL_SQL_FIELD_NUMBER: _builtins.int
     START_US_FIELD_NUMBER: _builtins.int
     END_US_FIELD_NUMBER: _builtins.int
+    MARKS_FIELD_NUMBER: _builtins.int
     feature_set: _builtins.str
     """The feature set's resource name."""
     label_sql: _builtins.str
     """SQL over the declared sources that gives the label rows: the join keys, `event_time` (timestamp), `label`, and any
-    further columns, which are passed through.
+    further columns, which are passed through. The table `journal_outcomes` has a row for each outcome that belongs to a
+    prediction: `request_id`, `model`, `version`, `variant`, `unit_id`, `entities` (a map), `feature_set`, `features` (a
+    list, as served), `event_time` (of the prediction), `name`, `value`, `outcome_time`.
     """
     start_us: _builtins.int
     """Only label rows whose event time is at or after this, in microseconds since the Unix epoch. Absent: no bound."""
     end_us: _builtins.int
     """Only label rows whose event time is before this. Absent: no bound."""
+    marks: _builtins.bool
+    """Whether two columns a view follow the features: `view@status`, how its row was found (`PRESENT`, `MISSING` or
+    `STALE`), and `view@age_us`, how old that row was.
+    """
     def __init__(
         self,
         *,
@@ -577,10 +592,11 @@ class GetTrainingDataRequest(_message.Message):
         label_sql: _builtins.str = ...,
         start_us: _builtins.int | None = ...,
         end_us: _builtins.int | None = ...,
+        marks: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_end_us", b"_end_us", "_start_us", b"_start_us", "end_us", b"end_us", "start_us", b"start_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_us", b"_end_us", "_start_us", b"_start_us", "end_us", b"end_us", "feature_set", b"feature_set", "label_sql", b"label_sql", "start_us", b"start_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_us", b"_end_us", "_start_us", b"_start_us", "end_us", b"end_us", "feature_set", b"feature_set", "label_sql", b"label_sql", "marks", b"marks", "start_us", b"start_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end_us: _TypeAlias = _typing.Literal["end_us"]  # noqa: Y015
     _WhichOneofArgType__end_us: _TypeAlias = _typing.Literal["_end_us", b"_end_us"]  # noqa: Y015

@@ -100,7 +100,7 @@ class FeatureServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReadFeatures(self, request, context):
-        """Returns what the online store would give to a prediction.
+        """Returns what the online store would give to a prediction, or what was known at an earlier time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

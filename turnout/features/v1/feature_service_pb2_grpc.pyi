@@ -42,7 +42,7 @@ class FeatureServiceStub:
     Materialize: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.MaterializeRequest, _feature_service_pb2.MaterializeResponse]
     """Writes the newest values as of a time to the online store."""
     ReadFeatures: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.ReadFeaturesRequest, _feature_service_pb2.ReadFeaturesResponse]
-    """Returns what the online store would give to a prediction."""
+    """Returns what the online store would give to a prediction, or what was known at an earlier time."""
     GetTrainingData: _grpc.UnaryStreamMultiCallable[_feature_service_pb2.GetTrainingDataRequest, _feature_service_pb2.GetTrainingDataResponse]
     """Returns a point-in-time training table as an Arrow stream: for each label row the features as they were known then."""
 
@@ -60,7 +60,7 @@ class FeatureServiceAsyncStub(FeatureServiceStub):
     Materialize: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.MaterializeRequest, _feature_service_pb2.MaterializeResponse]  # type: ignore[assignment]
     """Writes the newest values as of a time to the online store."""
     ReadFeatures: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.ReadFeaturesRequest, _feature_service_pb2.ReadFeaturesResponse]  # type: ignore[assignment]
-    """Returns what the online store would give to a prediction."""
+    """Returns what the online store would give to a prediction, or what was known at an earlier time."""
     GetTrainingData: _aio.UnaryStreamMultiCallable[_feature_service_pb2.GetTrainingDataRequest, _feature_service_pb2.GetTrainingDataResponse]  # type: ignore[assignment]
     """Returns a point-in-time training table as an Arrow stream: for each label row the features as they were known then."""
 
@@ -105,7 +105,7 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _feature_service_pb2.ReadFeaturesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_feature_service_pb2.ReadFeaturesResponse, _abc.Awaitable[_feature_service_pb2.ReadFeaturesResponse]]:
-        """Returns what the online store would give to a prediction."""
+        """Returns what the online store would give to a prediction, or what was known at an earlier time."""
 
     @_abc_1.abstractmethod
     def GetTrainingData(
