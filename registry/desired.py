@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from registry.aliases import champion_line
+from registry.alias_history import champion_line
 from registry.models import list_models
 from registry.records import CHAMPION
 from registry.versions import versions_of

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from gateway.control.clearances import arms_of, views_of
 from registry import lineage, search, tables, taints
-from registry.aliases import alias_history
+from registry.alias_history import alias_history
 from registry.versions import get_version
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from gateway.journal.writer import JournalWriter
 from gateway.rpc import experiment_codec
 from gateway.rpc.experiment_service import ExperimentService
 from registry import aliases, models, versions
+from registry.alias_history import alias_history
 from registry.records import Signature, TensorSpec, VersionDraft, VersionFacts
 from storage.clock import SystemClock
 from storage.revision import current_revision, list_changes
@@ -333,7 +334,7 @@ def test_a_better_treatment_is_found_and_shipped(tmp_path, database, stub):
     assert (done.experiment.state, done.experiment.winner) == (pb.EXPERIMENT_STATE_CONCLUDED, "treatment")
     with database.read() as tx:
         assert done.revision == current_revision(tx)
-        (move,) = aliases.alias_history(tx, "flight-delay", alias="champion", limit_max=1)
+        (move,) = alias_history(tx, "flight-delay", alias="champion", limit_max=1)
         assert models.get_model(tx, "flight-delay").aliases[1].version == 2
     assert (move.actor, move.reason) == ("ada", "better Brier score")
     assert move.evidence == {"experiment": "v1-against-v2", "variant": "treatment"}
@@ -351,7 +352,7 @@ def test_units_that_came_otherwise_than_the_split_says_are_investigated(tmp_path
 def test_concluding_for_the_champion_moves_no_alias(database, stub):
     stub.ConcludeExperiment(pb.ConcludeExperimentRequest(name=NAME, winner="control", promote=True))
     with database.read() as tx:
-        assert len(aliases.alias_history(tx, "flight-delay", alias="champion", limit_max=10)) == 1
+        assert len(alias_history(tx, "flight-delay", alias="champion", limit_max=10)) == 1
 
 
 def test_there_is_nothing_to_promote_without_a_winner(stub, running):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from registry.aliases import alias_history, champion_line, line_of, promote, rollback, set_alias
+from registry.alias_history import alias_history, champion_line, line_of
+from registry.aliases import promote, rollback, set_alias
 from registry.desired import desired_versions
 from registry.errors import AliasMovedError, NameInvalidError, NoEarlierChampionError, VersionMissingError
 from registry.models import create_model, get_model

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from registry import aliases, models, versions
+from registry import aliases, models, version_changes, versions
+from registry.alias_history import alias_at, alias_history
 from registry.errors import (
     EtagMismatchError,
     FieldInvalidError,
@@ -38,7 +39,7 @@ def test_what_an_update_names_is_replaced_and_the_rest_stays(fraud):
         model = models.update_model(tx, "fraud", {"description": "card fraud", "tags": {"tier": "1"}}, **WHO)
     assert (model.description, model.tags, model.owner) == ("card fraud", {"tier": "1"}, "risk")
     with fraud.write() as tx:
-        version = versions.update_version(tx, "fraud", 1, {"properties": {"ticket": "42"}}, **WHO)
+        version = version_changes.update_version(tx, "fraud", 1, {"properties": {"ticket": "42"}}, **WHO)
     assert (version.properties, version.tags, version.description) == ({"ticket": "42"}, {"team": "risk"}, "first")
 
 
@@ -49,7 +50,7 @@ def test_the_substance_of_a_version_cannot_be_updated(fraud, field):
     with fraud.write() as tx:
         before = versions.get_version(tx, "fraud", 1)
         with pytest.raises(FieldInvalidError, match=field):
-            versions.update_version(tx, "fraud", 1, {field: "x"}, **WHO)
+            version_changes.update_version(tx, "fraud", 1, {field: "x"}, **WHO)
         assert versions.get_version(tx, "fraud", 1) == before
 
 
@@ -67,13 +68,13 @@ def test_an_update_that_changes_nothing_is_no_change(fraud):
     with fraud.write() as tx:
         before = current_revision(tx)
         models.update_model(tx, "fraud", {"owner": "risk"}, **WHO)
-        versions.update_version(tx, "fraud", 1, {"tags": {"team": "risk"}}, **WHO)
+        version_changes.update_version(tx, "fraud", 1, {"tags": {"team": "risk"}}, **WHO)
         assert current_revision(tx) == before
 
 
 def test_a_change_says_what_it_was_and_what_it_is(fraud):
     with fraud.write() as tx:
-        versions.update_version(tx, "fraud", 1, {"deprecated": "leaks the label"}, **WHO)
+        version_changes.update_version(tx, "fraud", 1, {"deprecated": "leaks the label"}, **WHO)
         change = list_changes(tx, before_revision=None, limit_max=1)[0]
     assert (change.kind, change.resource) == ("version.updated", "models/fraud/versions/1")
     assert change.detail == {"deprecated": {"from": "", "to": "leaks the label"}}
@@ -134,27 +135,27 @@ def test_what_is_in_production_cannot_be_deleted(fraud):
         with pytest.raises(StillNeededError, match="production"):
             models.delete_model(tx, "fraud", **WHO)
         with pytest.raises(StillNeededError, match="champion"):
-            versions.delete_version(tx, "fraud", 1, **WHO)
+            version_changes.delete_version(tx, "fraud", 1, **WHO)
         aliases.set_alias(tx, "fraud", 2, alias="canary", **WHO)
         with pytest.raises(StillNeededError, match="canary"):
-            versions.delete_version(tx, "fraud", 2, **WHO)
+            version_changes.delete_version(tx, "fraud", 2, **WHO)
 
 
 def test_an_arm_of_an_experiment_cannot_be_deleted(fraud):
     with fraud.write() as tx, pytest.raises(StillNeededError, match="experiment"):
-        versions.delete_version(tx, "fraud", 2, pinned={2}, **WHO)
+        version_changes.delete_version(tx, "fraud", 2, pinned={2}, **WHO)
 
 
 def test_a_deleted_version_keeps_its_number_and_cannot_be_named(fraud, draft):
     with fraud.write() as tx:
-        versions.delete_version(tx, "fraud", 2, **WHO)
+        version_changes.delete_version(tx, "fraud", 2, **WHO)
         assert [each.number for each in versions.list_versions(tx, "fraud", limit_max=10)] == [1]
         with pytest.raises(VersionDeletedError):
             aliases.set_alias(tx, "fraud", 2, alias="canary", **WHO)
         with pytest.raises(VersionDeletedError):
-            versions.update_version(tx, "fraud", 2, {"description": "x"}, **WHO)
+            version_changes.update_version(tx, "fraud", 2, {"description": "x"}, **WHO)
         assert versions.add_version(tx, draft(), **WHO)[0].number == 3
-        assert versions.restore_version(tx, "fraud", 2, **WHO).deleted_us == 0
+        assert version_changes.restore_version(tx, "fraud", 2, **WHO).deleted_us == 0
 
 
 @pytest.mark.parametrize("before", list(Stage))
@@ -173,10 +174,10 @@ def test_stages_move_as_the_table_says(fraud, before, after):
         else:
             versions.set_stage(tx, "fraud", 1, stage=before)
         if before is after or (before, after) in allowed:
-            assert versions.move_stage(tx, "fraud", 1, after, **WHO).stage is after
+            assert version_changes.move_stage(tx, "fraud", 1, after, **WHO).stage is after
         else:
             with pytest.raises(StageMoveError):
-                versions.move_stage(tx, "fraud", 1, after, **WHO)
+                version_changes.move_stage(tx, "fraud", 1, after, **WHO)
             assert versions.get_version(tx, "fraud", 1).stage is before
 
 
@@ -192,10 +193,10 @@ def test_production_is_the_version_that_holds_champion_and_nothing_else(fraud):
 
 def test_an_archived_version_cannot_be_named_until_it_is_taken_back(fraud):
     with fraud.write() as tx:
-        versions.move_stage(tx, "fraud", 2, Stage.ARCHIVED, **WHO)
+        version_changes.move_stage(tx, "fraud", 2, Stage.ARCHIVED, **WHO)
         with pytest.raises(StageMoveError, match="development first"):
             aliases.promote(tx, "fraud", 2, **WHO)
-        versions.move_stage(tx, "fraud", 2, Stage.DEVELOPMENT, **WHO)
+        version_changes.move_stage(tx, "fraud", 2, Stage.DEVELOPMENT, **WHO)
         aliases.promote(tx, "fraud", 2, **WHO)
 
 
@@ -203,7 +204,7 @@ def test_a_version_that_an_alias_names_is_not_archived(fraud):
     with fraud.write() as tx:
         aliases.set_alias(tx, "fraud", 2, alias="canary", **WHO)
         with pytest.raises(StillNeededError, match="canary"):
-            versions.move_stage(tx, "fraud", 2, Stage.ARCHIVED, **WHO)
+            version_changes.move_stage(tx, "fraud", 2, Stage.ARCHIVED, **WHO)
 
 
 def test_a_parent_must_exist_so_there_is_no_cycle(fraud, draft):
@@ -231,7 +232,7 @@ def test_an_alias_that_was_removed_goes_on_counting(fraud):
         aliases.remove_alias(tx, "fraud", "canary", generation=1, **WHO)
         move = aliases.set_alias(tx, "fraud", 2, alias="canary", generation=0, **WHO)
         assert move.generation == 3
-        history = aliases.alias_history(tx, "fraud", alias="canary", limit_max=10)
+        history = alias_history(tx, "fraud", alias="canary", limit_max=10)
     assert [(each.to_version, each.removed) for each in history] == [(2, False), (1, True), (1, False)]
 
 
@@ -240,7 +241,7 @@ def test_who_held_an_alias_at_a_time_is_one_question(fraud):
         for number, time_us in ((1, 100), (2, 200), (1, 300)):
             aliases.promote(tx, "fraud", number, actor="ada", now_us=time_us)
         aliases.remove_alias(tx, "fraud", "champion", actor="ada", now_us=400)
-        held = [aliases.alias_at(tx, "fraud", "champion", time_us=time) for time in (99, 100, 199, 200, 350, 400)]
+        held = [alias_at(tx, "fraud", "champion", time_us=time) for time in (99, 100, 199, 200, 350, 400)]
     assert [None if each is None else each.to_version for each in held] == [None, 1, 1, 2, 1, None]
 
 

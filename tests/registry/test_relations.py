@@ -6,6 +6,7 @@ import pytest
 from gateway.control.lineage import periods
 from gateway.models.difference import difference
 from registry import aliases, lineage, models, versions
+from registry.alias_history import alias_history
 from registry.compare import MetricChange, ValueChange, compare_versions
 from registry.records import Signature, TensorSpec, VersionFacts
 from turnout.registry.v1 import comparison_pb2, taint_pb2
@@ -50,7 +51,7 @@ def test_the_times_of_an_alias_follow_from_its_moves(family):
             aliases.promote(tx, "fraud", number, actor="ada", now_us=time_us)
         aliases.set_alias(tx, "fraud", 1, alias="canary", actor="bob", now_us=15)
         aliases.remove_alias(tx, "fraud", "canary", actor="bob", now_us=18)
-        moves = aliases.alias_history(tx, "fraud", limit_max=99)
+        moves = alias_history(tx, "fraud", limit_max=99)
     assert [(each.alias, each.start_us, each.end_us) for each in periods(moves, 1)] == [
         ("champion", 10, 20),
         ("canary", 15, 18),

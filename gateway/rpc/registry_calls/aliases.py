@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gateway.rpc import paging, status
 from gateway.rpc import registry_codec as codec
 from gateway.rpc.registry_calls.parts import RegistryCalls
-from registry import aliases
+from registry import alias_history, aliases
 from registry.clearance import NOTHING_KNOWN, Support
 from registry.records import CHAMPION
 from turnout.registry.v1 import registry_service_pb2 as pb
@@ -104,7 +104,7 @@ class AliasCalls(RegistryCalls):
         """Say which version held an alias at a time."""
         with status.mapped(context), self._database.read() as tx:
             model = codec.model_id(request.parent)
-            move = aliases.alias_at(tx, model, request.alias, time_us=request.time_us)
+            move = alias_history.alias_at(tx, model, request.alias, time_us=request.time_us)
             if move is None:
                 return pb.GetAliasHolderResponse()
             return pb.GetAliasHolderResponse(version=move.to_version, move=codec.move_message(move))
@@ -115,7 +115,7 @@ class AliasCalls(RegistryCalls):
         """List the moves of a model's aliases, newest first."""
         with status.mapped(context), self._database.read() as tx:
             size = paging.page_size(request.page_size)
-            found = aliases.alias_history(
+            found = alias_history.alias_history(
                 tx,
                 codec.model_id(request.parent),
                 alias=request.alias,

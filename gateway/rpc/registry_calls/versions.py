@@ -11,7 +11,7 @@ from gateway.errors import RequestMalformedError
 from gateway.rpc import paging, status
 from gateway.rpc import registry_codec as codec
 from gateway.rpc.registry_calls.parts import RegistryCalls
-from registry import models, search, versions
+from registry import models, search, version_changes, versions
 from turnout.registry.v1 import registry_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class VersionCalls(RegistryCalls):
             }
             fields = {_column(path): values.get(path) for path in request.update_mask.paths}
             with self._database.write() as tx:
-                version = versions.update_version(
+                version = version_changes.update_version(
                     tx,
                     *codec.version_key(request.version.name),
                     fields,
@@ -113,7 +113,9 @@ class VersionCalls(RegistryCalls):
         with status.mapped(context):
             key, stage = codec.version_key(request.name), codec.stage_of(request.stage)
             with self._database.write() as tx:
-                version = versions.move_stage(tx, *key, stage, actor=status.actor(context), now_us=self._clock.now_us())
+                version = version_changes.move_stage(
+                    tx, *key, stage, actor=status.actor(context), now_us=self._clock.now_us()
+                )
             return pb.SetVersionStageResponse(version=codec.version_message(version))
 
     def DeleteVersion(
@@ -124,7 +126,7 @@ class VersionCalls(RegistryCalls):
             model, number = codec.version_key(request.name)
             with self._database.write() as tx:
                 arms = arms_of(tx, versions.get_version(tx, model, number))
-                version = versions.delete_version(
+                version = version_changes.delete_version(
                     tx,
                     model,
                     number,
@@ -142,7 +144,9 @@ class VersionCalls(RegistryCalls):
         with status.mapped(context):
             key = codec.version_key(request.name)
             with self._database.write() as tx:
-                version = versions.restore_version(tx, *key, actor=status.actor(context), now_us=self._clock.now_us())
+                version = version_changes.restore_version(
+                    tx, *key, actor=status.actor(context), now_us=self._clock.now_us()
+                )
             return pb.UndeleteVersionResponse(version=codec.version_message(version))
 
 
