@@ -120,14 +120,19 @@ class ClientLink(Link):
     def flushed(self) -> None:
         """Close where nothing more is to come."""
         session = self.session
-        if not session.want_read and not session.want_write:
-            self.lose()  # the session has said GOAWAY, and why
-        elif self._leaving and self.is_idle:
-            self._leaving = False
+        if self._leaving and self.is_idle:
             self._linger()
+        elif not session.want_read and not session.want_write:
+            self.lose()  # the session has said GOAWAY, and why
 
     def _linger(self) -> None:
-        """Say that nothing more comes, and wait for the client to close: it may still be reading."""
+        """Say that nothing more comes, and wait for the client to close: it may still be sending and reading.
+
+        A close now, or on bytes that were not read, would have the kernel reset the connection, and a client that fails to
+        send may not read the answers that have reached its machine.
+        """
+        self._leaving = False
+        self.is_deaf = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
         self._loop.call_later(bounds.LINGER_S_MAX, self.lose)

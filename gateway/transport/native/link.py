@@ -47,6 +47,8 @@ class Link:
         What the session holds that the peer's windows do not let out.
     is_open
         Whether it is not lost or closed yet.
+    is_deaf
+        Whether all has been said: what still comes is read, so that the peer can read to the end, and dropped.
     """
 
     __slots__ = (
@@ -58,6 +60,7 @@ class Link:
         "_tls",
         "_unsent",
         "heard_at",
+        "is_deaf",
         "is_open",
         "session",
         "unread_bytes",
@@ -81,6 +84,7 @@ class Link:
         self._unsent: memoryview | None = None
         self._changed = False
         self.is_open = True
+        self.is_deaf = False
         self.heard_at = loop.now
         self.unread_bytes = 0
         self.session = Session(role, configuration)
@@ -129,6 +133,8 @@ class Link:
             self.lose()
             return
         self.heard_at = self._loop.now
+        if self.is_deaf:
+            return
         session = self.session
         session.receive_data(_BUFFER[:size])
         if not self._changed:
@@ -143,7 +149,7 @@ class Link:
     def flush(self) -> None:
         """Write what the session has to send, as far as the socket takes it."""
         self._changed = False
-        if self._unsent is not None or not self.is_open:
+        if self._unsent is not None or not self.is_open or self.is_deaf:
             return
         try:
             while data := self.session.data_to_send(WRITE_BYTES_MAX):

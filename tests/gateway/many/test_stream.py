@@ -312,6 +312,8 @@ def test_a_drain_answers_what_was_taken_and_ends_the_stream(launch, tmp_path, op
     stopping.join()
     operator.close()
     assert gateway.process.returncode == 0
-    assert 200 <= len(answered) < 100_000
+    held = journalled(gateway.state)
+    assert 200 <= len(answered) <= len(held) < 100_000
     assert answered == [ask.request_id for ask in asks[: len(answered)]]
-    assert sorted(journalled(gateway.state)) == sorted(answered)
+    # Once it reads why the stream ended, gRPC drops the last answers that its caller has not taken.
+    assert sorted(held) == sorted(ask.request_id for ask in asks[: len(held)])
