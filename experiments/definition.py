@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ VARIANTS_MAX = 16
 METRICS_MAX = 32
 SEED_CHARS_MAX = 256
 DEFAULT_ALPHA = 0.05
+ALPHA_MIN = 1e-9  # far below any claim that is made, and far above where squares and tails vanish
 ALPHA_BELOW = 0.5
 DEFAULT_MINIMUM_UNITS = 100
 
@@ -147,8 +147,8 @@ def validate(experiment: Experiment) -> None:
         _require(len(text) <= TEXT_CHARS_MAX, f"the {what} is longer than {TEXT_CHARS_MAX} characters")
     _require(1 <= len(experiment.seed) <= SEED_CHARS_MAX, f"the seed has 1 to {SEED_CHARS_MAX} characters")
     _require(
-        math.isfinite(experiment.alpha) and 0 < experiment.alpha < ALPHA_BELOW,
-        f"alpha is {experiment.alpha}, not in (0, {ALPHA_BELOW})",
+        ALPHA_MIN <= experiment.alpha < ALPHA_BELOW,
+        f"alpha is {experiment.alpha}, not in [{ALPHA_MIN}, {ALPHA_BELOW})",
     )
     _require(experiment.minimum_units >= 2, "minimum_units is at least 2: one unit has no variance")  # noqa: PLR2004
     validate_plan(experiment.plan)

@@ -78,8 +78,8 @@ def sample_size(effect: float, design: Design, *, target_power: float = DEFAULT_
         return NotEnoughData("no number of units finds an effect of nothing: say which effect matters")
     if not (design.control_variance + design.treatment_variance > 0):
         return NotEnoughData("no unit differs from another, so that no size can be computed")
-    if not math.isfinite(design.error(1.0)):
-        return NotEnoughData("the variance is no finite number, so that no size can be computed")
+    if not (math.isfinite(design.error(1.0)) and design.error(UNITS_MAX) > 0):
+        return NotEnoughData("the variance is beyond what numbers can hold, so that no size can be computed")
     low, high = 2, 4
     while power(effect, high, design) < target_power:
         low, high = high, high * 2
@@ -105,7 +105,8 @@ def minimum_effect(units: int, design: Design, *, target_power: float = DEFAULT_
     needed = optimize.brentq(
         lambda moved: special.ndtr(moved - limit) + special.ndtr(-moved - limit) - target_power, 0.0, limit + 40.0
     )
-    return float(needed) * error
+    effect = float(needed) * error
+    return effect if math.isfinite(effect) else NotEnoughData("the least effect is beyond what numbers can hold")
 
 
 def remaining_units(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from experiments.analysis.power import DEFAULT_POWER, Design, minimum_effect, sa
 from experiments.analysis.reasons import primary
 from experiments.analysis.replay import replay_aa
 from experiments.analysis.verdict import Verdict, again, reach_verdict, same_evidence, verify, watches_of
-from experiments.definition import State
+from experiments.definition import ALPHA_BELOW, ALPHA_MIN, State
 from experiments.errors import ExperimentInvalidError
 from experiments.looks import Look, keep_look, last_look, read_looks
 from experiments.plan import Method
@@ -224,8 +225,7 @@ def _metric(experiment: Experiment, name: str) -> Metric:
 
 def _sized(design: Design, question: SizeQuestion, *, effect: float, seen: Contrast | None) -> Size:
     power = question.power or DEFAULT_POWER
-    if not (0 < power < 1 and 0 < design.alpha < 1 and 0 < design.treatment_share < 1):
-        raise ExperimentInvalidError("power, alpha and treatment_share are parts: above 0 and below 1")
+    _check(design, question, power=power)
     reasons: list[str] = []
     units = sample_size(effect, design, target_power=power)
     least: float | NotEnoughData | None = None
@@ -237,6 +237,20 @@ def _sized(design: Design, question: SizeQuestion, *, effect: float, seen: Contr
         units=known,
         remaining_units=None if known is None or seen is None else max(0, known - seen.units),
         minimum_effect=None if isinstance(least, NotEnoughData) else least,
-        variance=(design.control_variance + design.treatment_variance) / 2,
+        variance=design.control_variance / 2 + design.treatment_variance / 2,  # the sum may be no number
         reason="; ".join(reasons),
     )
+
+
+def _check(design: Design, question: SizeQuestion, *, power: float) -> None:
+    """Refuse what no size can be asked by."""
+    if not (math.isfinite(question.variance) and question.variance >= 0 and math.isfinite(question.effect)):
+        raise ExperimentInvalidError("variance is 0 or above, and variance and effect are finite")
+    if not 0 < design.treatment_share < 1:
+        raise ExperimentInvalidError("treatment_share is a part: above 0 and below 1")
+    if not ALPHA_MIN <= design.alpha < ALPHA_BELOW:
+        raise ExperimentInvalidError(f"alpha is at least {ALPHA_MIN} and below {ALPHA_BELOW}")
+    if not design.alpha < power < 1:
+        raise ExperimentInvalidError("power is above alpha, as without any effect so many are found, and below 1")
+    if question.units < 0:
+        raise ExperimentInvalidError("units is 0, where it is not asked by, or above")

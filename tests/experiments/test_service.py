@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+import random
+from collections import Counter
 from concurrent import futures
 
 import grpc
@@ -464,6 +467,33 @@ def test_the_sample_size_comes_from_the_experiments_own_units(tmp_path, stub):
     assert "effect of nothing" in nothing.not_enough_data
     unknown = pb.EstimateSampleSizeRequest(name=NAME, metric="speed")
     assert refused(stub.EstimateSampleSize, unknown)[1] == "EXPERIMENT_INVALID"
+
+
+EXTREMES = [0.0, 1.0, 0.5, -1.0, math.nan, math.inf, -math.inf, 1e308, -1e308, 5e-324, 1e-200, 1e-17, 1 - 2**-53, 1e12]
+
+
+def test_a_size_asked_by_any_number_is_a_number_a_reason_or_a_refusal(stub):
+    rng = random.Random(7)  # noqa: S311  (no secret)
+    told = Counter()
+    for _ in range(1500):
+        real = {
+            name: rng.choice([usual, usual, rng.choice(EXTREMES)])
+            for name, usual in (("effect", 0.1), ("variance", 1), ("treatment_share", 0), ("alpha", 0), ("power", 0))
+        }
+        units = rng.choice([0, 1, 2, 1000, -1, 2**63 - 1, -(2**63)])
+        asked = pb.EstimateSampleSizeRequest(**real, units=units, method=rng.choice(pb.AnalysisMethod.values()))
+        call = stub.EstimateSampleSize.future(asked)
+        if (error := call.exception()) is not None:
+            assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, asked
+            told["refused"] += 1
+        else:
+            size = call.result()
+            asks = ("units", "minimum_effect") if units else ("units",)
+            given = [getattr(size, name) for name in asks if size.HasField(name)]
+            assert bool(size.not_enough_data) == (len(given) < len(asks)), asked
+            assert all(math.isfinite(number) and number > 0 for number in given), asked
+            told["reason" if size.not_enough_data else "number"] += 1
+    assert min(told["refused"], told["reason"], told["number"]) > 20
 
 
 @pytest.mark.usefixtures("running")

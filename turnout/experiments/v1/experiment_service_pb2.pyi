@@ -389,7 +389,7 @@ class Experiment(_message.Message):
     seed: _builtins.str
     """Goes into the hash of the unit; the experiment's id unless given."""
     alpha: _builtins.float
-    """The error rate of a false claim, in (0, 0.5); 0.05 unless given."""
+    """The error rate of a false claim, from 1e-9, below 0.5; 0.05 unless given."""
     minimum_units: _builtins.int
     """The fewest units an arm must have before anything is claimed; 100 unless given."""
     state: Global___ExperimentState.ValueType
@@ -1926,9 +1926,9 @@ class EstimateSampleSizeRequest(_message.Message):
     treatment_share: _builtins.float
     """The treatment's part of the units; a half unless given."""
     alpha: _builtins.float
-    """The error rate of a false claim; 0.05 unless given."""
+    """The error rate of a false claim, as in an experiment; 0.05 unless given."""
     power: _builtins.float
-    """The probability of finding the effect; 0.8 unless given."""
+    """The probability of finding the effect, above alpha; 0.8 unless given."""
     method: Global___AnalysisMethod.ValueType
     """How often one looks; fixed unless given."""
     units: _builtins.int
