@@ -178,13 +178,17 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_serving(swapping, op
         assert [state for state, _ in standings(operator, model)] == [apb.LOAD_STATE_FAILED] * 2
         assert all(f"is {how}" in reason for _, reason in standings(operator, model))
         assert operator.predict(model).version == 1
+        repaired = time.monotonic()
         # Publishing the same bytes again does not trust what lies there: the file is whole again.
         assert list(operator.publish(model, 4.0, alias="champion").same_bytes_as) == [2]
         operator.wait()
         assert operator.predict(model).version == 3
         calls.wait_for(20)
     assert calls.failures == []
-    assert {(answer.version, answer.scale) for answer in calls.answers} == {(1, 2.0), (3, 4.0)}
+    answered = {(answer.version, answer.scale) for answer in calls.answers}
+    # The champion in between heals by itself once its bytes are whole, if it is tried again before its successor.
+    assert answered - {(2, 4.0)} == {(1, 2.0), (3, 4.0)}
+    assert {answer.version for answer in calls.answers if answer.answered < repaired} == {1}
 
 
 @pytest.mark.parametrize(
