@@ -128,8 +128,8 @@ class ClientLink(Link):
     def _linger(self) -> None:
         """Say that nothing more comes, and wait for the client to close: it may still be sending and reading.
 
-        A close now, or on bytes that were not read, would have the kernel reset the connection, and a client that fails to
-        send may not read the answers that have reached its machine.
+        A close now, or on bytes that were not read, would have the kernel reset the connection, and a client that
+        cannot send may not read the answers that have reached its machine.
         """
         self._leaving = False
         self.is_deaf = True
