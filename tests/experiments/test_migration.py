@@ -27,9 +27,9 @@ UPDATE revision SET value = 1;
 
 
 @pytest.fixture
-def of_release_before(database_url):
+def of_release_before(empty_database_url):
     """Return the address of a database as it was before experiments could be paused, with one that runs."""
-    engine = create_engine(database_url)
+    engine = create_engine(empty_database_url)
     with engine.begin() as tx:
         config = Config()
         config.set_main_option("script_location", str(Path(storage.__file__).parent / "migrations"))
@@ -39,7 +39,7 @@ def of_release_before(database_url):
         for statement in BEFORE.split(";")[:-1]:
             tx.execute(text(statement))
     engine.dispose()
-    return database_url
+    return empty_database_url
 
 
 def test_an_experiment_that_ran_goes_on_and_can_be_paused(of_release_before):

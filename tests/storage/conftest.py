@@ -4,8 +4,8 @@ from storage.database import open_database
 
 
 @pytest.fixture
-def url(database_url):
-    return database_url
+def url(empty_database_url):
+    return empty_database_url
 
 
 @pytest.fixture
