@@ -157,7 +157,7 @@ def make_table(folder: Path, plan: dict[str, object]) -> ServingTable:
         ],
         "runs": [list(run) for run in allocate((0.5, 0.5), coverage=1.0).runs],
     }
-    model = {"resident": [1, 2], "champion": 1, "previous": 0, "aliases": {"champion": 1}, "assignment": assignment}
+    model = {"resident": [1, 2], "champion": 1, "previous": 0, "aliases": {"champion": 1}, "assignments": [assignment]}
     document = {"revision": 1, "models": {MODEL: model}, "versions": {MODEL: {"1": entry, "2": entry}}}
     return build_table(document, slots, ServingTable(revision=0), heads_of)
 

@@ -137,6 +137,34 @@ def resplit(present: Allocation, shares: Sequence[float]) -> Allocation:
     return _packed(owners, shares=shares, epoch=present.epoch + 1)
 
 
+def grow(present: Allocation, *, coverage: float) -> Allocation:
+    """Return the next epoch's slots under a greater coverage and the same shares: nobody who is in it moves.
+
+    Where no split was changed yet these are GrowthBook's ranges; else each variant gets as many of the free slots,
+    the lowest first, as its share of the new number wants.
+
+    Raises
+    ------
+    SharesInvalidError
+        The coverage is not in (0, 1], or less than the present one: units would have to leave.
+    """
+    ranges = allocate(present.shares, coverage=coverage)
+    owners = present.slots()
+    if all(old in {NOBODY, new} for old, new in zip(owners, ranges.slots(), strict=True)):
+        return _packed(ranges.slots(), shares=present.shares, epoch=present.epoch + 1)
+    had = present.counts()
+    missing = sum(ranges.counts()) - sum(had)
+    if missing < 0:
+        raise SharesInvalidError(f"the coverage cannot shrink to {coverage}: units would have to leave the experiment")
+    total, counts = sum(had) + missing, list(had)
+    for slot in [slot for slot, owner in enumerate(owners) if owner == NOBODY][:missing]:
+        # Who is furthest below its share gets the next.
+        position = max(range(len(counts)), key=lambda i: (present.shares[i] * total - counts[i], -i))
+        counts[position] += 1
+        owners[slot] = position
+    return _packed(owners, shares=present.shares, epoch=present.epoch + 1)
+
+
 def moved_share(before: Allocation, after: Allocation) -> float:
     """Return the part of the experiment's slots whose variant is another in `after` than in `before`."""
     pairs = [(old, new) for old, new in zip(before.slots(), after.slots(), strict=True) if old != NOBODY]

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 from experiments.allocation import Allocation
 from experiments.bucketing import BUCKETS, HASH_NAME, bucket_after, bucket_of, fnv1a32, seed_state
 from experiments.errors import AssignmentUnreadableError, ExperimentStateError
+from experiments.layer import places_of
+from experiments.scope import UnitKind
+from experiments.targeting import compile_condition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from experiments.definition import Experiment
+    from experiments.targeting import Matches
 
 __all__ = [
     "Assigned",
@@ -68,12 +72,44 @@ class AssignmentTable:
         One `Assigned` for each variant, in the order of the definition.
     owners
         The position of each slot's variant, or -1.
+    run
+        The first of the places in the model's layer that it holds, and how many they are.
+    by_request
+        Whether each request is a unit.
+    matches
+        Which calls it takes, by their attributes; None: all.
+    forced
+        Named units, each with the position of the variant that it always gets.
     """
 
-    __slots__ = ("_slots", "_state", "arms", "control", "epoch", "experiment", "model", "seed")
+    __slots__ = (
+        "_owners",
+        "_slots",
+        "_state",
+        "arms",
+        "by_request",
+        "control",
+        "epoch",
+        "experiment",
+        "forced",
+        "matches",
+        "model",
+        "run",
+        "seed",
+    )
 
     def __init__(
-        self, *, experiment: str, model: str, seed: str, arms: tuple[Assigned, ...], owners: list[int]
+        self,
+        *,
+        experiment: str,
+        model: str,
+        seed: str,
+        arms: tuple[Assigned, ...],
+        owners: list[int],
+        run: tuple[int, int] = (0, BUCKETS),
+        by_request: bool = False,
+        matches: Matches | None = None,
+        forced: Mapping[str, int] | None = None,
     ) -> None:
         self.experiment = experiment
         self.model = model
@@ -82,14 +118,41 @@ class AssignmentTable:
         self.control = next(arm for arm in arms if arm.control)
         self.epoch = arms[0].epoch
         self._state = seed_state(seed)
+        self.run = run
+        self.by_request = by_request
+        self.matches = matches
+        self.forced: Mapping[str, int] = forced or {}
+        self._owners = owners
         self._slots = tuple(arms[owner] if owner >= 0 else None for owner in owners)
+
+    @property
+    def plain(self) -> bool:
+        """Whether a unit's bucket is all there is to ask."""
+        return self.run == (0, BUCKETS) and not self.by_request and self.matches is None and not self.forced
+
+    def with_arms(self, arms: tuple[Assigned, ...]) -> AssignmentTable:
+        """Return the same table that gives these arms in the place of its own."""
+        return AssignmentTable(
+            experiment=self.experiment,
+            model=self.model,
+            seed=self.seed,
+            arms=arms,
+            owners=self._owners,
+            run=self.run,
+            by_request=self.by_request,
+            matches=self.matches,
+            forced=self.forced,
+        )
 
     def bucket(self, unit: str) -> int:
         """Return the unit's bucket, 0 to 9 999."""
         return bucket_after(self._state, unit)
 
     def assign(self, unit: str) -> Assigned | None:
-        """Return what the unit gets; None when it is not in the experiment, as a unit without an id never is."""
+        """Return what the unit gets; None when it is not in the experiment, as a unit without an id never is.
+
+        By its bucket alone: targeting, forced units and the other experiments of the model are the layer's to ask.
+        """
         if not unit:
             return None
         return self._slots[bucket_after(self._state, unit)]
@@ -107,7 +170,7 @@ def assignment_document(experiment: Experiment) -> dict[str, Any]:
         raise ExperimentStateError(
             f"the experiment {experiment.id!r} is a {experiment.state}: it assigns nobody", experiment=experiment.id
         )
-    return {
+    document: dict[str, Any] = {
         "experiment": experiment.id,
         "model": experiment.model,
         "hash": HASH_NAME,
@@ -119,6 +182,18 @@ def assignment_document(experiment: Experiment) -> dict[str, Any]:
         ],
         "runs": [list(run) for run in experiment.allocation.runs],
     }
+    scope = experiment.scope
+    places = [each.variant for each in experiment.variants]
+    # What is not there has its default.
+    if scope.layer_share != 1:
+        document["layer"] = [experiment.layer_first, places_of(scope.layer_share)]
+    if scope.unit is not UnitKind.UNIT_ID:
+        document["unit"] = scope.unit.value
+    if scope.targeting is not None:
+        document["targeting"] = dict(scope.targeting)
+    if scope.forced:
+        document["forced"] = {unit: places.index(variant) for unit, variant in scope.forced.items()}
+    return document
 
 
 def compile_assignment(document: Mapping[str, Any]) -> AssignmentTable:
@@ -146,12 +221,17 @@ def compile_assignment(document: Mapping[str, Any]) -> AssignmentTable:
     )
     if sum(arm.control for arm in arms) != 1:
         raise AssignmentUnreadableError("an experiment has exactly one control")
+    first, length = document.get("layer", (0, BUCKETS))
     return AssignmentTable(
         experiment=document["experiment"],
         model=document["model"],
         seed=document["seed"],
         arms=arms,
         owners=allocation.slots(),
+        run=(int(first), int(length)),
+        by_request=UnitKind(document.get("unit", "unit_id")) is UnitKind.REQUEST,
+        matches=compile_condition(document["targeting"]) if "targeting" in document else None,
+        forced=document.get("forced"),
     )
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from experiments.allocation import allocate, check_shares
 from experiments.errors import ExperimentInvalidError, VariantUnknownError
-from experiments.metric import TEXT_CHARS_MAX, Direction, Metric, MetricKind, Role, validate_metric
+from experiments.metric import TEXT_CHARS_MAX, Covariate, Direction, Metric, MetricKind, Role, validate_metric
 from experiments.plan import Plan, validate_plan
+from experiments.scope import Scope, UnitKind, validate_scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,19 @@ ALPHA_MIN = 1e-9  # far below any claim that is made, and far above where square
 ALPHA_BELOW = 0.5
 DEFAULT_MINIMUM_UNITS = 100
 
-__all__ = ["Direction", "Experiment", "Metric", "MetricKind", "Plan", "Role", "State", "Variant", "validate"]
+__all__ = [
+    "Direction",
+    "Experiment",
+    "Metric",
+    "MetricKind",
+    "Plan",
+    "Role",
+    "Scope",
+    "State",
+    "UnitKind",
+    "Variant",
+    "validate",
+]
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
@@ -84,10 +97,14 @@ class Experiment:
         The fewest units that an arm must have before anything is claimed.
     plan
         How it is judged.
+    scope
+        Whom it is for.
     epoch
         Counts the splits that were in force; 0 for a draft.
     etag
         What compare-and-set compares.
+    layer_first
+        The first of the places in the model's layer that it holds, once it was started.
     allocation
         The split that is, or last was, in force; None for a draft.
     """
@@ -103,6 +120,7 @@ class Experiment:
     alpha: float = DEFAULT_ALPHA
     minimum_units: int = DEFAULT_MINIMUM_UNITS
     plan: Plan = field(default_factory=Plan)
+    scope: Scope = field(default_factory=Scope)
     state: State = State.DRAFT
     epoch: int = 0
     etag: str = ""
@@ -110,6 +128,7 @@ class Experiment:
     started_us: int = 0
     concluded_us: int = 0
     winner: str = ""
+    layer_first: int = 0
     allocation: Allocation | None = None
 
     @property
@@ -154,6 +173,10 @@ def validate(experiment: Experiment) -> None:
     validate_plan(experiment.plan)
     _check_variants(experiment.variants)
     _check_metrics(experiment.metrics)
+    validate_scope(experiment.scope, variants=frozenset(each.variant for each in experiment.variants))
+    if experiment.scope.unit is UnitKind.REQUEST:
+        before = [each.metric for each in experiment.metrics if each.covariate is Covariate.PRE_EXPERIMENT]
+        _require(not before, f"the metric {before[:1]} looks at units before the experiment: a request has no before")
     allocate(experiment.shares, coverage=experiment.coverage)
 
 

@@ -23,6 +23,12 @@ class ShareTooSmallError(InvalidError):
     reason = "SHARE_TOO_SMALL"
 
 
+class TargetingInvalidError(InvalidError):
+    """The condition on the calls' attributes is none that can be asked."""
+
+    reason = "TARGETING_INVALID"
+
+
 class VariantUnknownError(InvalidError):
     """The experiment has no variant of that name."""
 
@@ -66,7 +72,7 @@ class FieldFixedError(PreconditionError):
 
 
 class ModelBusyError(PreconditionError):
-    """Another experiment has the model's units, running or paused."""
+    """Other experiments, running or paused, hold the model's units."""
 
     reason = "MODEL_BUSY"
 

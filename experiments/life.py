@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import select
 
 from experiments import tables
 from experiments.allocation import allocate
+from experiments.bucketing import BUCKETS
 from experiments.changes import check_etag, move, named_shares, open_epoch, record
 from experiments.errors import ModelBusyError
+from experiments.layer import free_run, places_of
 from experiments.lifecycle import Verb, next_state
 from experiments.lifecycle import move as leads_to
-from experiments.records import Changed, get
+from experiments.records import Changed, get, list_holding
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-HOLDING = ("running", "paused")
-"""The states in which an experiment keeps its units from others."""
+    from experiments.definition import Experiment
 
 
 def start(tx: Connection, experiment_id: str, *, actor: str, now_us: int) -> Changed:
@@ -30,20 +30,11 @@ def start(tx: Connection, experiment_id: str, *, actor: str, now_us: int) -> Cha
     ExperimentMissingError, ExperimentStateError
         There is none, or it is not a draft.
     ModelBusyError
-        Another experiment, running or paused, has the model's units.
+        Other experiments, running or paused, hold so many of the model's units, or force one of its forced units.
     """
     experiment = get(tx, experiment_id)
     state = next_state(experiment, Verb.START)
-    query = select(tables.experiments.c.id).where(
-        tables.experiments.c.model == experiment.model, tables.experiments.c.state.in_(HOLDING)
-    )
-    other = tx.execute(query).scalar()
-    if other is not None:
-        raise ModelBusyError(
-            f"the experiment {other!r} has the units of the model {experiment.model!r}: conclude it first",
-            experiment=other,
-            model=experiment.model,
-        )
+    layer_first = _place(experiment, list_holding(tx, experiment.model))
     allocation = allocate(experiment.shares, coverage=experiment.coverage)
     revision = record(
         tx,
@@ -55,7 +46,15 @@ def start(tx: Connection, experiment_id: str, *, actor: str, now_us: int) -> Cha
         after={"state": state.value},
         shares=named_shares(experiment),
     )
-    move(tx, experiment_id, state=state, etag=revision, epoch=allocation.epoch, started_us=now_us)
+    move(
+        tx,
+        experiment_id,
+        state=state,
+        etag=revision,
+        epoch=allocation.epoch,
+        started_us=now_us,
+        layer_first=layer_first,
+    )
     open_epoch(tx, experiment_id, allocation, moved=0.0, revision=revision, now_us=now_us)
     return Changed(get(tx, experiment_id), revision)
 
@@ -136,6 +135,29 @@ def delete(tx: Connection, experiment_id: str, *, etag: str = "", actor: str, no
         tx.execute(sql_delete(table).where(table.c.experiment == experiment_id))
     tx.execute(sql_delete(tables.experiments).where(tables.experiments.c.id == experiment_id))
     return revision
+
+
+def _place(experiment: Experiment, others: list[Experiment]) -> int:
+    """Return the first of the places in the layer that the experiment gets, or raise ModelBusyError."""
+    for other in others:
+        both = sorted(other.scope.forced.keys() & experiment.scope.forced.keys())
+        if both:
+            raise ModelBusyError(
+                f"the experiment {other.id!r} forces the unit {both[0][:80]!r} too: a unit is in one experiment",
+                experiment=other.id,
+                model=experiment.model,
+            )
+    taken = [(other.layer_first, places_of(other.scope.layer_share)) for other in others]
+    wanted = places_of(experiment.scope.layer_share)
+    first, longest = free_run(taken, wanted)
+    if longest < wanted:
+        raise ModelBusyError(
+            f"{', '.join(other.id for other in others)} hold units of the model {experiment.model!r}: "
+            f"{longest / BUCKETS:.4g} of them are free in one piece, and a layer_share of "
+            f"{experiment.scope.layer_share:.4g} is wanted; conclude one first, or ask for less",
+            model=experiment.model,
+        )
+    return first
 
 
 def _pass(

@@ -58,12 +58,14 @@ TRANSITIONS: Mapping[tuple[State, Verb], State | None] = {
 """Where each verb leads; None: the experiment is gone."""
 
 _WORDS = frozenset({"description", "owner"})
-_DEFINED = frozenset({"variants", "coverage", "seed", "metrics", "alpha", "minimum_units", "plan"})
+_GROWS = frozenset({"coverage"})
+# What is measured is settled once it was started; the coverage may grow, which adds units and moves none.
+_DEFINED = frozenset({"variants", "coverage", "seed", "metrics", "alpha", "minimum_units", "plan", "scope"})
 
 EDITABLE: Mapping[State, AbstractSet[str]] = {
     State.DRAFT: _WORDS | _DEFINED,
-    State.RUNNING: _WORDS,
-    State.PAUSED: _WORDS,
+    State.RUNNING: _WORDS | _GROWS,
+    State.PAUSED: _WORDS | _GROWS,
     State.CONCLUDED: _WORDS,
     State.ARCHIVED: frozenset(),
 }

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select
 from sqlalchemy import update as sql_update
 
 from experiments import rows, tables
-from experiments.allocation import allocate, check_shares, moved_share, resplit
+from experiments.allocation import allocate, check_shares, grow, moved_share, resplit
 from experiments.changes import check_etag, move, named_shares, open_epoch, record
 from experiments.definition import validate
 from experiments.errors import ExperimentExistsError, ExperimentMissingError, SharesInvalidError
@@ -95,6 +95,14 @@ def list_page(tx: Connection, *, after: str = "", limit_max: int) -> list[Experi
 def list_running(tx: Connection) -> list[Experiment]:
     """Return the experiments that assign units, by id."""
     query = select(tables.experiments).where(tables.experiments.c.state == "running")
+    return rows.read(tx, query.order_by(tables.experiments.c.id))
+
+
+def list_holding(tx: Connection, model: str) -> list[Experiment]:
+    """Return the experiments that hold units of the model, running or paused, by id."""
+    query = select(tables.experiments).where(
+        tables.experiments.c.model == model, tables.experiments.c.state.in_(("running", "paused"))
+    )
     return rows.read(tx, query.order_by(tables.experiments.c.id))
 
 
@@ -188,7 +196,7 @@ def update(
     ExperimentChangedError
         It has changed since the caller looked. Nothing was changed.
     ExperimentInvalidError, SharesInvalidError, ShareTooSmallError
-        The new definition breaks a rule.
+        The new definition breaks a rule, or a started experiment's coverage would shrink.
     """
     before = get(tx, changed.id)
     check_etag(before, etag)
@@ -197,6 +205,9 @@ def update(
     after = replace(before, **{name: getattr(changed, name) for name in fields})
     after = replace(after, seed=after.seed or after.id)
     validate(after)
+    allocation = after.allocation
+    if allocation is not None and after.coverage != before.coverage:
+        allocation = grow(allocation, coverage=after.coverage)
     revision = record(
         tx,
         changed.id,
@@ -208,6 +219,9 @@ def update(
         fields=sorted(fields),
     )
     move(tx, changed.id, state=state, etag=revision, **rows.defined(after))
+    if allocation is not None and allocation != before.allocation:
+        move(tx, changed.id, state=state, etag=revision, epoch=allocation.epoch)
+        open_epoch(tx, changed.id, allocation, moved=0.0, revision=revision, now_us=now_us)
     for name, table, found in (
         ("variants", tables.experiment_variants, rows.of_variants(after)),
         ("metrics", tables.experiment_metrics, rows.of_metrics(after)),

@@ -14,6 +14,7 @@ from experiments.allocation import Allocation
 from experiments.definition import Experiment, State, Variant
 from experiments.metric import Covariate, Direction, Metric, MetricKind, Role
 from experiments.plan import Correction, Method, Plan, Spending
+from experiments.scope import Scope, UnitKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -37,7 +38,10 @@ _METRIC_OPTIONS = tuple(field.name for field in fields(Metric) if field.name not
 
 def defined(experiment: Experiment) -> dict[str, Any]:
     """Return the columns of what was defined, but for the variants and metrics."""
-    return {name: getattr(experiment, name) for name in _DEFINED} | {"plan": json.dumps(asdict(experiment.plan))}
+    return {name: getattr(experiment, name) for name in _DEFINED} | {
+        "plan": json.dumps(asdict(experiment.plan)),
+        "scope": json.dumps(asdict(experiment.scope)),
+    }
 
 
 def audited(experiment: Experiment, names: Collection[str]) -> dict[str, Any]:
@@ -60,6 +64,7 @@ def of_experiment(experiment: Experiment) -> dict[str, Any]:
         "started_us": 0,
         "concluded_us": 0,
         "winner": "",
+        "layer_first": 0,
     }
 
 
@@ -97,6 +102,7 @@ def read(tx: Connection, query: Select[Any]) -> list[Experiment]:
             variants=tuple(_variant(each) for each in variants[row.id]),
             metrics=tuple(_metric(each) for each in metrics[row.id]),
             plan=_plan(row.plan),
+            scope=_scope(row.scope),
             state=State(row.state),
             epoch=row.epoch,
             etag=row.etag,
@@ -104,6 +110,7 @@ def read(tx: Connection, query: Select[Any]) -> list[Experiment]:
             started_us=row.started_us,
             concluded_us=row.concluded_us,
             winner=row.winner,
+            layer_first=row.layer_first,
             allocation=allocations.get(row.id),
         )
         for row in found
@@ -163,6 +170,13 @@ def _options(text: str) -> dict[str, Any]:
     if "covariate" in options:
         options["covariate"] = Covariate(options["covariate"])
     return options
+
+
+def _scope(text: str) -> Scope:
+    given: dict[str, Any] = json.loads(text)
+    if "unit" in given:
+        given["unit"] = UnitKind(given["unit"])
+    return Scope(**given)
 
 
 def _plan(text: str) -> Plan:

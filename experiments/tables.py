@@ -15,12 +15,9 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    text,
 )
 
 from storage.schema import metadata
-
-_RUNNING = text("state = 'running'")
 
 experiments = Table(
     "experiments",
@@ -36,6 +33,10 @@ experiments = Table(
     Column("minimum_units", BigInteger, nullable=False),
     # How it is judged: a JSON object of the plan's fields; what is not in it has its default.
     Column("plan", Text, nullable=False, server_default="{}"),
+    # Whom it is for: a JSON object of the scope's fields; what is not in it has its default.
+    Column("scope", Text, nullable=False, server_default="{}"),
+    # The first of the places in the model's layer that it holds, once it was started.
+    Column("layer_first", Integer, nullable=False, server_default="0"),
     Column("state", String(16), nullable=False),
     Column("epoch", BigInteger, nullable=False),
     # The revision of the experiment's last change.
@@ -46,7 +47,7 @@ experiments = Table(
     Column("concluded_us", BigInteger, nullable=False),
     Column("winner", String(63), nullable=False),
     CheckConstraint("state IN ('draft', 'running', 'paused', 'concluded', 'archived')", name="state"),
-    Index("ix_experiments_model_running", "model", unique=True, sqlite_where=_RUNNING, postgresql_where=_RUNNING),
+    Index("ix_experiments_model", "model"),
 )
 
 experiment_variants = Table(

@@ -15,6 +15,7 @@ import numpy as np
 from experiments.analysis.evidence import Evidence, VariantCount
 from experiments.analysis.stages import Stage
 from experiments.metric import Covariate, Direction, Metric, MetricKind, Role
+from experiments.scope import UnitKind
 from gateway.control.reduction import counts_for_maturity, reduce_metric
 
 if TYPE_CHECKING:
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
 STRATA_MAX = 64
 REPLAY_UNITS_MAX = 1_000_000
 
+# What was forced is in no epoch: its variant was not given by chance.
 # What came before the experiment stands in the epoch -1 of no variant: only covariates are made of it.
 _OWN = """
 CREATE TEMP TABLE own AS
-SELECT request_id, time_us, event_time_us, variant, epoch, unit_id, outputs, attributes, latency_us, view_status,
-    view_age_ms, feature_set, status <> 0 AS failed, fallback, {stratum} AS stratum
+SELECT request_id, time_us, event_time_us, variant, epoch, {unit} AS unit_id, outputs, attributes, latency_us,
+    view_status, view_age_ms, feature_set, status <> 0 AS failed, fallback, {stratum} AS stratum
 FROM predictions
-WHERE experiment = $experiment AND model = $model AND unit_id <> ''
+WHERE experiment = $experiment AND model = $model AND {unit} <> '' AND epoch > 0
 """
 
 _BEFORE = """
@@ -145,12 +147,13 @@ def read_units(
 def _prepare(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> None:
     """Make the tables of predictions, outcomes and units that all metrics share."""
     who: dict[str, object] = {"experiment": experiment.id, "model": experiment.model}
+    unit = "request_id" if experiment.scope.unit is UnitKind.REQUEST else "unit_id"
     if experiment.plan.stratify_by:
         stratum = "coalesce(attributes[$stratify_by], '')"
-        connection.execute(_OWN.format(stratum=stratum), who | {"stratify_by": experiment.plan.stratify_by})
+        connection.execute(_OWN.format(stratum=stratum, unit=unit), who | {"stratify_by": experiment.plan.stratify_by})
         connection.execute(_FEW_STRATA, {"strata_max": STRATA_MAX})
     else:
-        connection.execute(_OWN.format(stratum="''"), who)
+        connection.execute(_OWN.format(stratum="''", unit=unit), who)
     if any(metric.covariate is Covariate.PRE_EXPERIMENT for metric in experiment.metrics):
         connection.execute(_BEFORE, who | {"started_us": experiment.started_us})
     connection.execute(_MATCHED, {"model": experiment.model})

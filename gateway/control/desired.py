@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from experiments.assignment import assignment_document
@@ -33,18 +34,18 @@ KEPT_TABLES_MAX = 8
 
 def desired_document(tx: Connection, artifacts: ArtifactStore, *, previous_max: int) -> dict[str, Any]:
     """Return the desired set as the database says it is, at one revision, with so many champions before the present."""
-    running = {experiment.model: experiment for experiment in list_running(tx)}
+    running = _running(tx)
     models = _desired_models(tx, running, previous_max)
     return {
         "revision": current_revision(tx),
-        "models": {desired.model: _model(desired, running.get(desired.model)) for desired in models},
+        "models": {desired.model: _model(desired, running[desired.model]) for desired in models},
         "versions": {desired.model: _versions(tx, desired, artifacts) for desired in models},
     }
 
 
 def bound_sets(tx: Connection, *, previous_max: int) -> set[tuple[str, str]]:
     """Return the feature sets, with their digests, that versions of the desired set are bound to."""
-    running = {experiment.model: experiment for experiment in list_running(tx)}
+    running = _running(tx)
     return {
         (version.feature_set, version.feature_set_digest)
         for desired in _desired_models(tx, running, previous_max)
@@ -53,14 +54,25 @@ def bound_sets(tx: Connection, *, previous_max: int) -> set[tuple[str, str]]:
     }
 
 
-def _desired_models(tx: Connection, running: Mapping[str, Experiment], previous_max: int) -> list[DesiredModel]:
-    pinned = {model: {variant.version for variant in experiment.variants} for model, experiment in running.items()}
+def _running(tx: Connection) -> defaultdict[str, list[Experiment]]:
+    """Return the experiments that assign units, by model."""
+    running: defaultdict[str, list[Experiment]] = defaultdict(list)
+    for experiment in list_running(tx):
+        running[experiment.model].append(experiment)
+    return running
+
+
+def _desired_models(tx: Connection, running: Mapping[str, list[Experiment]], previous_max: int) -> list[DesiredModel]:
+    pinned = {
+        model: {variant.version for experiment in found for variant in experiment.variants}
+        for model, found in running.items()
+    }
     return desired_versions(tx, pinned=pinned, previous_max=previous_max)
 
 
-def _model(desired: DesiredModel, experiment: Experiment | None) -> dict[str, Any]:
+def _model(desired: DesiredModel, experiments: list[Experiment]) -> dict[str, Any]:
     """Return a model's part: who answers, and what is resident, the most urgent first."""
-    arms = [variant.version for variant in experiment.variants] if experiment is not None else []
+    arms = [variant.version for experiment in experiments for variant in experiment.variants]
     order = [desired.champion, *arms, *desired.aliases.values(), *desired.previous_champions]
     there = {version.number for version in desired.versions}
     resident = list(dict.fromkeys(number for number in order if number is not None and number in there))
@@ -69,7 +81,7 @@ def _model(desired: DesiredModel, experiment: Experiment | None) -> dict[str, An
         "previous": next(iter(desired.previous_champions), 0),
         "aliases": dict(desired.aliases),
         "resident": resident,
-        "assignment": assignment_document(experiment) if experiment is not None else None,
+        "assignments": [assignment_document(experiment) for experiment in experiments],
     }
 
 

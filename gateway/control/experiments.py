@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from experiments import life, records
+from experiments.definition import State
 from experiments.errors import AliasUnresolvedError, ExperimentInvalidError
 from experiments.explanation import Explanation, explain
 from experiments.metric import OF_OUTPUT
@@ -155,10 +156,18 @@ class ExperimentControl:
         ]
         return replace(support, trials=trials)
 
-    def explain(self, experiment_id: str, unit: str) -> tuple[Experiment, Explanation]:
+    def explain(
+        self, experiment_id: str, unit: str, *, attributes: Mapping[str, str]
+    ) -> tuple[Experiment, Explanation]:
         """Return which variant a unit gets and why, or raise ExperimentMissingError or UnitMissingError."""
-        experiment = self.get(experiment_id)
-        return experiment, explain(experiment, unit)
+        with self._database.read() as tx:
+            experiment = records.get(tx, experiment_id)
+            running = [
+                each
+                for each in records.list_holding(tx, experiment.model)
+                if each.state is State.RUNNING and each.id != experiment.id
+            ]
+        return experiment, explain(experiment, unit, attributes=attributes, others=running)
 
 
 def _resolve(tx: Connection, experiment: Experiment) -> Experiment:

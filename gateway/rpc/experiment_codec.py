@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from google.protobuf import struct_pb2
+from google.protobuf.json_format import MessageToDict
 
 from experiments.definition import DEFAULT_ALPHA, DEFAULT_MINIMUM_UNITS, Experiment, State, Variant
 from experiments.metric import DEFAULT_MARGIN, Covariate, Direction, Metric, MetricKind, Role
 from experiments.plan import DEFAULT_LOOKS, Correction, Method, Plan, Spending
+from experiments.scope import Scope, UnitKind
 from gateway.errors import RequestMalformedError
 from turnout import resources
 from turnout.experiments.v1 import experiment_service_pb2 as pb
@@ -26,6 +30,8 @@ _STATES = {
     State.CONCLUDED: pb.EXPERIMENT_STATE_CONCLUDED,
     State.ARCHIVED: pb.EXPERIMENT_STATE_ARCHIVED,
 }
+_UNITS = {UnitKind.UNIT_ID: pb.UNIT_KIND_UNIT_ID, UnitKind.REQUEST: pb.UNIT_KIND_REQUEST}
+_SCOPE = frozenset({"unit", "targeting", "forced", "layer_share"})
 _KINDS = {
     MetricKind.MEAN: pb.METRIC_KIND_MEAN,
     MetricKind.SQUARED_ERROR: pb.METRIC_KIND_SQUARED_ERROR,
@@ -105,7 +111,11 @@ def changed_definition(request: pb.UpdateExperimentRequest) -> tuple[Experiment,
     # What is not named may be missing, or wrong.
     named = pb.Experiment()
     request.update_mask.MergeMessage(message, named)
-    return _defined(named, identity=experiment_id(message.name), model=""), fields
+    scope = _SCOPE & set(fields)
+    if scope and scope != _SCOPE:
+        raise RequestMalformedError(f"{', '.join(sorted(_SCOPE))} are updated together: name all or none of them")
+    changed = _defined(named, identity=experiment_id(message.name), model="")
+    return changed, [each for each in fields if each not in _SCOPE] + ["scope"] * bool(scope)
 
 
 def _defined(message: pb.Experiment, *, identity: str, model: str) -> Experiment:
@@ -124,6 +134,12 @@ def _defined(message: pb.Experiment, *, identity: str, model: str) -> Experiment
         alpha=message.alpha or DEFAULT_ALPHA,
         minimum_units=message.minimum_units or DEFAULT_MINIMUM_UNITS,
         plan=_plan(message.plan),
+        scope=Scope(
+            unit=_known(_UNITS, message.unit or pb.UNIT_KIND_UNIT_ID, "the unit"),
+            targeting=MessageToDict(message.targeting) if message.HasField("targeting") else None,
+            forced=dict(message.forced),
+            layer_share=message.layer_share if message.HasField("layer_share") else 1.0,
+        ),
     )
 
 
@@ -153,7 +169,19 @@ def experiment_message(experiment: Experiment) -> pb.Experiment:
         conclude_time_us=experiment.concluded_us,
         winner=experiment.winner,
         plan=_plan_message(experiment.plan),
+        unit=_UNITS[experiment.scope.unit],
+        targeting=_struct(experiment.scope.targeting),
+        forced=experiment.scope.forced,
+        layer_share=experiment.scope.layer_share,
     )
+
+
+def _struct(document: Mapping[str, Any] | None) -> struct_pb2.Struct | None:
+    if document is None:
+        return None
+    message = struct_pb2.Struct()
+    message.update(document)
+    return message
 
 
 def assignment_message(experiment: Experiment, explanation: Explanation) -> pb.GetAssignmentResponse:

@@ -218,5 +218,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     ) -> pb.GetAssignmentResponse:
         """Say which variant a unit gets, and why."""
         with status.mapped(context):
-            found = self._control.explain(codec.experiment_id(request.name), request.unit_id)
+            found = self._control.explain(
+                codec.experiment_id(request.name), request.unit_id, attributes=dict(request.attributes)
+            )
             return codec.assignment_message(*found)

@@ -296,7 +296,7 @@ def _target(table: ServingTable, request: Request) -> Target:
     route = table.route(request.model)
     if request.version or request.alias:
         return route.pinned(version=request.version, alias=request.alias)
-    return route.unpinned(request.unit_id)
+    return route.unpinned(request.unit_id, request.request_id, request.attributes)
 
 
 def _check(request: Request, slot: Slot) -> None:

@@ -6,21 +6,21 @@ by one reference, never changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Raw
 
 from experiments.assignment import Assigned, AssignmentTable, compile_assignment
+from experiments.layer import Layer
 from gateway.errors import ModelNotServedError, VersionNotServedError
 from gateway.models.slots import Slot, VersionKey
 from gateway.serving.entries import facts_of
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 Document = dict[str, Any]
+NOTHING: Mapping[str, str] = {}
+"""The attributes of a call that has none; never changed."""
 MakeHeads = Callable[["Target"], tuple[bytes, bytes]]
 """Makes a target's `head` and `infer_head`."""
 
@@ -67,9 +67,11 @@ class Route:
     versions, aliases
         What answers a pin.
     assignment
-        The running experiment's assignment; None without one.
+        The running experiment's assignment where it is all there is to ask; else None.
+    layer
+        All running experiments' assignments where there is more to ask; else None.
     arms
-        What answers each variant, in the assignment's order; None where neither it nor the control is loaded.
+        What answers each arm of the experiments, in their order; None where neither it nor its control is loaded.
     """
 
     model: str
@@ -77,6 +79,7 @@ class Route:
     versions: Mapping[int, Target]
     aliases: Mapping[str, Target]
     assignment: AssignmentTable | None = None
+    layer: Layer | None = None
     arms: tuple[Target | None, ...] = ()
 
     def pinned(self, *, version: int, alias: str) -> Target:
@@ -91,14 +94,17 @@ class Route:
             )
         return target
 
-    def unpinned(self, unit_id: str) -> Target:
-        """Return what answers a unit, its variant or else the champion; or raise ModelNotServedError."""
-        if self.assignment is not None and unit_id:
+    def unpinned(self, unit_id: str, request_id: str = "", attributes: Mapping[str, str] = NOTHING) -> Target:
+        """Return what answers a call, its variant or else the champion; or raise ModelNotServedError."""
+        assigned = None
+        if self.assignment is not None:
             assigned = self.assignment.assign(unit_id)
-            if assigned is not None:
-                arm: Target | None = self.arms[assigned.index]
-                if arm is not None:
-                    return arm
+        elif self.layer is not None:
+            assigned = self.layer.assign(unit_id, request_id, attributes)
+        if assigned is not None:
+            arm: Target | None = self.arms[assigned.index]
+            if arm is not None:
+                return arm
         if self.champion is None:
             raise ModelNotServedError(
                 f"model `{self.model}` has no champion that is loaded; promote a version", model=self.model
@@ -199,12 +205,20 @@ def _route(
             target = _headed(Target(slot=kept), make_heads) if kept is not None else None
         if target is not None:
             aliases[alias] = target
-    document = entry.get("assignment")
-    if document is None:
+    assignments = [compile_assignment(document) for document in entry.get("assignments", ())]
+    if not assignments:
         return Route(model=model, champion=champion, versions=plain, aliases=aliases)
-    assignment = compile_assignment(document)
-    arms = tuple(_arm(assigned, assignment.control, plain, make_heads) for assigned in assignment.arms)
-    return Route(model=model, champion=champion, versions=plain, aliases=aliases, assignment=assignment, arms=arms)
+    layer = Layer(model, assignments)
+    controls = {each.experiment: each.control for each in assignments}
+    return Route(
+        model=model,
+        champion=champion,
+        versions=plain,
+        aliases=aliases,
+        assignment=layer.sole,
+        layer=None if layer.sole is not None else layer,
+        arms=tuple(_arm(assigned, controls[assigned.experiment], plain, make_heads) for assigned in layer.arms),
+    )
 
 
 def _arm(assigned: Assigned, control: Assigned, plain: Mapping[int, Target], make_heads: MakeHeads) -> Target | None:

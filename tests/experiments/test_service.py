@@ -8,6 +8,7 @@ from concurrent import futures
 import grpc
 import numpy as np
 import pytest
+from google.protobuf import json_format
 from google.rpc import error_details_pb2, status_pb2
 from sqlalchemy import select, update
 
@@ -116,7 +117,7 @@ def write_more(folder, numbers):
     write_events(folder, hashed, units=numbers, seed=4, name="more")
 
 
-def write_events(folder, assign, *, units, lost=0, seed=3, name="test"):
+def write_events(folder, assign, *, units, lost=0, seed=3, name="test", epoch=1):
     """Journal predictions and outcomes of units: the treatment is surer of what comes."""
     generator = np.random.default_rng(seed)
     records = [Gap(time_us=9, lost={"v1-against-v2/treatment": lost})] if lost else []
@@ -134,7 +135,7 @@ def write_events(folder, assign, *, units, lost=0, seed=3, name="test"):
                 version=2 if variant == "treatment" else 1,
                 experiment="v1-against-v2",
                 variant=variant,
-                epoch=1,
+                epoch=epoch,
                 propensity=0.5,
                 unit_id=f"u{number}",
                 outputs=[Output("probabilities", "float32", (1, 2), probability.tobytes())],
@@ -266,6 +267,47 @@ def test_a_draft_is_updated_by_its_mask_and_deleted(stub):
     assert stub.GetExperiment(pb.GetExperimentRequest(name=NAME)).experiment == found
     stub.DeleteExperiment(pb.DeleteExperimentRequest(name=NAME, etag=found.etag))
     assert not stub.ListExperiments(pb.ListExperimentsRequest()).experiments
+
+
+def test_a_scope_goes_through_the_contract_and_back(stub):
+    meant = {"all": [{"attribute": "age", "range": {"from": 18}}, {"not": {"attribute": "app", "prefix": "beta"}}]}
+    asked = request(forced={"tester": "treatment"}, layer_share=0.25, unit=pb.UNIT_KIND_REQUEST)
+    asked.experiment.targeting.update(meant)
+    found = stub.CreateExperiment(asked).experiment
+    assert json_format.MessageToDict(found.targeting) == meant
+    assert (dict(found.forced), found.layer_share, found.unit) == ({"tester": "treatment"}, 0.25, pb.UNIT_KIND_REQUEST)
+    half = pb.UpdateExperimentRequest(experiment=found, update_mask={"paths": ["targeting"]})
+    assert refused(stub.UpdateExperiment, half) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_MALFORMED")
+    whole = {"paths": ["unit", "targeting", "forced", "layer_share"]}
+    new = pb.Experiment(name=NAME, layer_share=0.5)
+    changed = stub.UpdateExperiment(pb.UpdateExperimentRequest(experiment=new, update_mask=whole)).experiment
+    assert (changed.HasField("targeting"), dict(changed.forced), changed.layer_share) == (False, {}, 0.5)
+    stub.StartExperiment(pb.StartExperimentRequest(name=NAME))
+    for name, share in (("beside", 0.5), ("too-many", 0.1)):
+        stub.CreateExperiment(request(name, layer_share=share))
+    stub.StartExperiment(pb.StartExperimentRequest(name="experiments/beside"))
+    late = pb.StartExperimentRequest(name="experiments/too-many")
+    assert refused(stub.StartExperiment, late) == (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_BUSY")
+
+
+@pytest.mark.parametrize("wrong", [{}, {"attribute": "a"}, {"sometimes": []}, {"attribute": "a", "equals": 7}])
+def test_a_condition_that_cannot_be_asked_is_refused_at_the_door(stub, wrong):
+    asked = request()
+    asked.experiment.targeting.update(wrong)
+    asked.experiment.targeting.SetInParent()
+    assert refused(stub.CreateExperiment, asked) == (grpc.StatusCode.INVALID_ARGUMENT, "TARGETING_INVALID")
+
+
+def test_a_forced_unit_is_not_compared_and_a_request_is_a_unit_of_its_own(tmp_path, stub):
+    asked = request(forced={"u1": "treatment"}, unit=pb.UNIT_KIND_REQUEST)
+    stub.CreateExperiment(asked)
+    stub.StartExperiment(pb.StartExperimentRequest(name=NAME))
+    write_events(tmp_path, hashed, units=300)
+    whole = stub.AnalyzeExperiment(pb.AnalyzeExperimentRequest(name=NAME))
+    assert sum(each.units for each in whole.counts) == 300
+    write_events(tmp_path, lambda _: "treatment", units=range(900, 950), name="forced", epoch=0)
+    again = stub.AnalyzeExperiment(pb.AnalyzeExperimentRequest(name=NAME))
+    assert again.counts == whole.counts
 
 
 def test_an_experiment_is_paused_resumed_concluded_and_archived(stub, running):

@@ -70,6 +70,13 @@ def test_every_command_of_the_page_about_the_registry_runs(root, tmp_path, servi
     assert "may become the champion" in printed["turnout models gates iris --version 2"]
 
 
+def test_every_command_of_the_page_about_experiments_runs(root, tmp_path, serving):
+    commands = console_commands((root / "docs/experiments.md").read_text())
+    printed = walk(commands, root=root, place=tmp_path / "checkout", serving=serving)
+    assert "is forced to petals" in printed["turnout experiments explain tall-flowers my-own-flower"]
+    assert "ARCHIVED" in printed["turnout experiments archive tall-flowers"]
+
+
 def documents(root):
     return [path for pattern in DOCUMENTS for path in sorted(root.glob(pattern))]
 

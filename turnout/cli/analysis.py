@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from google.protobuf.json_format import MessageToJson
 from rich.console import RenderableType
 
 from turnout.cli import literals, show
@@ -22,6 +23,10 @@ def experiment_parts(experiment: pb.Experiment) -> Iterator[RenderableType]:
             ("owner", experiment.owner),
             ("coverage", experiment.coverage),
             ("seed", experiment.seed),
+            ("unit", enum_name(pb.UnitKind.DESCRIPTOR, experiment.unit).lower()),
+            ("targeting", MessageToJson(experiment.targeting, indent=None) if experiment.HasField("targeting") else ""),
+            ("forced units", len(experiment.forced) or ""),
+            ("part of the layer", experiment.layer_share),
             ("method", enum_name(pb.AnalysisMethod.DESCRIPTOR, experiment.plan.method).lower()),
             ("planned units", experiment.plan.planned_units or ""),
             ("epoch", experiment.epoch),

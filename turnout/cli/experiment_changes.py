@@ -24,6 +24,10 @@ _DEFINED = (
     "alpha",
     "minimum_units",
     "plan",
+    "unit",
+    "targeting",
+    "forced",
+    "layer_share",
 )
 
 
@@ -37,15 +41,17 @@ def update(
     *,
     description: Annotated[str | None, typer.Option("--description", help="What is tried and why.")] = None,
     owner: Annotated[str | None, typer.Option("--owner", help="Who answers for it.")] = None,
+    coverage: Annotated[float | None, typer.Option("--coverage", help="Only greater once it was started.")] = None,
     etag: Etag = "",
+    wait: options.Wait = False,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
-    """Replace a draft's definition by a file's, or the words about an experiment."""
-    words = {"description": description, "owner": owner}
+    """Replace a draft's definition by a file's, or the words about an experiment and how many units it covers."""
+    words = {"description": description, "owner": owner, "coverage": coverage}
     given: dict[str, Any] = {field: value for field, value in words.items() if value is not None}
     if bool(given) == (file is not None):
-        raise typer.BadParameter("give a file, or --description and --owner")
+        raise typer.BadParameter("give a file, or --description, --owner and --coverage")
     experiment, paths = pb.Experiment(**given), list(given)
     if file is not None:
         read = read_experiment(file)
@@ -56,6 +62,7 @@ def update(
     request = pb.UpdateExperimentRequest(experiment=experiment, update_mask=FieldMask(paths=paths), etag=etag)
     with options.control(server) as connection:
         answer = connection.experiments.UpdateExperiment(request)
+        options.settle(connection, answer.revision, wait=wait)
     show.emit(document_of(answer), lambda: analysis.experiment_parts(answer.experiment), as_json=as_json)
 
 

@@ -18,7 +18,13 @@ from turnout.experiments.v1 import experiment_service_pb2 as pb
 if TYPE_CHECKING:
     from pathlib import Path
 
-_KINDS: dict[str, tuple[type, ...]] = {"text": (str,), "number": (int, float), "whole number": (int,), "truth": (bool,)}
+_KINDS: dict[str, tuple[type, ...]] = {
+    "text": (str,),
+    "number": (int, float),
+    "whole number": (int,),
+    "truth": (bool,),
+    "table": (dict,),
+}
 
 _EXPERIMENT = {
     "description": "text",
@@ -27,6 +33,9 @@ _EXPERIMENT = {
     "seed": "text",
     "alpha": "number",
     "minimum_units": "whole number",
+    "layer_share": "number",
+    "targeting": "table",
+    "forced": "table",
 }
 _VARIANT = {"variant": "text", "version": "whole number", "alias": "text", "share": "number", "control": "truth"}
 _METRIC = {
@@ -48,6 +57,7 @@ _METRIC = {
 }
 _PLAN = {"planned_units": "whole number", "looks": "whole number", "stratify_by": "text"}
 _ENUMS: dict[str, Any] = {
+    "unit": pb.UnitKind.DESCRIPTOR,
     "kind": pb.MetricKind.DESCRIPTOR,
     "direction": pb.Direction.DESCRIPTOR,
     "role": pb.MetricRole.DESCRIPTOR,
@@ -77,11 +87,13 @@ def build_experiment(document: dict[str, Any]) -> pb.CreateExperimentRequest:
     variants = [_fields(one, _VARIANT, "variants") for one in _tables(rest, "variants")]
     metrics = [_metric(one) for one in _tables(rest, "metrics")]
     plan = _plan(rest.pop("plan", None))
+    unit = _enum(_text(rest, "unit"), "unit") if "unit" in rest else pb.UNIT_KIND_UNSPECIFIED
     experiment = pb.Experiment(
         model=resources.model_name(model),
         variants=[pb.Variant(**one) for one in variants],
         metrics=metrics,
         plan=plan,
+        unit=unit,
         **{"coverage": 1.0, **_fields(rest, _EXPERIMENT, "the experiment")},
     )
     return pb.CreateExperimentRequest(experiment_id=identity, experiment=experiment)

@@ -212,11 +212,19 @@ def explain(
     name: Name,
     unit: Annotated[str, typer.Argument(metavar="UNIT", help="The unit's id.")],
     *,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option("--attribute", metavar="KEY=VALUE", help="Of its call, for targeting; repeatable."),
+    ] = None,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
     """Say which variant a unit gets, and why."""
-    request = pb.GetAssignmentRequest(name=resources.experiment_name(name), unit_id=unit)
+    request = pb.GetAssignmentRequest(
+        name=resources.experiment_name(name),
+        unit_id=unit,
+        attributes=literals.parse_pairs(attribute or [], "--attribute"),
+    )
     with options.control(server) as connection:
         answer = connection.experiments.GetAssignment(request)
     document = document_of(answer)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -19,6 +20,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _UnitKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UnitKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UnitKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNIT_KIND_UNSPECIFIED: _UnitKind.ValueType  # 0
+    """The unit id."""
+    UNIT_KIND_UNIT_ID: _UnitKind.ValueType  # 1
+    """The call's unit id; a call without one is not in the experiment."""
+    UNIT_KIND_REQUEST: _UnitKind.ValueType  # 2
+    """Each request by itself."""
+
+class UnitKind(_UnitKind, metaclass=_UnitKindEnumTypeWrapper):
+    """What is assigned and observed."""
+
+UNIT_KIND_UNSPECIFIED: UnitKind.ValueType  # 0
+"""The unit id."""
+UNIT_KIND_UNIT_ID: UnitKind.ValueType  # 1
+"""The call's unit id; a call without one is not in the experiment."""
+UNIT_KIND_REQUEST: UnitKind.ValueType  # 2
+"""Each request by itself."""
+Global___UnitKind: _TypeAlias = UnitKind  # noqa: Y015
 
 class _AnalysisMethod:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -358,6 +383,26 @@ class Experiment(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ForcedEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
@@ -376,6 +421,10 @@ class Experiment(_message.Message):
     CONCLUDE_TIME_US_FIELD_NUMBER: _builtins.int
     WINNER_FIELD_NUMBER: _builtins.int
     PLAN_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    TARGETING_FIELD_NUMBER: _builtins.int
+    FORCED_FIELD_NUMBER: _builtins.int
+    LAYER_SHARE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, `experiments/{experiment}`."""
     model: _builtins.str
@@ -406,6 +455,10 @@ class Experiment(_message.Message):
     """When it was concluded; 0 when not yet."""
     winner: _builtins.str
     """The variant that won; empty when none did or it is not concluded."""
+    unit: Global___UnitKind.ValueType
+    """What is assigned and observed; the unit id unless given."""
+    layer_share: _builtins.float
+    """The part of the model's units that it holds, in steps of 0.0001; no other experiment gets them. 1 unless given."""
     @_builtins.property
     def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Variant]:
         """The arms, 2 to 16; exactly one is the control."""
@@ -417,6 +470,18 @@ class Experiment(_message.Message):
     @_builtins.property
     def plan(self) -> Global___Plan:
         """How it is judged."""
+
+    @_builtins.property
+    def targeting(self) -> _struct_pb2.Struct:
+        """Which calls it is for: a condition on their attributes; not given: all. A call that does not match is not in the
+        experiment. One of `{"attribute": "a", "equals": "x"}`, `"in": [...]`, `"prefix": "x"`,
+        `"range": {"from": 1, "below": 2}`, `"semver": {"from": "1.2.0", "below": "2.0.0"}`, `{"all": [...]}`,
+        `{"any": [...]}`, `{"not": {...}}`. An attribute that is missing satisfies no comparison.
+        """
+
+    @_builtins.property
+    def forced(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Units that always get one variant, whatever else is said; their calls are not compared. Variant's name by unit id."""
 
     def __init__(
         self,
@@ -439,12 +504,18 @@ class Experiment(_message.Message):
         conclude_time_us: _builtins.int = ...,
         winner: _builtins.str = ...,
         plan: Global___Plan | None = ...,
+        unit: Global___UnitKind.ValueType = ...,
+        targeting: _struct_pb2.Struct | None = ...,
+        forced: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        layer_share: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_layer_share", b"_layer_share", "layer_share", b"layer_share", "plan", b"plan", "targeting", b"targeting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alpha", b"alpha", "conclude_time_us", b"conclude_time_us", "coverage", b"coverage", "create_time_us", b"create_time_us", "description", b"description", "epoch", b"epoch", "etag", b"etag", "metrics", b"metrics", "minimum_units", b"minimum_units", "model", b"model", "name", b"name", "owner", b"owner", "plan", b"plan", "seed", b"seed", "start_time_us", b"start_time_us", "state", b"state", "variants", b"variants", "winner", b"winner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_layer_share", b"_layer_share", "alpha", b"alpha", "conclude_time_us", b"conclude_time_us", "coverage", b"coverage", "create_time_us", b"create_time_us", "description", b"description", "epoch", b"epoch", "etag", b"etag", "forced", b"forced", "layer_share", b"layer_share", "metrics", b"metrics", "minimum_units", b"minimum_units", "model", b"model", "name", b"name", "owner", b"owner", "plan", b"plan", "seed", b"seed", "start_time_us", b"start_time_us", "state", b"state", "targeting", b"targeting", "unit", b"unit", "variants", b"variants", "winner", b"winner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__layer_share: _TypeAlias = _typing.Literal["layer_share"]  # noqa: Y015
+    _WhichOneofArgType__layer_share: _TypeAlias = _typing.Literal["_layer_share", b"_layer_share"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__layer_share) -> _WhichOneofReturnType__layer_share | None: ...
 
 Global___Experiment: _TypeAlias = Experiment  # noqa: Y015
 
@@ -855,7 +926,8 @@ class UpdateExperimentRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Which fields are replaced. Of a draft: description, owner, variants, coverage, seed, metrics, alpha, minimum_units,
-        plan. Once it was started: description, owner. Once it is archived: none.
+        plan; and unit, targeting, forced and layer_share, which go together. Once it was started: description, owner, and a
+        greater coverage, which moves nobody and opens an epoch. Once it is concluded: description, owner. Then: none.
         """
 
     def __init__(
@@ -2183,21 +2255,47 @@ class GetAssignmentRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     UNIT_ID_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The experiment's resource name."""
     unit_id: _builtins.str
-    """The unit's id."""
+    """The unit's id; where the unit is the request, the request's."""
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The attributes of its call, which targeting asks for."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         unit_id: _builtins.str = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "unit_id", b"unit_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "name", b"name", "unit_id", b"unit_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
