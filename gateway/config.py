@@ -53,6 +53,10 @@ class WorkerConfig:
         How its log is written, and from which level on.
     trace_ratio
         Which share of the calls whose callers say nothing is traced; None: no call is, whatever its caller says.
+    trusted_keys
+        The folder of the keys whose signatures are taken; empty: none.
+    require_signatures
+        Whether only versions that one of them signed are loaded.
     tokens
         The file of identities; empty: none.
     tls_cert, tls_key, tls_client_ca
@@ -82,6 +86,8 @@ class WorkerConfig:
     log_format: LogFormat = "text"
     log_level: LogLevel = "info"
     trace_ratio: float | None = None
+    trusted_keys: str = ""
+    require_signatures: bool = False
     tokens: str = ""
     tls_cert: str = ""
     tls_key: str = ""

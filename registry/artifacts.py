@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import os
 import re
-import tempfile
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from registry.errors import (
-    ArtifactCorruptError,
-    ArtifactDigestError,
-    ArtifactMissingError,
-    ArtifactTooLargeError,
-    StoreFullError,
-)
+from registry.errors import ArtifactCorruptError, ArtifactDigestError, ArtifactMissingError
+from registry.spool import ARTIFACT_BYTES_MAX, clear_spools, spooled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import IO
+    from pathlib import Path
 
-ARTIFACT_BYTES_MAX = 2 * 1024**3
 READ_BYTES = 1024**2
-_SPOOL_PREFIX = "put-"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An artifact as the store lists it: its digest by its name, its length, and when it was put there."""
+
+    sha256: str
+    length_bytes: int
+    put_us: int
+
+
 class ArtifactStore(Protocol):
-    """Keeps artifacts."""
+    """Keeps artifacts, and gives them as files of this machine."""
 
     def put(self, chunks: Iterable[bytes], *, expected_sha256: str, bytes_max: int = ARTIFACT_BYTES_MAX) -> int:
         """Keep the bytes for good and return how many they are; bytes that are kept already stay untouched.
@@ -45,7 +44,10 @@ class ArtifactStore(Protocol):
         ...
 
     def path(self, sha256: str) -> Path:
-        """Return a local file that holds the artifact, or raise ArtifactMissingError; the bytes are not looked at."""
+        """Return a local file that holds the artifact, or raise ArtifactMissingError.
+
+        It is brought here when it is not. The bytes of a file that is here already are not looked at.
+        """
         ...
 
     def place(self, sha256: str) -> Path:
@@ -62,6 +64,22 @@ class ArtifactStore(Protocol):
         ArtifactCorruptError
             Its bytes have changed.
         """
+        ...
+
+    def check(self, sha256: str) -> None:
+        """Read what is kept for good, not a copy of it, and raise as `verify` does when it is not as it was put."""
+        ...
+
+    def holds(self, sha256: str) -> bool:
+        """Return whether the artifact is kept for good; the bytes are not looked at."""
+        ...
+
+    def listed(self) -> Iterator[Kept]:
+        """Yield all that is kept for good, in no order."""
+        ...
+
+    def remove(self, sha256: str) -> None:
+        """Remove an artifact and every copy of it here; nothing happens when there is none."""
         ...
 
 
@@ -98,6 +116,8 @@ class LocalArtifacts:
                     _sync_folder(self._folder)
                 spool.rename(place)
                 _sync_folder(place.parent)
+            else:
+                os.utime(place)  # as old as its last put: a collection passes over what is young
         return length
 
     def path(self, sha256: str) -> Path:
@@ -109,52 +129,52 @@ class LocalArtifacts:
 
     def place(self, sha256: str) -> Path:
         """Return where the file of an artifact is, or would be."""
-        if _SHA256.fullmatch(sha256) is None:  # it becomes a path: nothing else may
-            raise ArtifactDigestError(f"{sha256[:80]!r} is not a sha256 in lower-case hexadecimal")
+        check_digest(sha256)
         return self._folder / sha256[:2] / sha256
 
     def verify(self, sha256: str) -> Path:
         """Return the file that holds the artifact, or raise ArtifactMissingError or ArtifactCorruptError."""
         place = self.path(sha256)
-        found = digest_of(place)
-        if found != sha256:
-            raise ArtifactCorruptError(f"the artifact {sha256} was changed: its digest is {found}", sha256=sha256)
+        check_found(sha256, digest_of(place))
         return place
+
+    def check(self, sha256: str) -> None:
+        """Read what is kept, and raise as `verify` does."""
+        self.verify(sha256)
+
+    def holds(self, sha256: str) -> bool:
+        """Return whether the artifact is there; the bytes are not looked at."""
+        return self.place(sha256).is_file()
+
+    def listed(self) -> Iterator[Kept]:
+        """Yield all that is kept; what has another name than a digest is not ours and is passed over."""
+        for path in self._folder.glob("??/*"):
+            if _SHA256.fullmatch(path.name) is not None and path.is_file():
+                found = path.stat()
+                yield Kept(path.name, found.st_size, found.st_mtime_ns // 1000)
+
+    def remove(self, sha256: str) -> None:
+        """Remove an artifact for good; nothing happens when there is none."""
+        place = self.place(sha256)
+        place.unlink(missing_ok=True)
+        if place.parent.exists():
+            _sync_folder(place.parent)
 
     def clear_incoming(self) -> int:
         """Remove what unfinished puts left and return how many there were; for the start, before any put."""
         return clear_spools(self._incoming)
 
 
-@contextlib.contextmanager
-def spooled(
-    chunks: Iterable[bytes], *, folder: Path, expected_sha256: str, bytes_max: int = ARTIFACT_BYTES_MAX
-) -> Iterator[Path]:
-    """Give a synced temporary file of the chunks, which have the digest; it is gone afterwards unless it was moved.
-
-    Memory holds one chunk at a time.
-
-    Raises
-    ------
-    ArtifactDigestError, ArtifactTooLargeError, StoreFullError
-        The bytes are others than announced, too many, or more than the disk has room for.
-    """
-    descriptor, name = tempfile.mkstemp(dir=folder, prefix=_SPOOL_PREFIX)
-    path = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            _write(file, chunks, expected_sha256=expected_sha256, bytes_max=bytes_max)
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+def check_found(sha256: str, found: str) -> None:
+    """Raise ArtifactCorruptError unless the digest that was found is the artifact's."""
+    if found != sha256:
+        raise ArtifactCorruptError(f"the artifact {sha256} was changed: its digest is {found}", sha256=sha256)
 
 
-def clear_spools(folder: Path) -> int:
-    """Remove the temporary files that a crash left in the folder and return how many there were."""
-    left = list(folder.glob(f"{_SPOOL_PREFIX}*"))
-    for each in left:
-        each.unlink()
-    return len(left)
+def check_digest(sha256: str) -> None:
+    """Raise ArtifactDigestError unless it is a digest: it becomes a path, and nothing else may."""
+    if _SHA256.fullmatch(sha256) is None:
+        raise ArtifactDigestError(f"{sha256[:80]!r} is not a sha256 in lower-case hexadecimal")
 
 
 def digest_of(path: Path) -> str:
@@ -168,32 +188,6 @@ def chunks_of(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while chunk := file.read(READ_BYTES):
             yield chunk
-
-
-def _write(file: IO[bytes], chunks: Iterable[bytes], *, expected_sha256: str, bytes_max: int) -> None:
-    digest = hashlib.sha256()
-    length = 0
-    for chunk in chunks:
-        length += len(chunk)
-        if length > bytes_max:
-            raise ArtifactTooLargeError(f"the artifact is longer than {bytes_max} bytes", bytes_max=bytes_max)
-        digest.update(chunk)
-        try:
-            file.write(chunk)
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise StoreFullError("the disk has no room for the artifact", length_bytes=length) from error
-            raise
-    if digest.hexdigest() != expected_sha256:
-        raise ArtifactDigestError(
-            f"{length} bytes arrived with the sha256 {digest.hexdigest()}, announced was {expected_sha256[:64]!r}: "
-            "send the file again",
-            sha256=digest.hexdigest(),
-            expected_sha256=expected_sha256[:64],
-            length_bytes=length,
-        )
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

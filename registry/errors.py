@@ -9,6 +9,7 @@ from storage.errors import (
     InvalidError,
     MissingError,
     PreconditionError,
+    UnavailableError,
 )
 
 
@@ -142,6 +143,55 @@ class ArtifactCorruptError(PreconditionError):
     """The bytes in the store no longer have their digest."""
 
     reason = "ARTIFACT_CORRUPT"
+
+
+class ArtifactUrlError(InvalidError):
+    """The address of the artifact store is of no known kind, or its library is not installed."""
+
+    reason = "ARTIFACT_STORE_ADDRESS"
+
+
+class StoreUnreachableError(UnavailableError):
+    """The artifact store does not answer, or does not let us in."""
+
+    reason = "ARTIFACT_STORE_UNREACHABLE"
+    retry_after_s = 1.0
+
+
+class UploadOffsetError(PreconditionError):
+    """So many bytes of the upload are not here."""
+
+    reason = "UPLOAD_OFFSET"
+
+
+class UploadBusyError(ConflictError):
+    """Somebody else is sending the same upload."""
+
+    reason = "UPLOAD_BUSY"
+
+
+class SignatureInvalidError(InvalidError):
+    """No trusted key made the signature of the manifest."""
+
+    reason = "SIGNATURE_INVALID"
+
+
+class SignatureMissingError(InvalidError):
+    """The version is not signed where only signed ones are taken."""
+
+    reason = "SIGNATURE_MISSING"
+
+
+class ArchiveInvalidError(InvalidError):
+    """The archive is not what an export writes."""
+
+    reason = "ARCHIVE_INVALID"
+
+
+class ArchiveConflictError(PreconditionError):
+    """The archive contradicts what is here. Nothing was taken in."""
+
+    reason = "ARCHIVE_CONFLICT"
 
 
 class StoreFullError(ExhaustedError):

@@ -173,6 +173,7 @@ class VersionDraft:
     probe_sha256: str = ""
     probe_rows: int = 0
     signed_by: str = ""
+    manifest_signature: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +186,8 @@ class Version:
     ----------
     deprecated
         Why nobody should use it any more; empty while one may.
-    signed_by
-        The name of the key that signed its manifest; empty when nobody did.
+    signed_by, manifest_signature
+        The name of the key that signed its manifest, and the signature in hexadecimal; empty when nobody did.
     etag
         Another one after each update.
     deleted_us
@@ -213,6 +214,7 @@ class Version:
     signed_by: str = ""
     etag: str = ""
     deleted_us: int = 0
+    manifest_signature: str = ""
 
     @property
     def parents(self) -> tuple[tuple[str, int], ...]:

@@ -79,8 +79,11 @@ versions = Table(
     Column("data_fingerprint", Text, nullable=False, server_default=_NOTHING),
     # Who signed the manifest, by the name of the key; empty when nobody did.
     Column("signed_by", Text, nullable=False, server_default=_NOTHING),
+    # The ed25519 signature of the manifest, in hexadecimal; empty when there is none.
+    Column("manifest_signature", String(128), nullable=False, server_default=_NOTHING),
     CheckConstraint("stage IN ('development', 'staging', 'production', 'archived')", name="stage"),
     Index(None, "artifact_sha256"),
+    Index(None, "probe_sha256"),
     Index("ix_versions_created_us", "created_us", "model", "number"),
     Index(None, "algorithm"),
     Index(None, "data_fingerprint"),

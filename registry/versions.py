@@ -16,7 +16,9 @@ from storage.revision import record_change
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
+
+SAME_BYTES_MAX = 100
 
 
 def add_version(tx: Connection, draft: VersionDraft, *, actor: str, now_us: int) -> tuple[Version, int]:
@@ -53,7 +55,8 @@ def add_version(tx: Connection, draft: VersionDraft, *, actor: str, now_us: int)
     )
     row = _row(draft) | {"number": number, "created_us": now_us, "created_by": actor, "etag": str(revision)}
     tx.execute(insert(tables.versions).values(row))
-    _index(tx, draft, number)
+    index_labels(tx, draft.model, number, draft.facts, draft.facts.tags)
+    index_parents(tx, draft.model, number, draft.facts)
     return get_version(tx, draft.model, number), revision
 
 
@@ -102,27 +105,50 @@ def same_bytes(tx: Connection, version: Version) -> list[int]:
     return list(tx.execute(query.order_by(tables.versions.c.number)).scalars())
 
 
+def signed_versions(tx: Connection) -> list[Version]:
+    """Return the versions whose manifest is signed, by model and number."""
+    query = select(tables.versions).where(tables.versions.c.manifest_signature != "")
+    return [version_of(row) for row in tx.execute(query.order_by(tables.versions.c.model, tables.versions.c.number))]
+
+
+def same_bytes_elsewhere(tx: Connection, version: Version) -> list[tuple[str, int]]:
+    """Return the versions of other models that have the very same artifact, by model and number; at most 100."""
+    table = tables.versions
+    query = (
+        select(table.c.model, table.c.number)
+        .where(table.c.artifact_sha256 == version.artifact_sha256, table.c.model != version.model)
+        .order_by(table.c.model, table.c.number)
+        .limit(SAME_BYTES_MAX)
+    )
+    return [(row.model, row.number) for row in tx.execute(query)]
+
+
 def set_stage(tx: Connection, model: str, number: int, *, stage: Stage) -> None:
     """Note where the version stands; the caller records the change that put it there."""
     tx.execute(update(tables.versions).where(*is_version(model, number)).values(stage=stage.value))
 
 
-def _index(tx: Connection, draft: VersionDraft, number: int) -> None:
-    """Keep what is searched, and the parents, which must exist."""
-    key = {"model": draft.model, "number": number}
+def index_labels(tx: Connection, model: str, number: int, facts: VersionFacts, tags: Mapping[str, str]) -> None:
+    """Keep what is searched of a new version."""
+    key = {"model": model, "number": number}
     for table, named in (
-        (tables.version_tags, draft.facts.tags),
-        (tables.version_parameters, draft.facts.parameters),
-        (tables.version_metrics, draft.facts.metrics),
+        (tables.version_tags, tags),
+        (tables.version_parameters, facts.parameters),
+        (tables.version_metrics, facts.metrics),
     ):
         if named:
             tx.execute(insert(table), [{**key, "name": name, "value": value} for name, value in named.items()])
-    parents = {*((draft.model, parent) for parent in draft.facts.parents), *draft.facts.parents_elsewhere}
-    for model, parent in sorted(parents):
-        if model == draft.model and parent >= number:
+
+
+def index_parents(tx: Connection, model: str, number: int, facts: VersionFacts) -> None:
+    """Keep the parents of a new version, or raise VersionMissingError for one that does not exist."""
+    parents = {*((model, parent) for parent in facts.parents), *facts.parents_elsewhere}
+    for parent_model, parent in sorted(parents):
+        if parent_model == model and parent >= number:
             raise _missing(model, parent)
-        get_version(tx, model, parent)
-        tx.execute(insert(tables.version_parents).values(**key, parent_model=model, parent_number=parent))
+        get_version(tx, parent_model, parent)
+        key = {"model": model, "number": number}
+        tx.execute(insert(tables.version_parents).values(**key, parent_model=parent_model, parent_number=parent))
 
 
 def is_version(model: str, number: int) -> tuple[Any, Any]:
@@ -158,11 +184,12 @@ def _row(draft: VersionDraft) -> dict[str, object]:
         "algorithm": facts.algorithm,
         "data_fingerprint": facts.data_fingerprint,
         "signed_by": draft.signed_by,
+        "manifest_signature": draft.manifest_signature,
     }
 
 
-def version_of(row: Row[Any]) -> Version:
-    """Return the version that a row of the table holds."""
+def version_of(row: Any) -> Version:
+    """Return the version that a row of the table holds, or an object with its columns as attributes."""
     return Version(
         model=row.model,
         number=row.number,
@@ -184,6 +211,7 @@ def version_of(row: Row[Any]) -> Version:
         signed_by=row.signed_by,
         etag=row.etag,
         deleted_us=row.deleted_us,
+        manifest_signature=row.manifest_signature,
     )
 
 

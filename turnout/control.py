@@ -13,21 +13,24 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 import grpc
 
+from turnout import artifacts, resources, signing
 from turnout import channel as _channel
-from turnout import resources
 from turnout.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
 from turnout.events.v1 import event_service_pb2_grpc
 from turnout.experiments.v1 import experiment_service_pb2_grpc
 from turnout.features.v1 import feature_service_pb2, feature_service_pb2_grpc
-from turnout.registry.v1 import deployment_service_pb2_grpc, registry_service_pb2, registry_service_pb2_grpc
+from turnout.registry.v1 import (
+    archive_pb2,
+    deployment_service_pb2_grpc,
+    registry_service_pb2,
+    registry_service_pb2_grpc,
+)
 from turnout.security import Security
 from turnout.translate import Translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
-
-CHUNK_BYTES_MAX = 1024 * 1024
 
 _READS = {
     "turnout.registry.v1.RegistryService": (
@@ -42,6 +45,7 @@ _READS = {
         "GetLineage",
         "GetGateStatus",
         "ListTaints",
+        "GetUploadStatus",
     ),
     "turnout.registry.v1.DeploymentService": ("GetDeployment",),
     "turnout.experiments.v1.ExperimentService": (
@@ -134,9 +138,12 @@ class Control:
         probe: registry_service_pb2.Probe | None = None,
         alias: str = "",
         finite_inputs: Sequence[str] = (),
+        sign_key: Path | str | None = None,
         timeout_s: float = 600.0,
     ) -> registry_service_pb2.PublishVersionResponse:
-        """Publish an ONNX file as the model's next version and return it, or raise TurnoutError with nothing kept.
+        """Publish an ONNX file as the model's next version and return it, or raise TurnoutError with no version made.
+
+        An upload that broke off goes on where it did when the same file is published again.
 
         Parameters
         ----------
@@ -152,6 +159,8 @@ class Control:
             An alias to set to the new version in the same transaction.
         finite_inputs
             Floating-point inputs for which calls that give NaN or an infinity are refused.
+        sign_key
+            The private key, as ``turnout registry keygen`` makes it, that signs the version's manifest.
         timeout_s
             The deadline of the whole publication, in seconds.
 
@@ -173,7 +182,33 @@ class Control:
             alias=alias,
             finite_inputs=finite_inputs,
         )
-        return self.registry.PublishVersion(_publication(head, file), timeout=timeout_s)
+        if sign_key is not None:
+            head.manifest_signature = signing.read_key(sign_key).sign(signing.manifest(head))
+        head.offset = artifacts.offset_of(self.registry, file, digest)
+        return self.registry.PublishVersion(artifacts.publication(head, file), timeout=timeout_s)
+
+    def download_artifact(
+        self,
+        model: str,
+        version: int,
+        path: Path | str,
+        *,
+        timeout_s: float = 600.0,
+        arrived: Callable[[int, int], None] = lambda _bytes, _total: None,
+    ) -> registry_service_pb2.Version:
+        """Write a version's ONNX file, whose digest is checked, and return the version; see ``artifacts.download``."""
+        name = resources.version_name(model, version)
+        return artifacts.download(self.registry, name, Path(path), timeout_s=timeout_s, arrived=arrived)
+
+    def export_registry(self, sink: BinaryIO, *, models: Sequence[str] = (), timeout_s: float = 900.0) -> int:
+        """Write an archive of these models, or of all, and return how many bytes it has."""
+        request = archive_pb2.ExportRegistryRequest(models=[resources.model_name(model) for model in models])
+        return sum(sink.write(part.chunk) for part in self.registry.ExportRegistry(request, timeout=timeout_s))
+
+    def import_registry(self, source: BinaryIO, *, timeout_s: float = 900.0) -> archive_pb2.ImportRegistryResponse:
+        """Take an archive in, all of it or nothing, and return what was done."""
+        parts = (archive_pb2.ImportRegistryRequest(chunk=chunk) for chunk in artifacts.archive_chunks(source))
+        return self.registry.ImportRegistry(parts, timeout=timeout_s)
 
     def promote(
         self,
@@ -278,12 +313,3 @@ class Control:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _publication(
-    head: registry_service_pb2.PublishHead, file: Path
-) -> Iterator[registry_service_pb2.PublishVersionRequest]:
-    yield registry_service_pb2.PublishVersionRequest(head=head)
-    with file.open("rb") as source:
-        while chunk := source.read(CHUNK_BYTES_MAX):
-            yield registry_service_pb2.PublishVersionRequest(chunk=chunk)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from features.errors import SetMissingError
 from features.records import get_set
+from gateway.control.archive import Archives
 from gateway.control.clearances import Clearances
 from gateway.control.comparing import Comparing
 from gateway.control.desired import bound_sets
@@ -18,6 +20,7 @@ from gateway.control.labels import write_outcomes
 from gateway.control.lineage import Lineages
 from gateway.control.publish import FeatureSetShape, Publisher
 from gateway.control.trial import Trial
+from gateway.control.upkeep import Upkeep
 from gateway.rpc.admin_service import AdminService
 from gateway.rpc.deployment_service import DeploymentService
 from gateway.rpc.event_service import EventService
@@ -44,7 +47,8 @@ if TYPE_CHECKING:
     from gateway.config import StateFolders
     from gateway.control.fleet import Fleet
     from gateway.journal.log import EventLog
-    from registry.artifacts import LocalArtifacts
+    from registry.artifacts import ArtifactStore
+    from registry.keys import TrustedKeys
     from storage.clock import Clock
     from storage.database import Database
 
@@ -55,11 +59,12 @@ class ControlParts:
 
     database: Database
     clock: Clock
-    artifacts: LocalArtifacts
+    artifacts: ArtifactStore
     store: OnlineStore
     events: EventLog
     fleet: Fleet
     folders: StateFolders
+    keys: TrustedKeys
     previous_max: int
 
 
@@ -118,6 +123,7 @@ def _registry_parts(parts: ControlParts, trial: Trial, clearances: Clearances) -
         trial=trial,
         feature_sets=_shape_of,
         scratch=scratch,
+        keys=parts.keys,
     )
     return RegistryParts(
         database=parts.database,
@@ -126,6 +132,15 @@ def _registry_parts(parts: ControlParts, trial: Trial, clearances: Clearances) -
         clearances=clearances,
         comparing=Comparing(database=parts.database, artifacts=parts.artifacts, trial=trial, scratch=scratch),
         lineages=Lineages(database=parts.database, events=parts.events),
+        upkeep=Upkeep(database=parts.database, artifacts=parts.artifacts, keys=parts.keys),
+        archives=Archives(
+            database=parts.database,
+            artifacts=parts.artifacts,
+            clock=parts.clock,
+            scratch=scratch,
+            keys=parts.keys,
+            knows_set=_is_known,
+        ),
     )
 
 
@@ -133,3 +148,12 @@ def _shape_of(set_id: str, tx: Connection) -> FeatureSetShape:
     """Return what a version binds to of a feature set: neither library knows the other."""
     feature_set = get_set(tx, set_id)
     return FeatureSetShape(feature_count=len(feature_set.features), digest=feature_set.digest)
+
+
+def _is_known(tx: Connection, set_id: str, digest: str) -> bool:
+    """Return whether there is that definition of a feature set."""
+    try:
+        get_set(tx, set_id, digest)
+    except SetMissingError:
+        return False
+    return True

@@ -36,7 +36,8 @@ from gateway.rpc.guard import guarded
 from gateway.telemetry.meter import Meter
 from gateway.transport.tls import Certificates
 from gateway.web.server import WebServer
-from registry.artifacts import LocalArtifacts
+from registry.keys import TrustedKeys
+from registry.stores import open_artifacts
 from storage.clock import ReplayClock, SystemClock
 from storage.database import open_database
 
@@ -75,8 +76,7 @@ class ControlPlane:
         folders.run.mkdir(mode=0o700, exist_ok=True)
         clock: Clock = ReplayClock(folders.clock) if settings.clock == "replay" else SystemClock()
         self._database = open_database(settings.database_url)
-        artifacts = LocalArtifacts(folders.artifacts)
-        artifacts.clear_incoming()
+        artifacts = open_artifacts(settings.artifacts, folders.artifacts)
         self._store = open_store(settings.online_url, writable=True)
         self._events = EventLog(folders.state)
         self._reserved, self._data_port = _reserve(settings.host, settings.data_port)
@@ -102,6 +102,7 @@ class ControlPlane:
             events=self._events,
             fleet=self._fleet,
             folders=folders,
+            keys=TrustedKeys(settings.trusted_keys, required=settings.require_signatures),
             previous_max=settings.resident_previous,
         )
         self._fleet.ask_by(self._supervisor.ask)

@@ -46,6 +46,9 @@ class Settings(BaseSettings):
         give it by the environment.
     online
         The address of the online store; empty: the embedded one.
+    artifacts
+        Where artifacts are kept, as ``s3://bucket/prefix?endpoint=…&region=…``, with credentials from the environment
+        (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY); empty: in the state folder, which otherwise holds copies.
     sync_interval_ms
         How long an event may be with the kernel only; 0 puts it on the disk before the answer.
     compact_interval_s
@@ -74,6 +77,10 @@ class Settings(BaseSettings):
         Where traces are sent, by OTLP over HTTP, for example `http://127.0.0.1:4318`; empty: nothing is traced.
     trace_ratio
         Which share of the calls is traced whose callers say nothing of it; a caller's own decision is followed.
+    trusted_keys
+        A folder with the public keys, ``NAME.pub``, of those whose signatures are taken; none: nobody's are.
+    require_signatures
+        Whether only versions that a trusted key signed are published and loaded.
     tokens
         The file that says who may do what, as `turnout tokens` writes it; none: callers are asked for no token.
     tls_cert, tls_key
@@ -98,6 +105,7 @@ class Settings(BaseSettings):
     transport: TransportKind = "auto"
     database: str = ""
     online: str = ""
+    artifacts: str = ""
     sync_interval_ms: Annotated[float, Field(ge=0, le=60_000)] = 50.0
     compact_interval_s: Annotated[float, Field(gt=0, le=86_400)] = 30.0
     request_bytes_max: Annotated[int, Field(ge=1024, le=1 << 30)] = 16 * 1024 * 1024
@@ -117,6 +125,8 @@ class Settings(BaseSettings):
     log_level: LogLevel = "info"
     trace_otlp: str = ""
     trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
+    trusted_keys: Path | None = None
+    require_signatures: bool = False
     tokens: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -171,6 +181,8 @@ class Settings(BaseSettings):
             log_format=self.log_format,
             log_level=self.log_level,
             trace_ratio=self.trace_ratio if self.trace_otlp else None,
+            trusted_keys=_text(self.trusted_keys),
+            require_signatures=self.require_signatures,
             tokens=_text(self.tokens),
             tls_cert=_text(self.tls_cert),
             tls_key=_text(self.tls_key),
@@ -206,6 +218,10 @@ def check_together(settings: Settings) -> None:
         raise SettingInvalidError("--tls-cert and --tls-key are given together or not at all")
     if settings.tls_client_ca is not None and settings.tls is None:
         raise SettingInvalidError("--tls-client-ca asks clients for certificates: it needs --tls-cert and --tls-key")
+    if settings.require_signatures and settings.trusted_keys is None:
+        raise SettingInvalidError("--require-signatures takes the keys that are trusted: give --trusted-keys DIR")
+    if settings.trusted_keys is not None and not settings.trusted_keys.is_dir():
+        raise SettingInvalidError(f"--trusted-keys {settings.trusted_keys} is no folder")
     if is_loopback(settings.host):
         return
     if settings.clock == "replay":

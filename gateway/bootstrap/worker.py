@@ -47,6 +47,7 @@ from gateway.telemetry.vitals import put_vitals
 from gateway.transport.port import Limits, Wiring
 from gateway.transport.select import open_transport
 from gateway.transport.tls import Certificates, TlsFiles
+from registry.keys import TrustedKeys
 from storage.clock import ReplayClock, SystemClock
 
 if TYPE_CHECKING:
@@ -114,6 +115,9 @@ class Worker:
         )
         self._turns = Turns(folders.run / "loading")
         waves = self._meter.series("turnout_wave_calls")
+        self._keys = TrustedKeys(
+            Path(config.trusted_keys) if config.trusted_keys else None, required=config.require_signatures
+        )
         self._installer = Installer(
             pipeline=pipeline,
             load=self._load,
@@ -212,7 +216,7 @@ class Worker:
         try:
             with self._turns.turn():
                 go_on()
-                slot = load_slot(key, entry, go_on)
+                slot = load_slot(key, entry, go_on, keys=self._keys)
             result = "ready"
         finally:
             self._meter.count("turnout_version_loads_total", (key.model, result))

@@ -7,8 +7,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from registry.artifacts import spooled
 from registry.compare import compare_versions
+from registry.spool import spooled
 from registry.versions import get_version
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from experiments.records import list_running
 from features.records import plan_document_for
 from registry.deployments import deployments_of
 from registry.desired import DesiredModel, desired_versions
+from registry.manifest import manifest_of
 from storage.revision import current_revision
 
 if TYPE_CHECKING:
@@ -103,7 +104,11 @@ def _version(tx: Connection, version: Version, artifacts: ArtifactStore) -> dict
         # Whether they are there is the worker's to find out: one that is gone may come back before the next try.
         "path": str(artifacts.place(version.artifact_sha256)),
         "bytes": version.artifact_bytes,
+        "probe_sha256": version.probe_sha256,
         "probe_path": str(artifacts.place(version.probe_sha256)) if version.probe_sha256 else None,
+        "signature": version.manifest_signature,
+        # The worker puts in what it loads: the model, the artifact and the probe rows.
+        "manifest": manifest_of(version, "").decode() if version.manifest_signature else "",
         "feature_set": f"{bound}@{version.feature_set_digest}" if bound else "",
         "feature_input": version.feature_input,
         "finite": [spec.name for spec in version.signature.inputs if spec.finite],

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Protocol
 from gateway.control.clearances import views_of
 from gateway.errors import DeadlineSpentError
 from registry.aliases import set_alias
-from registry.artifacts import ARTIFACT_BYTES_MAX, chunks_of, clear_spools, spooled
+from registry.artifacts import chunks_of
 from registry.clearance import Support
 from registry.deployments import OF_MODEL, deployments_of
-from registry.errors import FeatureInputError
+from registry.errors import ArtifactMissingError, FeatureInputError
+from registry.keys import TrustedKeys
+from registry.manifest import digest_of_probe, manifest
 from registry.models import ensure_model
 from registry.names import check_alias, check_model_id
 from registry.records import VersionDraft
-from registry.versions import add_version, get_version, same_bytes
+from registry.spool import ARTIFACT_BYTES_MAX, spooled
+from registry.uploads import Uploads
+from registry.versions import add_version, get_version, same_bytes, same_bytes_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -64,6 +68,10 @@ class Publication:
         An alias to set to the new version; empty: none.
     finite_inputs
         The inputs that take finite numbers only.
+    offset
+        How many bytes of the file are here already, from an upload that broke off.
+    signature
+        The signature of the manifest; empty when there is none.
     """
 
     model: str
@@ -72,15 +80,36 @@ class Publication:
     probe: Probe | None = None
     alias: str = ""
     finite_inputs: tuple[str, ...] = ()
+    offset: int = 0
+    signature: bytes = b""
+
+    def manifest(self) -> bytes:
+        """Return the manifest of the version that it makes."""
+        return manifest(
+            model=self.model,
+            artifact_sha256=self.artifact_sha256,
+            facts=self.facts,
+            finite_inputs=self.finite_inputs,
+            probe_digest=digest_of_probe(self.probe),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A version as it stands, the revision that holds it, and the earlier versions with the very same bytes."""
+    """A version as it stands, the revision that holds it, and which versions have the very same bytes.
+
+    Attributes
+    ----------
+    same_bytes_as
+        The earlier versions of the model.
+    same_bytes_elsewhere
+        The versions of other models: (model, number).
+    """
 
     version: Version
     revision: int
     same_bytes_as: tuple[int, ...]
+    same_bytes_elsewhere: tuple[tuple[str, int], ...] = ()
 
 
 def _always() -> bool:
@@ -99,12 +128,29 @@ class Publisher:
     feature_sets
         Knows the feature sets that versions bind to.
     scratch
-        A folder of its own for what is being received, on a disk with room for it. What a crash left there is removed.
+        A folder of its own for what is being received, on a disk with room for it.
     artifact_bytes_max
         The longest file that is taken.
+    keys
+        Whose signatures are taken, and whether there must be one.
+
+    Attributes
+    ----------
+    uploads
+        What is being received, and what broke off and may go on.
     """
 
-    __slots__ = ("_artifact_bytes_max", "_artifacts", "_clock", "_database", "_feature_sets", "_scratch", "_trial")
+    __slots__ = (
+        "_artifact_bytes_max",
+        "_artifacts",
+        "_clock",
+        "_database",
+        "_feature_sets",
+        "_keys",
+        "_scratch",
+        "_trial",
+        "uploads",
+    )
 
     def __init__(
         self,
@@ -116,6 +162,7 @@ class Publisher:
         feature_sets: FeatureSets,
         scratch: Path,
         artifact_bytes_max: int = ARTIFACT_BYTES_MAX,
+        keys: TrustedKeys | None = None,
     ) -> None:
         self._database = database
         self._artifacts = artifacts
@@ -124,8 +171,8 @@ class Publisher:
         self._feature_sets = feature_sets
         self._scratch = scratch
         self._artifact_bytes_max = artifact_bytes_max
-        scratch.mkdir(parents=True, exist_ok=True)
-        clear_spools(scratch)
+        self._keys = keys or TrustedKeys()
+        self.uploads = Uploads(scratch)
 
     def publish(
         self, publication: Publication, chunks: Iterable[bytes], *, actor: str, wanted: Callable[[], bool] = _always
@@ -153,6 +200,8 @@ class Publisher:
             An input that should take finite numbers only is no floating-point input.
         MissingError
             There is no such feature set, or a parent is no version of the model.
+        SignatureMissingError, SignatureInvalidError
+            No trusted key signed the manifest.
         DeadlineSpentError
             The caller no longer waits.
         """
@@ -163,7 +212,12 @@ class Publisher:
             with self._database.read() as tx:  # a set that is missing is said before the upload
                 self._feature_sets(publication.facts.feature_set, tx)
         probe = b"" if publication.probe is None else publication.probe.checked().encode()
-        draft = self._receive(publication, chunks, probe, wanted)
+        signer = self._keys.signer_of(publication.manifest(), publication.signature)
+        draft = replace(
+            self._receive(publication, chunks, probe, wanted),
+            signed_by=signer,
+            manifest_signature=publication.signature.hex(),
+        )
         return self._add(publication, draft, actor=actor)
 
     def _deployment(self, model: str) -> Deployment:
@@ -178,7 +232,9 @@ class Publisher:
         sha256, probe_sha256 = publication.artifact_sha256, hashlib.sha256(probe).hexdigest() if probe else ""
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(
-                spooled(chunks, folder=self._scratch, expected_sha256=sha256, bytes_max=self._artifact_bytes_max)
+                self.uploads.receiving(
+                    chunks, expected_sha256=sha256, offset=publication.offset, bytes_max=self._artifact_bytes_max
+                )
             )
             probe_file = None
             if probe:
@@ -208,6 +264,9 @@ class Publisher:
             now_us = self._clock.now_us()
             digest, feature_input = self._bind(publication.facts.feature_set, draft.signature, tx)
             draft = replace(draft, feature_set_digest=digest, feature_input=feature_input)
+            for sha256 in filter(None, (draft.artifact_sha256, draft.probe_sha256)):
+                if not self._artifacts.holds(sha256):  # bytes that nobody needed until now, collected in this moment
+                    raise ArtifactMissingError(f"the artifact {sha256} is gone from the store: publish again")
             ensure_model(tx, draft.model, actor=actor, now_us=now_us)
             version, revision = add_version(tx, draft, actor=actor, now_us=now_us)
             if publication.alias:
@@ -227,7 +286,12 @@ class Publisher:
                 )
                 revision = move.revision
                 version = get_version(tx, version.model, version.number)  # its stage may have moved
-            return Published(version, revision, tuple(same_bytes(tx, version)))
+            return Published(
+                version,
+                revision,
+                same_bytes_as=tuple(same_bytes(tx, version)),
+                same_bytes_elsewhere=tuple(same_bytes_elsewhere(tx, version)),
+            )
 
     def _bind(self, set_id: str, signature: Signature, tx: Connection) -> tuple[str, str]:
         """Return the digest of the feature set and the input that it fills; empty for no feature set."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.control.desired import desired_document, write_table
+from storage.errors import DomainError
 from storage.revision import current_revision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from registry.artifacts import ArtifactStore
@@ -56,6 +58,7 @@ class TablePublisher:
         self._newest: Path | None = None
         self._woken = threading.Event()
         self._stopped = False
+        self._lacking: set[str] = set()
 
     @property
     def written(self) -> int:
@@ -73,9 +76,37 @@ class TablePublisher:
             if current_revision(tx) == self._written:
                 return
             document = desired_document(tx, self._artifacts, previous_max=self._previous_max)
+        self._bring(document)
         self._newest = write_table(self._folder, document)
         self._written = document["revision"]
         self._announce(self._newest)
+
+    def _bring(self, document: Mapping[str, Any]) -> None:
+        """Bring the desired artifacts to this machine, where workers look for them.
+
+        One that cannot be brought now is brought by a later try: workers try again too, and say so of the version.
+        """
+        wanted = {
+            sha256
+            for versions in document["versions"].values()
+            for entry in versions.values()
+            for sha256 in (entry["digest"], entry["probe_sha256"])
+            if sha256
+        }
+        self._lacking = set()
+        for sha256 in sorted(wanted):
+            try:
+                self._artifacts.path(sha256)
+            except (DomainError, OSError) as error:
+                self._lacking.add(sha256)
+                _log.warning("the artifact %s cannot be brought here: %s", sha256, error)
+
+    def _bring_lacking(self) -> None:
+        """Try again what could not be brought."""
+        for sha256 in sorted(self._lacking):
+            with contextlib.suppress(DomainError, OSError):
+                self._artifacts.path(sha256)
+                self._lacking.discard(sha256)
 
     def wake(self) -> None:
         """Look at the database at once."""
@@ -88,6 +119,7 @@ class TablePublisher:
             self._woken.clear()
             try:
                 self.publish()
+                self._bring_lacking()
             except Exception:  # noqa: BLE001  (the thread must outlive whatever it is)
                 _log.exception("the desired set cannot be written; trying again")
                 self._woken.wait(RETRY_INTERVAL_S)

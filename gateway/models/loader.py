@@ -15,10 +15,14 @@ from gateway.models.replay import replay
 from gateway.models.session import Session
 from gateway.models.slots import Slot, VersionKey
 from registry.deployment import Deployment
+from registry.errors import SignatureInvalidError, SignatureMissingError
+from registry.manifest import with_probe
 from registry.probe import Probe, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from registry.keys import TrustedKeys
 
 STACK_SIZES = (2, 3, 4, 5, 8, 13, 16, 32, 64)
 """The sizes at which stacking must change no bit."""
@@ -28,7 +32,9 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _WARM_RUNS = 3
 
 
-def load_slot(key: VersionKey, entry: Mapping[str, Any], go_on: Callable[[], None]) -> Slot:
+def load_slot(
+    key: VersionKey, entry: Mapping[str, Any], go_on: Callable[[], None], *, keys: TrustedKeys | None = None
+) -> Slot:
     """Return a slot that is ready to answer, or raise a DomainError that says why there is none.
 
     Parameters
@@ -38,9 +44,11 @@ def load_slot(key: VersionKey, entry: Mapping[str, Any], go_on: Callable[[], Non
     entry
         The version's part of the desired set: ``digest``, ``path``, ``bytes``, ``probe_path`` (None when there never
         was one), ``feature_set``, ``feature_input``, ``finite``, ``plan``, ``session`` (its settings; without, the
-        defaults).
+        defaults), ``manifest`` and ``signature`` (empty when nobody signed it).
     go_on
         Is called between the steps; raises when the version is not wanted any more.
+    keys
+        Whose signatures are taken; None where none is demanded.
 
     Notes
     -----
@@ -50,6 +58,9 @@ def load_slot(key: VersionKey, entry: Mapping[str, Any], go_on: Callable[[], Non
     """
     path = Path(entry["path"])
     check_digest(path, entry["digest"])
+    probe = _probe(entry.get("probe_path"))
+    if keys is not None and keys.required:
+        check_signature(key, entry, probe, keys)
     go_on()
     resident_before = resident_bytes()
     settings = entry.get("session")
@@ -60,7 +71,6 @@ def load_slot(key: VersionKey, entry: Mapping[str, Any], go_on: Callable[[], Non
         _warm_up(session, dict(shapes))
         go_on()
     plan = entry.get("plan")
-    probe = _probe(entry.get("probe_path"))
     stackable = False
     if probe is not None:
         for _ in range(_WARM_RUNS):
@@ -108,6 +118,16 @@ def check_digest(path: Path, digest: str) -> None:
         raise VersionUnloadableError(f"the artifact {digest[:12]}… cannot be read: {_why(error)}") from error
     if found.hexdigest() != digest:
         raise VersionUnloadableError(f"the artifact {digest[:12]}… is damaged: its bytes have another sha256")
+
+
+def check_signature(key: VersionKey, entry: Mapping[str, Any], probe: Probe | None, keys: TrustedKeys) -> None:
+    """Raise VersionUnloadableError unless a trusted key signed what is about to be loaded, under this name."""
+    signature = bytes.fromhex(entry.get("signature", ""))
+    text = entry.get("manifest") or "{}"
+    try:
+        keys.signer_of(with_probe(text, model=key.model, artifact_sha256=entry["digest"], probe=probe), signature)
+    except (SignatureMissingError, SignatureInvalidError) as error:
+        raise VersionUnloadableError(f"its signature is refused: {error.message}") from error
 
 
 def _why(error: OSError) -> str:

@@ -79,6 +79,8 @@ def publication(head: pb.PublishHead) -> Publication:
         probe=_probe(head.probe) if head.HasField("probe") and (head.probe.inputs or head.probe.outputs) else None,
         alias=head.alias,
         finite_inputs=tuple(head.finite_inputs),
+        offset=head.offset,
+        signature=head.manifest_signature,
     )
 
 

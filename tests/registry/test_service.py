@@ -139,7 +139,7 @@ def test_bytes_other_than_announced_are_refused(served, linear):
 
 def test_a_stream_out_of_order_is_refused(served, linear):
     chunk = pb.PublishVersionRequest(chunk=linear)
-    head = pb.PublishVersionRequest(head=pb.PublishHead(parent="models/fraud"))
+    head = pb.PublishVersionRequest(head=pb.PublishHead(parent="models/fraud", artifact_sha256="0" * 64))
     for parts in ([], [chunk], [head, head], [head, pb.PublishVersionRequest(chunk=b"0" * (1024**2 + 1))]):
         assert refused(served.stub.PublishVersion, iter(parts))[:2] == ("INVALID_ARGUMENT", "REQUEST_MALFORMED")
     assert served.kept() == []

@@ -24,6 +24,7 @@ from turnout.cli import (  # noqa: F401  (they add commands to `models` and `exp
     outcomes,
     predict,
     predict_batch,
+    registry,
     serve,
     status,
     tokens,
@@ -32,6 +33,7 @@ from turnout.cli.connection import with_connection_options
 from turnout.cli.literals import LiteralError
 from turnout.errors import TurnoutError
 from turnout.resources import ResourceNameError
+from turnout.signing import KeyUnusableError
 
 app = typer.Typer(
     name="turnout",
@@ -61,6 +63,7 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": True},
 )(serve.serve)
 app.add_typer(models.app, name="models")
+app.add_typer(registry.app, name="registry")
 app.add_typer(model_gates.taints, name="taints")
 app.add_typer(features.app, name="features")
 app.add_typer(experiments.app, name="experiments")
@@ -82,6 +85,6 @@ def main() -> None:
     except TurnoutError as error:
         print(failures.explain(error), file=sys.stderr)  # noqa: T201  (this is the output)
         sys.exit(failures.exit_code(error))
-    except (LiteralError, ResourceNameError) as error:
+    except (LiteralError, ResourceNameError, KeyUnusableError) as error:
         print(f"wrong usage: {error}", file=sys.stderr)  # noqa: T201  (this is the output)
         sys.exit(failures.USAGE)

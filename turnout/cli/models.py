@@ -57,6 +57,12 @@ def publish(
     metric: Annotated[Pairs, typer.Option("--metric", metavar="K=NUMBER", help="Of training; repeatable.")] = None,
     parameter: Annotated[Pairs, typer.Option("--parameter", metavar="K=V", help="Of training; repeatable.")] = None,
     tag: Annotated[Pairs, typer.Option("--tag", metavar="K=V", help="A free label; repeatable.")] = None,
+    sign_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--sign-key", metavar="FILE.key", exists=True, dir_okay=False, help="Sign the version's manifest with it."
+        ),
+    ] = None,
     wait: options.Wait = False,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
@@ -76,10 +82,12 @@ def publish(
     rows = None if probe_file is None else probe.read_probe(probe_file, file, tolerance=tolerance)
     with options.control(server) as connection:
         answer = connection.publish_version(
-            name, file, facts=facts, probe=rows, alias=alias, finite_inputs=finite or ()
+            name, file, facts=facts, probe=rows, alias=alias, finite_inputs=finite or (), sign_key=sign_key
         )
         options.settle(connection, answer.revision, wait=wait)
-    show.emit(document_of(answer), lambda: [show.facts("Published", version_facts(answer.version))], as_json=as_json)
+    same = [*map(str, answer.same_bytes_as), *answer.same_bytes_elsewhere]
+    told = [*version_facts(answer.version), ("same bytes as", same)]
+    show.emit(document_of(answer), lambda: [show.facts("Published", told)], as_json=as_json)
 
 
 @app.command("list")

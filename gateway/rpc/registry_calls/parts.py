@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import grpc
+
+    from gateway.control.archive import Archives
     from gateway.control.clearances import Clearances
     from gateway.control.comparing import Comparing
     from gateway.control.lineage import Lineages
     from gateway.control.publish import Publisher
+    from gateway.control.upkeep import Upkeep
     from storage.clock import Clock
     from storage.database import Database
 
+CHUNK_BYTES_MAX = 1024**2
 UPLOAD_TIMEOUT_S = 900.0
 
 
@@ -30,9 +39,11 @@ class RegistryParts:
         What gathers the evidence for the gates of a promotion.
     comparing, lineages
         What compares versions, and tells where they come from.
+    upkeep, archives
+        What looks after the artifacts, and what makes and takes in archives.
     upload_timeout_s
-        How long one publication may take: it holds one of the port's threads, which a client that stalls must not do
-        for ever.
+        How long one upload or download may take: it holds one of the port's threads, which a client that stalls must
+        not do for ever.
     """
 
     database: Database
@@ -41,6 +52,8 @@ class RegistryParts:
     clearances: Clearances
     comparing: Comparing
     lineages: Lineages
+    upkeep: Upkeep
+    archives: Archives
     upload_timeout_s: float = UPLOAD_TIMEOUT_S
 
 
@@ -57,3 +70,15 @@ class RegistryCalls:
         self._parts = parts
         self._database = parts.database
         self._clock = parts.clock
+
+
+@contextlib.contextmanager
+def cancelled_after(context: grpc.ServicerContext, timeout_s: float) -> Iterator[None]:
+    """Cancel the call when the body takes longer, which ends whatever waits for its next message."""
+    timer = threading.Timer(timeout_s, context.cancel)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 from typing import TYPE_CHECKING
 
 from gateway.control.clearances import arms_of
 from gateway.errors import RequestMalformedError
 from gateway.rpc import paging, status
 from gateway.rpc import registry_codec as codec
-from gateway.rpc.registry_calls.parts import RegistryCalls
+from gateway.rpc.registry_calls.parts import CHUNK_BYTES_MAX, RegistryCalls, cancelled_after
 from registry import models, search, version_changes, versions
+from turnout import resources
 from turnout.registry.v1 import registry_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     import grpc
 
-CHUNK_BYTES_MAX = 1024**2
 _OVER = ("concluded", "archived")
 
 
@@ -34,7 +32,7 @@ class VersionCalls(RegistryCalls):
             first = next(request_iterator, None)
             if first is None or first.WhichOneof("part") != "head":
                 raise RequestMalformedError("a publication begins with its head")
-            with _cancelled_after(context, self._parts.upload_timeout_s):
+            with cancelled_after(context, self._parts.upload_timeout_s):
                 published = self._parts.publisher.publish(
                     codec.publication(first.head),
                     _chunks(request_iterator),
@@ -45,6 +43,7 @@ class VersionCalls(RegistryCalls):
                 version=codec.version_message(published.version),
                 revision=published.revision,
                 same_bytes_as=published.same_bytes_as,
+                same_bytes_elsewhere=[resources.version_name(*each) for each in published.same_bytes_elsewhere],
             )
 
     def GetVersion(self, request: pb.GetVersionRequest, context: grpc.ServicerContext) -> pb.GetVersionResponse:
@@ -152,18 +151,6 @@ class VersionCalls(RegistryCalls):
 
 def _column(path: str) -> str:
     return "deprecated" if path == "deprecated_reason" else path
-
-
-@contextlib.contextmanager
-def _cancelled_after(context: grpc.ServicerContext, timeout_s: float) -> Iterator[None]:
-    """Cancel the call when the body takes longer, which ends whatever waits for its next message."""
-    timer = threading.Timer(timeout_s, context.cancel)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def _chunks(requests: Iterator[pb.PublishVersionRequest]) -> Iterator[bytes]:

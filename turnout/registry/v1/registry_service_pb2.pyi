@@ -709,12 +709,18 @@ class PublishHead(_message.Message):
     PROBE_FIELD_NUMBER: _builtins.int
     ALIAS_FIELD_NUMBER: _builtins.int
     FINITE_INPUTS_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    MANIFEST_SIGNATURE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """The model's resource name, `models/{model}`. The model is created when there is none."""
     artifact_sha256: _builtins.str
     """The sha256 of the ONNX file, in lower-case hexadecimal; what arrives must have it."""
     alias: _builtins.str
     """An alias to set to the new version in the same transaction; empty: none."""
+    offset: _builtins.int
+    """How many bytes of the file are here already, as GetUploadStatus says; the chunks begin after them."""
+    manifest_signature: _builtins.bytes
+    """The ed25519 signature of the version's manifest; empty: none. What the manifest is says docs/registry.md."""
     @_builtins.property
     def facts(self) -> Global___VersionFacts:
         """What is said of the version."""
@@ -738,10 +744,12 @@ class PublishHead(_message.Message):
         probe: Global___Probe | None = ...,
         alias: _builtins.str = ...,
         finite_inputs: _abc.Iterable[_builtins.str] | None = ...,
+        offset: _builtins.int = ...,
+        manifest_signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "probe", b"probe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "artifact_sha256", b"artifact_sha256", "facts", b"facts", "finite_inputs", b"finite_inputs", "parent", b"parent", "probe", b"probe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "artifact_sha256", b"artifact_sha256", "facts", b"facts", "finite_inputs", b"finite_inputs", "manifest_signature", b"manifest_signature", "offset", b"offset", "parent", b"parent", "probe", b"probe"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -794,6 +802,7 @@ class PublishVersionResponse(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     SAME_BYTES_AS_FIELD_NUMBER: _builtins.int
+    SAME_BYTES_ELSEWHERE_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The revision of the metadata that holds it."""
     @_builtins.property
@@ -804,16 +813,21 @@ class PublishVersionResponse(_message.Message):
     def same_bytes_as(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Earlier versions of the model with the very same bytes."""
 
+    @_builtins.property
+    def same_bytes_elsewhere(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Versions of other models with the very same bytes, by resource name; at most 100."""
+
     def __init__(
         self,
         *,
         version: Global___Version | None = ...,
         revision: _builtins.int = ...,
         same_bytes_as: _abc.Iterable[_builtins.int] | None = ...,
+        same_bytes_elsewhere: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "same_bytes_as", b"same_bytes_as", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "same_bytes_as", b"same_bytes_as", "same_bytes_elsewhere", b"same_bytes_elsewhere", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

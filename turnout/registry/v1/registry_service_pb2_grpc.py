@@ -3,6 +3,8 @@
 import grpc
 import warnings
 
+from turnout.registry.v1 import archive_pb2 as turnout_dot_registry_dot_v1_dot_archive__pb2
+from turnout.registry.v1 import artifact_pb2 as turnout_dot_registry_dot_v1_dot_artifact__pb2
 from turnout.registry.v1 import comparison_pb2 as turnout_dot_registry_dot_v1_dot_comparison__pb2
 from turnout.registry.v1 import gate_pb2 as turnout_dot_registry_dot_v1_dot_gate__pb2
 from turnout.registry.v1 import registry_service_pb2 as turnout_dot_registry_dot_v1_dot_registry__service__pb2
@@ -172,6 +174,36 @@ class RegistryServiceStub:
                 '/turnout.registry.v1.RegistryService/ListTaints',
                 request_serializer=turnout_dot_registry_dot_v1_dot_taint__pb2.ListTaintsRequest.SerializeToString,
                 response_deserializer=turnout_dot_registry_dot_v1_dot_taint__pb2.ListTaintsResponse.FromString,
+                _registered_method=True)
+        self.GetUploadStatus = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/GetUploadStatus',
+                request_serializer=turnout_dot_registry_dot_v1_dot_artifact__pb2.GetUploadStatusRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_artifact__pb2.GetUploadStatusResponse.FromString,
+                _registered_method=True)
+        self.DownloadArtifact = channel.unary_stream(
+                '/turnout.registry.v1.RegistryService/DownloadArtifact',
+                request_serializer=turnout_dot_registry_dot_v1_dot_artifact__pb2.DownloadArtifactRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_artifact__pb2.DownloadArtifactResponse.FromString,
+                _registered_method=True)
+        self.VerifyArtifacts = channel.unary_stream(
+                '/turnout.registry.v1.RegistryService/VerifyArtifacts',
+                request_serializer=turnout_dot_registry_dot_v1_dot_artifact__pb2.VerifyArtifactsRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_artifact__pb2.VerifyArtifactsResponse.FromString,
+                _registered_method=True)
+        self.CollectArtifacts = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/CollectArtifacts',
+                request_serializer=turnout_dot_registry_dot_v1_dot_artifact__pb2.CollectArtifactsRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_artifact__pb2.CollectArtifactsResponse.FromString,
+                _registered_method=True)
+        self.ExportRegistry = channel.unary_stream(
+                '/turnout.registry.v1.RegistryService/ExportRegistry',
+                request_serializer=turnout_dot_registry_dot_v1_dot_archive__pb2.ExportRegistryRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_archive__pb2.ExportRegistryResponse.FromString,
+                _registered_method=True)
+        self.ImportRegistry = channel.stream_unary(
+                '/turnout.registry.v1.RegistryService/ImportRegistry',
+                request_serializer=turnout_dot_registry_dot_v1_dot_archive__pb2.ImportRegistryRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_archive__pb2.ImportRegistryResponse.FromString,
                 _registered_method=True)
 
 
@@ -370,6 +402,48 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUploadStatus(self, request, context):
+        """Says how much of an upload that broke off is here.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DownloadArtifact(self, request, context):
+        """Sends a version's ONNX file: first a head, then the bytes, from an offset on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyArtifacts(self, request, context):
+        """Reads every artifact that a version needs, and names what is wrong with which versions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CollectArtifacts(self, request, context):
+        """Removes the artifacts that no version needs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportRegistry(self, request, context):
+        """Sends the registry, or some of its models, with all their bytes, as one archive.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportRegistry(self, request_iterator, context):
+        """Takes an archive in: all of it or, when something in it contradicts what is here, nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RegistryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -507,6 +581,36 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ListTaints,
                     request_deserializer=turnout_dot_registry_dot_v1_dot_taint__pb2.ListTaintsRequest.FromString,
                     response_serializer=turnout_dot_registry_dot_v1_dot_taint__pb2.ListTaintsResponse.SerializeToString,
+            ),
+            'GetUploadStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUploadStatus,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_artifact__pb2.GetUploadStatusRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_artifact__pb2.GetUploadStatusResponse.SerializeToString,
+            ),
+            'DownloadArtifact': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadArtifact,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_artifact__pb2.DownloadArtifactRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_artifact__pb2.DownloadArtifactResponse.SerializeToString,
+            ),
+            'VerifyArtifacts': grpc.unary_stream_rpc_method_handler(
+                    servicer.VerifyArtifacts,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_artifact__pb2.VerifyArtifactsRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_artifact__pb2.VerifyArtifactsResponse.SerializeToString,
+            ),
+            'CollectArtifacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.CollectArtifacts,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_artifact__pb2.CollectArtifactsRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_artifact__pb2.CollectArtifactsResponse.SerializeToString,
+            ),
+            'ExportRegistry': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportRegistry,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_archive__pb2.ExportRegistryRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_archive__pb2.ExportRegistryResponse.SerializeToString,
+            ),
+            'ImportRegistry': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportRegistry,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_archive__pb2.ImportRegistryRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_archive__pb2.ImportRegistryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1239,6 +1343,168 @@ class RegistryService:
             '/turnout.registry.v1.RegistryService/ListTaints',
             turnout_dot_registry_dot_v1_dot_taint__pb2.ListTaintsRequest.SerializeToString,
             turnout_dot_registry_dot_v1_dot_taint__pb2.ListTaintsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUploadStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/GetUploadStatus',
+            turnout_dot_registry_dot_v1_dot_artifact__pb2.GetUploadStatusRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_artifact__pb2.GetUploadStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadArtifact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/DownloadArtifact',
+            turnout_dot_registry_dot_v1_dot_artifact__pb2.DownloadArtifactRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_artifact__pb2.DownloadArtifactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyArtifacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/VerifyArtifacts',
+            turnout_dot_registry_dot_v1_dot_artifact__pb2.VerifyArtifactsRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_artifact__pb2.VerifyArtifactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CollectArtifacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/CollectArtifacts',
+            turnout_dot_registry_dot_v1_dot_artifact__pb2.CollectArtifactsRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_artifact__pb2.CollectArtifactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportRegistry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/ExportRegistry',
+            turnout_dot_registry_dot_v1_dot_archive__pb2.ExportRegistryRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_archive__pb2.ExportRegistryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportRegistry(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/turnout.registry.v1.RegistryService/ImportRegistry',
+            turnout_dot_registry_dot_v1_dot_archive__pb2.ImportRegistryRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_archive__pb2.ImportRegistryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,8 @@ Models and their immutable versions."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from turnout.registry.v1 import archive_pb2 as _archive_pb2
+from turnout.registry.v1 import artifact_pb2 as _artifact_pb2
 from turnout.registry.v1 import comparison_pb2 as _comparison_pb2
 from turnout.registry.v1 import gate_pb2 as _gate_pb2
 from turnout.registry.v1 import registry_service_pb2 as _registry_service_pb2
@@ -94,6 +96,18 @@ class RegistryServiceStub:
     """Says that something is no longer wrong."""
     ListTaints: _grpc.UnaryUnaryMultiCallable[_taint_pb2.ListTaintsRequest, _taint_pb2.ListTaintsResponse]
     """Lists taints, newest first."""
+    GetUploadStatus: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.GetUploadStatusRequest, _artifact_pb2.GetUploadStatusResponse]
+    """Says how much of an upload that broke off is here."""
+    DownloadArtifact: _grpc.UnaryStreamMultiCallable[_artifact_pb2.DownloadArtifactRequest, _artifact_pb2.DownloadArtifactResponse]
+    """Sends a version's ONNX file: first a head, then the bytes, from an offset on."""
+    VerifyArtifacts: _grpc.UnaryStreamMultiCallable[_artifact_pb2.VerifyArtifactsRequest, _artifact_pb2.VerifyArtifactsResponse]
+    """Reads every artifact that a version needs, and names what is wrong with which versions."""
+    CollectArtifacts: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.CollectArtifactsRequest, _artifact_pb2.CollectArtifactsResponse]
+    """Removes the artifacts that no version needs."""
+    ExportRegistry: _grpc.UnaryStreamMultiCallable[_archive_pb2.ExportRegistryRequest, _archive_pb2.ExportRegistryResponse]
+    """Sends the registry, or some of its models, with all their bytes, as one archive."""
+    ImportRegistry: _grpc.StreamUnaryMultiCallable[_archive_pb2.ImportRegistryRequest, _archive_pb2.ImportRegistryResponse]
+    """Takes an archive in: all of it or, when something in it contradicts what is here, nothing."""
 
 @_typing.type_check_only
 class RegistryServiceAsyncStub(RegistryServiceStub):
@@ -158,6 +172,18 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Says that something is no longer wrong."""
     ListTaints: _aio.UnaryUnaryMultiCallable[_taint_pb2.ListTaintsRequest, _taint_pb2.ListTaintsResponse]  # type: ignore[assignment]
     """Lists taints, newest first."""
+    GetUploadStatus: _aio.UnaryUnaryMultiCallable[_artifact_pb2.GetUploadStatusRequest, _artifact_pb2.GetUploadStatusResponse]  # type: ignore[assignment]
+    """Says how much of an upload that broke off is here."""
+    DownloadArtifact: _aio.UnaryStreamMultiCallable[_artifact_pb2.DownloadArtifactRequest, _artifact_pb2.DownloadArtifactResponse]  # type: ignore[assignment]
+    """Sends a version's ONNX file: first a head, then the bytes, from an offset on."""
+    VerifyArtifacts: _aio.UnaryStreamMultiCallable[_artifact_pb2.VerifyArtifactsRequest, _artifact_pb2.VerifyArtifactsResponse]  # type: ignore[assignment]
+    """Reads every artifact that a version needs, and names what is wrong with which versions."""
+    CollectArtifacts: _aio.UnaryUnaryMultiCallable[_artifact_pb2.CollectArtifactsRequest, _artifact_pb2.CollectArtifactsResponse]  # type: ignore[assignment]
+    """Removes the artifacts that no version needs."""
+    ExportRegistry: _aio.UnaryStreamMultiCallable[_archive_pb2.ExportRegistryRequest, _archive_pb2.ExportRegistryResponse]  # type: ignore[assignment]
+    """Sends the registry, or some of its models, with all their bytes, as one archive."""
+    ImportRegistry: _aio.StreamUnaryMultiCallable[_archive_pb2.ImportRegistryRequest, _archive_pb2.ImportRegistryResponse]  # type: ignore[assignment]
+    """Takes an archive in: all of it or, when something in it contradicts what is here, nothing."""
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps models, versions and aliases. Served on the control port."""
@@ -381,5 +407,53 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_taint_pb2.ListTaintsResponse, _abc.Awaitable[_taint_pb2.ListTaintsResponse]]:
         """Lists taints, newest first."""
+
+    @_abc_1.abstractmethod
+    def GetUploadStatus(
+        self,
+        request: _artifact_pb2.GetUploadStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifact_pb2.GetUploadStatusResponse, _abc.Awaitable[_artifact_pb2.GetUploadStatusResponse]]:
+        """Says how much of an upload that broke off is here."""
+
+    @_abc_1.abstractmethod
+    def DownloadArtifact(
+        self,
+        request: _artifact_pb2.DownloadArtifactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_artifact_pb2.DownloadArtifactResponse], _abc.AsyncIterator[_artifact_pb2.DownloadArtifactResponse]]:
+        """Sends a version's ONNX file: first a head, then the bytes, from an offset on."""
+
+    @_abc_1.abstractmethod
+    def VerifyArtifacts(
+        self,
+        request: _artifact_pb2.VerifyArtifactsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_artifact_pb2.VerifyArtifactsResponse], _abc.AsyncIterator[_artifact_pb2.VerifyArtifactsResponse]]:
+        """Reads every artifact that a version needs, and names what is wrong with which versions."""
+
+    @_abc_1.abstractmethod
+    def CollectArtifacts(
+        self,
+        request: _artifact_pb2.CollectArtifactsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifact_pb2.CollectArtifactsResponse, _abc.Awaitable[_artifact_pb2.CollectArtifactsResponse]]:
+        """Removes the artifacts that no version needs."""
+
+    @_abc_1.abstractmethod
+    def ExportRegistry(
+        self,
+        request: _archive_pb2.ExportRegistryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_archive_pb2.ExportRegistryResponse], _abc.AsyncIterator[_archive_pb2.ExportRegistryResponse]]:
+        """Sends the registry, or some of its models, with all their bytes, as one archive."""
+
+    @_abc_1.abstractmethod
+    def ImportRegistry(
+        self,
+        request_iterator: _MaybeAsyncIterator[_archive_pb2.ImportRegistryRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_archive_pb2.ImportRegistryResponse, _abc.Awaitable[_archive_pb2.ImportRegistryResponse]]:
+        """Takes an archive in: all of it or, when something in it contradicts what is here, nothing."""
 
 def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
