@@ -111,6 +111,25 @@ def epochs(tx: Connection, experiment_id: str) -> list[Allocation]:
     return rows.read_epochs(tx, experiment_id)
 
 
+def plan_split(
+    tx: Connection, experiment_id: str, shares: Mapping[str, float], *, etag: str
+) -> tuple[Experiment, Allocation, float]:
+    """Return the experiment, what `set_split` would make of its slots, and the part of them that would move.
+
+    Raises as `set_split`.
+    """
+    experiment = get(tx, experiment_id)
+    check_etag(experiment, etag)
+    next_state(experiment, Verb.SPLIT)
+    ordered = _ordered(experiment, shares)
+    check_shares(ordered)
+    before = experiment.allocation
+    if before is None:
+        return experiment, allocate(ordered, coverage=experiment.coverage), 0.0
+    after = resplit(before, ordered)
+    return experiment, after, moved_share(before, after)
+
+
 def set_split(
     tx: Connection, experiment_id: str, shares: Mapping[str, float], *, etag: str = "", actor: str, now_us: int
 ) -> Changed:
@@ -132,14 +151,9 @@ def set_split(
     SharesInvalidError, ShareTooSmallError, VariantUnknownError
         The shares are not a split of its variants.
     """
-    experiment = get(tx, experiment_id)
-    check_etag(experiment, etag)
+    experiment, after, moved = plan_split(tx, experiment_id, shares, etag=etag)
     state = next_state(experiment, Verb.SPLIT)
-    ordered = _ordered(experiment, shares)
-    check_shares(ordered)
-    before = experiment.allocation
-    after = allocate(ordered, coverage=experiment.coverage) if before is None else resplit(before, ordered)
-    moved = 0.0 if before is None else moved_share(before, after)
+    before, ordered = experiment.allocation, after.shares
     revision = record(
         tx,
         experiment_id,

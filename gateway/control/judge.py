@@ -17,14 +17,18 @@ from experiments.errors import ExperimentInvalidError
 from experiments.looks import Look, keep_look, last_look, read_looks
 from experiments.plan import Method
 from gateway.control.analysis import read_units, reduce_events
+from gateway.control.moving import preview_split
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from experiments.analysis.conclusions import Watches
     from experiments.analysis.evidence import Evidence
     from experiments.analysis.findings import Contrast
     from experiments.analysis.replay import Replay
     from experiments.analysis.verdict import Verification
     from experiments.definition import Experiment, Metric
+    from gateway.control.moving import Moving
     from gateway.journal.log import EventLog
     from storage.clock import Clock
     from storage.database import Database
@@ -147,6 +151,10 @@ class ExperimentJudge:
         if look and not found:
             raise ExperimentInvalidError(f"{experiment_id!r} has no look {look}", look=look)
         return [(each, verify(each.basis, each.outcome, each.digest)) for each in found]
+
+    def preview_split(self, experiment_id: str, shares: Mapping[str, float], *, etag: str, units_max: int) -> Moving:
+        """Return what a split would move of the last units; raises as `gateway.control.moving.preview_split` does."""
+        return preview_split(self._database, self._events, experiment_id, shares, etag=etag, units_max=units_max)
 
     def replay(self, experiment_id: str, *, metric: str, replays: int) -> tuple[Metric, int, Replay | NotEnoughData]:
         """Return what the fixed test says of the control's units when they are split anew, without an effect."""

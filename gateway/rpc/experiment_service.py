@@ -130,8 +130,21 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     def SetTrafficSplit(
         self, request: pb.SetTrafficSplitRequest, context: grpc.ServicerContext
     ) -> pb.SetTrafficSplitResponse:
-        """Change the shares."""
+        """Change the shares, or say what that would move."""
         with status.mapped(context):
+            if request.dry_run:
+                found = self._judge.preview_split(
+                    codec.experiment_id(request.name),
+                    dict(request.shares),
+                    etag=request.etag,
+                    units_max=request.recent_units_max,
+                )
+                return pb.SetTrafficSplitResponse(
+                    experiment=codec.experiment_message(found.experiment),
+                    moved_share=found.moved_share,
+                    recent_units=found.units,
+                    moved_units=found.moved_units,
+                )
             changed = self._control.set_split(
                 codec.experiment_id(request.name),
                 dict(request.shares),

@@ -64,6 +64,25 @@ def ask_and_tell(address, turn):
     return {unit: answer.variant for unit, answer in answers.items()}
 
 
+def check_preview(at_gateway):
+    shares = ("two=0.25", "three=0.75")
+    asked = at_gateway("experiments", "split", "two-or-three", *shares, "--dry-run", "--json").document
+    assert asked["moved_share"] == pytest.approx(0.25)
+    assert asked["recent_units"] == UNITS
+    some = at_gateway("experiments", "split", "two-or-three", *shares, "--dry-run", "--last-units", 10).out
+    assert "of the last 10" in some
+    assert at_gateway("experiments", "split", "two-or-three", *shares, "--dry-run", "--last-units", -1).code == 1
+
+
+def check_watch(at_gateway):
+    watched = at_gateway("experiments", "watch", "two-or-three", "--count", 2, "--interval", 0.1)
+    assert watched.code == 0
+    assert "workers that serve it so" in watched.out
+    assert "SHIP three" in watched.out
+    one = json.loads(at_gateway("experiments", "watch", "two-or-three", "--count", 1, "--json").out)
+    assert one["experiment"]["state"] == "RUNNING"
+
+
 def test_an_experiment_goes_from_its_file_to_its_decision(at_gateway, gateway, factor):
     made = at_gateway("experiments", "create", factor / "experiment.toml", "--json").document
     assert (made["name"], made["state"], made["coverage"]) == ("experiments/two-or-three", "DRAFT", 1)
@@ -100,6 +119,9 @@ def test_an_experiment_goes_from_its_file_to_its_decision(at_gateway, gateway, f
     assert "same" in at_gateway("experiments", "verify", "two-or-three").out
     replayed = at_gateway("experiments", "replay", "two-or-three", "--replays", 40, "--json").document
     assert replayed["replays"] == 40
+
+    check_preview(at_gateway)
+    check_watch(at_gateway)
 
     moved = at_gateway("experiments", "split", "two-or-three", "two=0.25", "three=0.75", "--json").document
     assert moved["moved_share"] == pytest.approx(0.25)

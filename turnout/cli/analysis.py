@@ -53,6 +53,16 @@ def experiment_parts(experiment: pb.Experiment) -> Iterator[RenderableType]:
     yield show.table("Metrics", ("metric", "kind", "outcome", "output", "better", "role"), metrics)
 
 
+def moved_part(answer: pb.SetTrafficSplitResponse, *, dry_run: bool) -> str:
+    """Return how many units a split moved, or would."""
+    if not dry_run:
+        return f"units moved: {answer.moved_share:.2%}"
+    return (
+        f"nothing was changed; {answer.moved_share:.2%} of the units would move, {answer.moved_units} of the last "
+        f"{answer.recent_units}"
+    )
+
+
 def analysis_parts(analysis: pb.AnalyzeExperimentResponse) -> Iterator[RenderableType]:
     """Yield how much each variant has, how they compare, and whether the split is as it should be."""
     counts = [

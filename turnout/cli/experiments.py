@@ -86,20 +86,28 @@ def split(
     shares: Annotated[list[str], typer.Argument(metavar="VARIANT=SHARE...", help="Every variant; they sum to 1.")],
     *,
     etag: Annotated[str, typer.Option("--etag", help="The etag that you have seen; refused when it changed.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; say how many units would move.")] = False,
+    last_units: Annotated[
+        int, typer.Option("--last-units", help="Of how many a dry run asks; 10 000 unless given.")
+    ] = 0,
     wait: options.Wait = False,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
     """Change the shares; moves as few units as can be."""
     request = pb.SetTrafficSplitRequest(
-        name=resources.experiment_name(name), shares=literals.parse_numbers(shares, "VARIANT=SHARE"), etag=etag
+        name=resources.experiment_name(name),
+        shares=literals.parse_numbers(shares, "VARIANT=SHARE"),
+        etag=etag,
+        dry_run=dry_run,
+        recent_units_max=last_units,
     )
     with options.control(server) as connection:
         answer = connection.experiments.SetTrafficSplit(request)
         options.settle(connection, answer.revision, wait=wait)
     show.emit(
         document_of(answer),
-        lambda: (*analysis.experiment_parts(answer.experiment), f"units moved: {answer.moved_share:.2%}"),
+        lambda: (*analysis.experiment_parts(answer.experiment), analysis.moved_part(answer, dry_run=dry_run)),
         as_json=as_json,
     )
 

@@ -1212,10 +1212,16 @@ class SetTrafficSplitRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     SHARES_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    RECENT_UNITS_MAX_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name."""
     etag: _builtins.str
     """The etag that the caller has seen; ABORTED when the experiment has changed since. Empty: not compared."""
+    dry_run: _builtins.bool
+    """Change nothing, and say what would move."""
+    recent_units_max: _builtins.int
+    """Of how many of the units that came last a dry run asks, at most 1 000 000; 10 000 unless given."""
     @_builtins.property
     def shares(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """The new share of each variant, by name; they sum to 1."""
@@ -1226,10 +1232,12 @@ class SetTrafficSplitRequest(_message.Message):
         name: _builtins.str = ...,
         shares: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         etag: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        recent_units_max: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "shares", b"shares"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "etag", b"etag", "name", b"name", "recent_units_max", b"recent_units_max", "shares", b"shares"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1237,17 +1245,23 @@ Global___SetTrafficSplitRequest: _TypeAlias = SetTrafficSplitRequest  # noqa: Y0
 
 @_typing.final
 class SetTrafficSplitResponse(_message.Message):
-    """The shares have changed."""
+    """The shares have changed, or would."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     MOVED_SHARE_FIELD_NUMBER: _builtins.int
+    RECENT_UNITS_FIELD_NUMBER: _builtins.int
+    MOVED_UNITS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """The revision of the metadata that holds it."""
+    """The revision of the metadata that holds it; 0 for a dry run."""
     moved_share: _builtins.float
-    """The part of the experiment's units that moved to another variant."""
+    """The part of the experiment's units that moved to another variant, or would."""
+    recent_units: _builtins.int
+    """Of a dry run: of how many units that came last it was asked."""
+    moved_units: _builtins.int
+    """Of a dry run: how many of them would get another variant."""
     @_builtins.property
     def experiment(self) -> Global___Experiment:
         """The experiment."""
@@ -1258,10 +1272,12 @@ class SetTrafficSplitResponse(_message.Message):
         experiment: Global___Experiment | None = ...,
         revision: _builtins.int = ...,
         moved_share: _builtins.float = ...,
+        recent_units: _builtins.int = ...,
+        moved_units: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "moved_share", b"moved_share", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "moved_share", b"moved_share", "moved_units", b"moved_units", "recent_units", b"recent_units", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
