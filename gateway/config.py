@@ -35,6 +35,8 @@ class WorkerConfig:
         The address of the online store.
     sync_interval_ms
         How long an event may be with the kernel only; 0 puts it on the disk before the answer.
+    segment_bytes_max, segment_age_max_s
+        When a segment of the journal is sealed.
     request_bytes_max, calls_max, wave_calls_max, streams_max, stream_calls_max
         The transport's limits.
     slow_run_ms
@@ -71,6 +73,8 @@ class WorkerConfig:
     clock: ClockKind = "system"
     online: str = ""
     sync_interval_ms: float = 50.0
+    segment_bytes_max: int = 64 * 1024 * 1024
+    segment_age_max_s: float = 300.0
     request_bytes_max: int = 16 * 1024 * 1024
     calls_max: int = 256
     wave_calls_max: int = 64

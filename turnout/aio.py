@@ -153,17 +153,19 @@ class AsyncClient:
     async def record_outcome(
         self,
         name: str,
-        value: float,
+        value: float = 0.0,
         *,
         request_id: str = "",
         unit_id: str = "",
         outcome_id: str = "",
         event_time_us: int | None = None,
         model: str = "",
+        label: str = "",
+        sequence: int = 0,
         timeout_s: float | None = None,
     ) -> None:
         """Record one outcome, or raise TurnoutError; see ``Client.record_outcome``."""
-        outcome = Outcome(name, value, request_id, unit_id, outcome_id, event_time_us, model)
+        outcome = Outcome(name, value, request_id, unit_id, outcome_id, event_time_us, model, label, sequence)
         for result in await self.record_outcomes([outcome], timeout_s=timeout_s):
             result.check()
 

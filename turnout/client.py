@@ -255,13 +255,15 @@ class Client:
     def record_outcome(
         self,
         name: str,
-        value: float,
+        value: float = 0.0,
         *,
         request_id: str = "",
         unit_id: str = "",
         outcome_id: str = "",
         event_time_us: int | None = None,
         model: str = "",
+        label: str = "",
+        sequence: int = 0,
         timeout_s: float | None = None,
     ) -> None:
         """Record one outcome, or raise TurnoutError: once this returns, it survives the death of every process.
@@ -277,7 +279,7 @@ class Client:
         ValueError
             Not exactly one of ``request_id`` and ``unit_id`` is given.
         """
-        outcome = Outcome(name, value, request_id, unit_id, outcome_id, event_time_us, model)
+        outcome = Outcome(name, value, request_id, unit_id, outcome_id, event_time_us, model, label, sequence)
         for result in self.record_outcomes([outcome], timeout_s=timeout_s):
             result.check()
 

@@ -21,7 +21,7 @@ class Outcome:
     name
         The outcome's name, for example ``late``; metrics refer to it.
     value
-        The value, finite; a boolean is 0 or 1.
+        The value, finite; a boolean is 0 or 1. Leave it at 0 where there is a label.
     request_id
         The prediction that it is an outcome of. Give this or a unit.
     unit_id
@@ -32,15 +32,21 @@ class Outcome:
         When it happened, in microseconds since the Unix epoch; None means now.
     model
         The model whose prediction is meant when the subject is a unit; empty: any.
+    label
+        The category that it turned out to be, in place of a value.
+    sequence
+        Corrects: of several outcomes with one subject, name and outcome id the highest counts.
     """
 
     name: str
-    value: float
+    value: float = 0.0
     request_id: str = ""
     unit_id: str = ""
     outcome_id: str = ""
     event_time_us: int | None = None
     model: str = ""
+    label: str = ""
+    sequence: int = 0
 
     def message(self) -> pb.Outcome:
         """Return the message, or raise ValueError unless exactly one of request id and unit is given."""
@@ -52,6 +58,8 @@ class Outcome:
             event_time_us=self.event_time_us,
             outcome_id=self.outcome_id,
             model=self.model,
+            label=self.label,
+            sequence=self.sequence,
         )
         if self.request_id:
             outcome.request_id = self.request_id

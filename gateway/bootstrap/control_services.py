@@ -12,6 +12,7 @@ from gateway.control.archive import Archives
 from gateway.control.clearances import Clearances
 from gateway.control.comparing import Comparing
 from gateway.control.desired import bound_sets
+from gateway.control.erasing import Eraser
 from gateway.control.events import Events
 from gateway.control.experiments import ExperimentControl
 from gateway.control.features import FeatureControl
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from features.store import OnlineStore
     from gateway.config import StateFolders
+    from gateway.control.compaction import Compactor
     from gateway.control.fleet import Fleet
     from gateway.journal.log import EventLog
     from registry.artifacts import ArtifactStore
@@ -62,6 +64,7 @@ class ControlParts:
     artifacts: ArtifactStore
     store: OnlineStore
     events: EventLog
+    compactor: Compactor
     fleet: Fleet
     folders: StateFolders
     keys: TrustedKeys
@@ -101,7 +104,8 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str,
         server,
     )
     experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(ExperimentService(experiments, judge), server)
-    event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(Events(parts.events)), server)
+    eraser = Eraser(database=parts.database, clock=parts.clock, tend=parts.compactor.tend)
+    event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(Events(parts.events), eraser), server)
     files = (
         admin_service_pb2,
         registry_service_pb2,

@@ -78,7 +78,7 @@ class ControlPlane:
         self._database = open_database(settings.database_url)
         artifacts = open_artifacts(settings.artifacts, folders.artifacts)
         self._store = open_store(settings.online_url, writable=True)
-        self._events = EventLog(folders.state)
+        self._events = EventLog(folders.state, query_bytes_max=settings.query_bytes_max)
         self._reserved, self._data_port = _reserve(settings.host, settings.data_port)
         self._fleet = Fleet(settings.workers, label_sets_max=settings.metric_label_sets_max)
         self._meter = Meter(settings.metric_label_sets_max)
@@ -93,13 +93,20 @@ class ControlPlane:
             previous_max=settings.resident_previous,
             announce=self._supervisor.announce,
         )
-        self._compactor = Compactor(folders.state, clock, interval_s=settings.compact_interval_s)
+        self._compactor = Compactor(
+            folders.state,
+            clock,
+            interval_s=settings.compact_interval_s,
+            kept_days={"predictions": settings.predictions_kept_days, "outcomes": settings.outcomes_kept_days},
+            database=self._database,
+        )
         self._parts = ControlParts(
             database=self._database,
             clock=clock,
             artifacts=artifacts,
             store=self._store,
             events=self._events,
+            compactor=self._compactor,
             fleet=self._fleet,
             folders=folders,
             keys=TrustedKeys(settings.trusted_keys, required=settings.require_signatures),

@@ -51,8 +51,14 @@ class Settings(BaseSettings):
         (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY); empty: in the state folder, which otherwise holds copies.
     sync_interval_ms
         How long an event may be with the kernel only; 0 puts it on the disk before the answer.
+    segment_bytes_max, segment_age_max_s
+        When a segment of the journal is sealed and the next one begun.
     compact_interval_s
         How often sealed segments become Parquet.
+    predictions_kept_days, outcomes_kept_days
+        For how many days events are kept once they are Parquet; 0: for ever.
+    query_bytes_max
+        How much memory a reading of the events may take, an analysis for example, before it goes to temporary files.
     request_bytes_max, calls_max, wave_calls_max, streams_max, stream_calls_max, batch_rows_max
         The data port's limits, per worker.
     slow_run_ms
@@ -107,7 +113,12 @@ class Settings(BaseSettings):
     online: str = ""
     artifacts: str = ""
     sync_interval_ms: Annotated[float, Field(ge=0, le=60_000)] = 50.0
+    segment_bytes_max: Annotated[int, Field(ge=64 * 1024, le=1 << 30)] = 64 * 1024 * 1024
+    segment_age_max_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
     compact_interval_s: Annotated[float, Field(gt=0, le=86_400)] = 30.0
+    predictions_kept_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    outcomes_kept_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    query_bytes_max: Annotated[int, Field(ge=64 * 1024 * 1024)] = 1024 * 1024 * 1024
     request_bytes_max: Annotated[int, Field(ge=1024, le=1 << 30)] = 16 * 1024 * 1024
     calls_max: Annotated[int, Field(ge=1, le=65_536)] = 256
     wave_calls_max: Annotated[int, Field(ge=1, le=1024)] = 64
@@ -166,6 +177,8 @@ class Settings(BaseSettings):
             clock=self.clock,
             online=self.online_url,
             sync_interval_ms=self.sync_interval_ms,
+            segment_bytes_max=self.segment_bytes_max,
+            segment_age_max_s=self.segment_age_max_s,
             request_bytes_max=self.request_bytes_max,
             calls_max=self.calls_max,
             wave_calls_max=self.wave_calls_max,

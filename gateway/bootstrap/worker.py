@@ -98,6 +98,8 @@ class Worker:
             folders.journal,
             name=f"worker-{config.slot}",
             clock=clock,
+            segment_bytes_max=config.segment_bytes_max,
+            segment_age_max_s=config.segment_age_max_s,
             sync_interval_ms=config.sync_interval_ms,
         )
         self._store = open_store(config.online or folders.online_url, writable=False)

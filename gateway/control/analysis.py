@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.analysis.evidence import Evidence, VariantCount
 from experiments.analysis.stages import Stage
-from experiments.metric import Covariate, Direction, Metric, MetricKind, Role
+from experiments.metric import OF_OUTPUT, Covariate, Direction, Metric, MetricKind, Role
 from experiments.scope import UnitKind
 from gateway.control.reduction import counts_for_maturity, reduce_metric
 
@@ -32,19 +32,29 @@ STRATA_MAX = 64
 REPLAY_UNITS_MAX = 1_000_000
 
 # What was forced is in no epoch: its variant was not given by chance.
-# What came before the experiment stands in the epoch -1 of no variant: only covariates are made of it.
+# What came before the experiment stands in the epoch -1 of no variant: only covariates are made of it. What is wide and
+# no metric asks for stays where it is, and predictions are told apart by a number: rows are many.
+_COLUMNS = """
+    {number} AS prediction, request_id, time_us, event_time_us, {unit} AS unit_id, latency_us,
+    {outputs} AS outputs, {attributes} AS attributes,
+    -- Missing, stale or unavailable: the declared default was served.
+    CASE WHEN len(view_status) > 0
+        THEN len(list_filter(view_status, lambda s: s IN (2, 3, 4))) / CAST(len(view_status) AS DOUBLE) END
+        AS default_rate,
+    CAST(list_max(list_filter(view_age_ms, lambda a: a >= 0)) AS DOUBLE) AS feature_age,
+    feature_set, status <> 0 AS failed, fallback
+"""
+
 _OWN = """
 CREATE TEMP TABLE own AS
-SELECT request_id, time_us, event_time_us, variant, epoch, {unit} AS unit_id, outputs, attributes, latency_us,
-    view_status, view_age_ms, feature_set, status <> 0 AS failed, fallback, {stratum} AS stratum
+SELECT {columns}, variant, epoch, {stratum} AS stratum
 FROM predictions
 WHERE experiment = $experiment AND model = $model AND {unit} <> '' AND epoch > 0
 """
 
 _BEFORE = """
-INSERT INTO own
-SELECT request_id, time_us, event_time_us, '', -1, unit_id, outputs, attributes, latency_us, view_status,
-    view_age_ms, feature_set, status <> 0, fallback, ''
+INSERT INTO own BY NAME
+SELECT {columns}, '' AS variant, -1 AS epoch, '' AS stratum
 FROM predictions
 WHERE experiment <> $experiment AND model = $model AND event_time_us < $started_us
     AND unit_id IN (SELECT unit_id FROM own)
@@ -56,15 +66,18 @@ UPDATE own SET stratum = '' WHERE stratum NOT IN (
 )
 """
 
-# Outcomes of the whole model, in the experiment or not.
+# Outcomes of the whole model, in the experiment or not; those that are not belong to no prediction of it.
 _MATCHED = """
-CREATE TEMP TABLE matched AS SELECT request_id, name, value, event_time_us FROM joined WHERE model = $model
+CREATE TEMP TABLE matched AS
+SELECT p.prediction, o.name, o.value, o.event_time_us
+FROM (SELECT request_id, name, value, event_time_us FROM joined WHERE model = $model) o
+LEFT JOIN own p USING (request_id)
 """
 
 _COMPARED = """
 CREATE TEMP TABLE compared AS
 SELECT DISTINCT p.variant, p.unit_id, list_contains($telling, o.name) AS telling
-FROM own p JOIN matched o USING (request_id)
+FROM own p JOIN matched o USING (prediction)
 WHERE p.epoch >= 0 AND NOT p.failed AND NOT p.fallback AND list_contains($names, o.name)
 """
 
@@ -148,18 +161,33 @@ def _prepare(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> N
     """Make the tables of predictions, outcomes and units that all metrics share."""
     who: dict[str, object] = {"experiment": experiment.id, "model": experiment.model}
     unit = "request_id" if experiment.scope.unit is UnitKind.REQUEST else "unit_id"
+    columns = _columns(experiment)
+    forth = columns.format(number="row_number() OVER ()", unit=unit)
     if experiment.plan.stratify_by:
-        stratum = "coalesce(attributes[$stratify_by], '')"
-        connection.execute(_OWN.format(stratum=stratum, unit=unit), who | {"stratify_by": experiment.plan.stratify_by})
+        own = _OWN.format(columns=forth, stratum="coalesce(attributes[$stratify_by], '')", unit=unit)
+        connection.execute(own, who | {"stratify_by": experiment.plan.stratify_by})
         connection.execute(_FEW_STRATA, {"strata_max": STRATA_MAX})
     else:
-        connection.execute(_OWN.format(stratum="''", unit=unit), who)
+        connection.execute(_OWN.format(columns=forth, stratum="''", unit=unit), who)
     if any(metric.covariate is Covariate.PRE_EXPERIMENT for metric in experiment.metrics):
-        connection.execute(_BEFORE, who | {"started_us": experiment.started_us})
+        before = _BEFORE.format(columns=columns.format(number="-row_number() OVER ()", unit="unit_id"))
+        connection.execute(before, who | {"started_us": experiment.started_us})
     connection.execute(_MATCHED, {"model": experiment.model})
     names = {name for metric in experiment.metrics for name in (metric.outcome, metric.denominator) if name}
     telling = {metric.outcome for metric in experiment.metrics if counts_for_maturity(metric)}
     connection.execute(_COMPARED, {"names": sorted(names), "telling": sorted(telling)})
+
+
+def _columns(experiment: Experiment) -> str:
+    """Return what is kept of a prediction, for its `number` and its `unit` to be put in."""
+    outputs = any(metric.kind in OF_OUTPUT for metric in experiment.metrics)
+    attributes = any(metric.covariate is Covariate.ATTRIBUTE for metric in experiment.metrics)
+    return _COLUMNS.format(
+        number="{number}",
+        unit="{unit}",
+        outputs="outputs" if outputs else "NULL",
+        attributes="attributes" if attributes else "NULL",
+    )
 
 
 def _counts(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> tuple[VariantCount, ...]:

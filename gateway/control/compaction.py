@@ -1,4 +1,4 @@
-"""Compaction on a schedule, in the one process that owns it."""
+"""Compaction on a schedule, in the one process that owns it, and what is done to Parquet files beside it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.control.erasing import Erasures
 from gateway.journal.commits import EventFolders
-from gateway.journal.compact import Compaction, compact
+from gateway.journal.compact import Compaction, compact, sole_compactor
+from gateway.journal.rewriting import Rewriter
 from storage.errors import DomainError
+from storage.revision import record_change
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from storage.clock import Clock
+    from storage.database import Database
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +37,8 @@ class CompactionFacts:
         What became Parquet.
     cut_bytes
         What was cut off segments whose writer had died.
+    merged_parts, retired_parts
+        How many Parquet files went into larger ones, and how many were dropped because they were old.
     failing
         Why a segment could not be compacted in the last run, by name.
     last_run_us
@@ -43,12 +50,14 @@ class CompactionFacts:
     segments: int = 0
     records: int = 0
     cut_bytes: int = 0
+    merged_parts: int = 0
+    retired_parts: int = 0
     failing: tuple[tuple[str, str], ...] = ()
     last_run_us: int = -1
 
 
 class Compactor:
-    """Turns sealed segments into Parquet, now and then.
+    """Turns sealed segments into Parquet, now and then; merges what is small and drops what is old.
 
     Parameters
     ----------
@@ -58,26 +67,53 @@ class Compactor:
         Dates the runs.
     interval_s
         How long to wait after a run, in wall-clock seconds.
+    kept_days
+        For how many days, counted from that of the recording, events of a kind are kept; 0: for ever.
+    database
+        Where the dropping of old events is audited.
     """
 
-    def __init__(self, state_folder: Path, clock: Clock, *, interval_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        state_folder: Path,
+        clock: Clock,
+        *,
+        interval_s: float = 10.0,
+        kept_days: Mapping[str, int] | None = None,
+        database: Database | None = None,
+    ) -> None:
         self._folders = EventFolders(state_folder)
+        self._kept_days = kept_days or {}
+        self._database = database
         self._clock = clock
         self._interval_s = interval_s
         self._lock = threading.Lock()
         self._facts = CompactionFacts()
 
     def run_once(self) -> Compaction:
-        """Compact what is sealed, or raise CompactorBusyError or OSError."""
+        """Compact what is sealed and tend what is Parquet, or raise CompactorBusyError or OSError."""
+        return self.tend(lambda _rewriter, _erasures: None)
+
+    def tend(self, work: Callable[[Rewriter, Erasures], None]) -> Compaction:
+        """Run once, and do some work when what is sealed is Parquet; raise as `run_once`."""
         with self._lock:
             before = self._facts
             done = compact(self._folders)
+            with sole_compactor(self._folders.events / "compactor.lock"):
+                rewriter, erasures = Rewriter(self._folders), Erasures(self._folders)
+                erasures.erase(rewriter)
+                work(rewriter, erasures)
+                retired = self._retire(rewriter)
+                merged = rewriter.merge()
+                rewriter.sweep()
             self._facts = CompactionFacts(
                 runs=before.runs + 1,
                 failed_runs=before.failed_runs,
                 segments=before.segments + len(done.committed),
                 records=before.records + done.records,
                 cut_bytes=before.cut_bytes + sum(sealed.cut_bytes for sealed in done.sealed),
+                merged_parts=before.merged_parts + merged,
+                retired_parts=before.retired_parts + retired,
                 failing=tuple(done.failed.items()),
                 last_run_us=self._clock.now_us(),
             )
@@ -95,6 +131,21 @@ class Compactor:
     def facts(self) -> CompactionFacts:
         """Return what compaction did since the process began."""
         return self._facts
+
+    def _retire(self, rewriter: Rewriter) -> int:
+        now_us = self._clock.now_us()
+        retired = rewriter.retire(self._kept_days, now_us)
+        if retired and self._database is not None:
+            with self._database.write() as tx:
+                record_change(
+                    tx,
+                    kind="events.retired",
+                    resource="events",
+                    actor="turnout",
+                    detail={"files": retired, "kept_days": dict(self._kept_days)},
+                    now_us=now_us,
+                )
+        return retired
 
     def _count_failed_run(self) -> None:
         with self._lock:

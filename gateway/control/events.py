@@ -1,8 +1,10 @@
-"""Counting and following what the journal holds."""
+"""Counting, following and exporting what the journal holds."""
 
 from __future__ import annotations
 
+import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.journal.tail import Event, EventTail
@@ -14,6 +16,15 @@ if TYPE_CHECKING:
     from gateway.journal.log import Counts, EventLog
 
 TAIL_LIMIT_MAX = 1000
+PIECE_BYTES = 1024 * 1024
+
+# Times and names are parameters; the kind is one of three that the codec knows.
+_EXPORT = """
+COPY (
+    SELECT * FROM {kind} WHERE time_us >= $since_us AND ($until_us = 0 OR time_us < $until_us) {of_model}
+    ORDER BY time_us, segment, position
+) TO '{path}' (FORMAT parquet, COMPRESSION zstd)
+"""
 
 
 class TailLimitError(InvalidError):
@@ -50,6 +61,36 @@ class Events:
     def count(self, model: str = "") -> Counts:
         """Return how many events there are, of one model when it is named."""
         return self._log.counts(model)
+
+    def export(self, kind: str, *, model: str = "", since_us: int = 0, until_us: int = 0) -> Iterator[bytes]:
+        """Return the events of a kind as one Parquet file, piece by piece.
+
+        Parameters
+        ----------
+        kind
+            `predictions`, `outcomes` or `gaps`.
+        model
+            Only events that name this model, and outcomes of its predictions; empty: all.
+        since_us, until_us
+            Only what was recorded from then on, and before then; 0: no bound.
+        """
+        of_model = ""
+        given: dict[str, object] = {"since_us": since_us, "until_us": until_us}
+        if model and kind != "gaps":
+            given["model"] = model
+            of_model = "AND model = $model"
+            if kind == "outcomes":
+                of_model = (
+                    "AND (model = $model OR (segment, position) IN"
+                    " (SELECT (segment, position) FROM attributed WHERE model = $model))"
+                )
+        with tempfile.TemporaryDirectory(prefix="turnout-export-") as folder:
+            path = Path(folder) / "events.parquet"
+            with self._log.snapshot() as connection:
+                connection.execute(_EXPORT.format(kind=kind, path=path, of_model=of_model), given)
+            with path.open("rb") as file:
+                while piece := file.read(PIECE_BYTES):
+                    yield piece
 
     def tail(self, limit: int, *, model: str = "") -> Iterator[Event]:
         """Return the newest events, oldest first, or raise TailLimitError."""

@@ -44,15 +44,8 @@ _VALUES: Mapping[MetricKind, str] = {
 _OWN_VALUES: Mapping[MetricKind, tuple[str, str]] = {
     MetricKind.LATENCY: ("latency_us / 1000.0", "NOT failed"),
     MetricKind.ERROR_RATE: ("CAST(failed AS DOUBLE)", "true"),
-    # Missing, stale or unavailable: the declared default was served.
-    MetricKind.FEATURE_DEFAULT_RATE: (
-        "len(list_filter(view_status, lambda s: s IN (2, 3, 4))) / CAST(len(view_status) AS DOUBLE)",
-        "len(view_status) > 0",
-    ),
-    MetricKind.FEATURE_AGE: (
-        "CAST(list_max(list_filter(view_age_ms, lambda a: a >= 0)) AS DOUBLE)",
-        "len(list_filter(view_age_ms, lambda a: a >= 0)) > 0",
-    ),
+    MetricKind.FEATURE_DEFAULT_RATE: ("default_rate", "default_rate IS NOT NULL"),
+    MetricKind.FEATURE_AGE: ("feature_age", "feature_age IS NOT NULL"),
 }
 
 # One row for each prediction that counts: `score` and `weight`, and whether the score is a finite number.
@@ -63,26 +56,26 @@ WITH asked AS (
     WHERE NOT failed AND NOT fallback AND ($window_us = 0 OR event_time_us + $window_us <= $now_us)
 ),
 pairs AS (
-    SELECT p.request_id, o.value, {output} AS output, o.name = $outcome AS main
-    FROM asked p JOIN matched o USING (request_id)
+    SELECT p.prediction, o.value, {output} AS output, o.name = $outcome AS main
+    FROM asked p JOIN matched o USING (prediction)
     WHERE o.name IN ($outcome, $denominator)
         AND ($window_us = 0 OR o.event_time_us BETWEEN p.event_time_us AND p.event_time_us + $window_us)
 ),
-valued AS (SELECT request_id, main, CAST({value} AS DOUBLE) AS score FROM pairs),
+valued AS (SELECT prediction, main, CAST({value} AS DOUBLE) AS score FROM pairs),
 judged AS (SELECT *, coalesce(abs(score) < {value_max}, false) AS usable FROM valued),
 known AS (
-    SELECT request_id, {score} AS score, {weight} AS weight, bool_and(usable) AS usable, true AS told
-    FROM judged GROUP BY request_id
+    SELECT prediction, {score} AS score, {weight} AS weight, bool_and(usable) AS usable, true AS told
+    FROM judged GROUP BY prediction
 )
-SELECT p.request_id, p.time_us, p.variant, p.epoch, p.unit_id, p.stratum, {attribute} AS attribute,
+SELECT p.prediction, p.request_id, p.time_us, p.variant, p.epoch, p.unit_id, p.stratum, {attribute} AS attribute,
     coalesce(k.score, 0.0) AS score, coalesce(k.weight, {missing_weight}) AS weight, coalesce(k.usable, true) AS usable,
     coalesce(k.told, false) AS told
-FROM asked p {join} known k USING (request_id)
+FROM asked p {join} known k USING (prediction)
 """
 
 _SCORED_BY_PREDICTION = """
 CREATE OR REPLACE TEMP TABLE scored AS
-SELECT request_id, time_us, variant, epoch, unit_id, stratum, {attribute} AS attribute,
+SELECT prediction, request_id, time_us, variant, epoch, unit_id, stratum, {attribute} AS attribute,
     {value} AS score, 1.0 AS weight,
     coalesce(abs({value}) < {value_max}, false) AS usable, true AS told
 FROM own p WHERE NOT fallback AND {where}

@@ -63,7 +63,7 @@ _MATURITY = """
 WITH units AS (
     SELECT p.variant, p.unit_id, bool_or(coalesce(s.told, false)) AS told,
         bool_or($window_us = 0 OR p.event_time_us + $window_us > $now_us) AS open
-    FROM own p LEFT JOIN scored s USING (request_id)
+    FROM own p LEFT JOIN scored s USING (prediction)
     WHERE p.epoch >= 0 AND NOT p.failed AND NOT p.fallback GROUP BY p.variant, p.unit_id
 )
 SELECT variant, count(*) FILTER (told), count(*) FILTER (NOT told AND open), count(*) FILTER (NOT told AND NOT open)

@@ -1,7 +1,8 @@
 """Records as columns: the Arrow schemas of the event relations, which are those of the Parquet files too.
 
-Schemas grow only at their end, and each commit tells the schema's number, so that older parts stay readable. The last
-two columns of each, `segment` and `position`, tell where the record stood: they order and tell apart what is repeated.
+Schemas only grow, and each file tells its schema's number: what an older part does not have is read as the record's
+default (`ADDED`), and what a newer one has beside is not read. The columns `segment` and `position` tell where the
+record stood: they order and tell apart what is repeated.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from gateway.journal.record import Gap, Outcome, Output, Prediction, Record
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SCHEMA_NUMBER = 1
+SCHEMA_NUMBER = 2
 OUTPUT_ELEMENTS_MAX = 4096
 
 _TEXT = pa.string()
@@ -64,12 +65,26 @@ OUTCOMES = pa.schema(
         ("outcome_id", _TEXT),
         ("time_us", pa.int64()),
         *_PLACE,
+        ("label", _TEXT),
+        ("sequence", pa.int64()),
     ]
 )
-GAPS = pa.schema([("time_us", pa.int64()), ("lost", pa.map_(_TEXT, pa.int64())), *_PLACE])
+_COUNTS = pa.map_(_TEXT, pa.int64())
+GAPS = pa.schema([("time_us", pa.int64()), ("lost", _COUNTS), *_PLACE, ("models", _COUNTS)])
 
 SCHEMAS: dict[str, pa.Schema] = {"predictions": PREDICTIONS, "outcomes": OUTCOMES, "gaps": GAPS}
 KINDS: dict[type[Record], str] = {Prediction: "predictions", Outcome: "outcomes", Gap: "gaps"}
+
+SCHEMA_KEY = b"turnout.schema"
+"""Where a Parquet file tells the number of its schema, among its key-value metadata."""
+
+ADDED: dict[str, dict[str, tuple[int, str]]] = {
+    "outcomes": {"label": (2, "''"), "sequence": (2, "CAST(0 AS BIGINT)")},
+    "gaps": {"models": (2, "MAP([]::VARCHAR[], []::BIGINT[])")},
+}
+"""For each column that came later: with which schema, and its default as SQL."""
+
+_DEFAULTS: dict[str, object] = {"label": "", "sequence": 0, "models": []}
 
 _NUMERIC = frozenset(
     {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"}
@@ -103,10 +118,28 @@ def table_of(kind: str, segment: str, placed: Sequence[tuple[int, Any]]) -> pa.T
         special |= _prediction_columns(records)
     elif kind == "gaps":
         special["lost"] = _map_column([record.lost for record in records], pa.int64())
+        special["models"] = _map_column([record.models for record in records], pa.int64())
     columns = [
         special[field.name]
         if field.name in special
         else pa.array([getattr(record, field.name) for record in records], field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def marked(table: pa.Table) -> pa.Table:
+    """Return the table with the number of its schema in its metadata, for whoever reads the file alone."""
+    return table.replace_schema_metadata({SCHEMA_KEY: str(SCHEMA_NUMBER)})
+
+
+def lift(kind: str, table: pa.Table) -> pa.Table:
+    """Return a table of any schema as one of this release's: what is not there has its default."""
+    schema = SCHEMAS[kind]
+    columns = [
+        table[field.name]
+        if field.name in table.column_names
+        else pa.array([_DEFAULTS[field.name]] * table.num_rows, field.type)
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)

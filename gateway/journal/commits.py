@@ -91,6 +91,11 @@ class EventFolders:
         """The commit markers."""
         return self.events / "commits"
 
+    @property
+    def rewrites(self) -> Path:
+        """The markers of files that took the place of others."""
+        return self.events / "rewrites"
+
 
 def write_durably(path: Path, data: bytes) -> None:
     """Make the file appear whole and stay: temporary file, fsync, rename. The caller syncs the folder."""

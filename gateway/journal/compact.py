@@ -27,7 +27,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gateway.journal.columns import KINDS, SCHEMA_NUMBER, table_of
+from gateway.journal.columns import KINDS, SCHEMA_NUMBER, marked, table_of
 from gateway.journal.commits import Commit, Commits, EventFolders, Part, write_commit
 from gateway.journal.errors import CompactorBusyError, SegmentDamagedError
 from gateway.journal.record import Gap, Outcome, Prediction, Record, decode
@@ -91,7 +91,7 @@ def compact(folders: EventFolders, *, after: Callable[[str], None] = lambda _ste
     """
     folders.journal.mkdir(parents=True, exist_ok=True)
     folders.events.mkdir(parents=True, exist_ok=True)
-    with _sole_compactor(folders.events / "compactor.lock"):
+    with sole_compactor(folders.events / "compactor.lock"):
         sealed = seal_dead(folders.journal)
         known = Commits(folders).refresh()
         committed, records = [], 0
@@ -114,7 +114,7 @@ def compact(folders: EventFolders, *, after: Callable[[str], None] = lambda _ste
 
 
 @contextlib.contextmanager
-def _sole_compactor(path: Path) -> Iterator[None]:
+def sole_compactor(path: Path) -> Iterator[None]:
     """Hold the lock that one compactor has, or raise CompactorBusyError."""
     with path.open("wb") as file:
         try:
@@ -131,9 +131,9 @@ def _commit(folders: EventFolders, segment: Segment, after: Callable[[str], None
     for (kind, folder), table in _partitions(segment).items():
         path = folders.events / folder / f"part-{segment.name}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_part(path, table)
+        write_part(path, table)
         after("part")
-        touched.update(_between(folders.events, path.parent))
+        touched.update(folders_between(folders.events, path.parent))
         parts.append(Part(kind, str(path.relative_to(folders.events)), table.num_rows))
         times += [value.as_py() for value in pa.compute.min_max(table["time_us"]).values()]
     for folder_path in touched:
@@ -193,12 +193,12 @@ def _partition_of(record: Record) -> Partition:
             return kind, f"{kind}/day={day}"
 
 
-def _write_part(path: Path, table: pa.Table) -> None:
+def write_part(path: Path, table: pa.Table) -> None:
     """Make the part appear whole and stay, but for its name, which the folder's sync makes durable."""
     temporary = path.with_suffix(".tmp")
     try:
         with temporary.open("wb") as file:
-            pq.write_table(table, file, compression="zstd")
+            pq.write_table(marked(table), file, compression="zstd")
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(path)
@@ -207,6 +207,6 @@ def _write_part(path: Path, table: pa.Table) -> None:
         raise
 
 
-def _between(root: Path, folder: Path) -> list[Path]:
+def folders_between(root: Path, folder: Path) -> list[Path]:
     """Return the folders from the root down to the folder, both included."""
     return [folder, *(parent for parent in folder.parents if parent.is_relative_to(root))]

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import threading
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,9 +28,10 @@ import duckdb
 import pyarrow as pa
 
 from gateway.journal import relations
-from gateway.journal.columns import SCHEMAS
+from gateway.journal.columns import SCHEMA_NUMBER, SCHEMAS
 from gateway.journal.commits import Commit, Commits, EventFolders
 from gateway.journal.live import LiveTails, TailView
+from gateway.journal.rewrites import Parts, Rewrites, reading
 from gateway.journal.segment import list_segments
 
 if TYPE_CHECKING:
@@ -49,15 +51,21 @@ class Files:
         The committed segments, by name.
     tails
         All other segments.
+    parts
+        Where the committed segments' records are now.
     """
 
     commits: dict[str, Commit]
     tails: tuple[TailView, ...]
+    parts: Parts
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many events there are, each identity once; `records` counts repeated ones too."""
+    """How many events there are, each identity once; `records` counts repeated ones too.
+
+    An outcome is joined; or it came after its unit's window was over, and is late and not joined; or it is an orphan.
+    """
 
     predictions: int
     failed_predictions: int
@@ -65,6 +73,10 @@ class Counts:
     joined_outcomes: int
     lost_predictions: int
     records: int
+    early_outcomes: int
+    late_outcomes: int
+    orphan_outcomes: int
+    corrected_outcomes: int
 
 
 class EventLog:
@@ -94,6 +106,7 @@ class EventLog:
         self._attribution_window_us = attribution_window_us
         self._query_bytes_max = query_bytes_max
         self._commits = Commits(self.folders)
+        self._rewrites = Rewrites(self.folders)
         self._tails = LiveTails(self.folders.journal, held_bytes_max=held_bytes_max)
         self._lock = threading.Lock()
 
@@ -103,12 +116,16 @@ class EventLog:
 
         Columns of predictions, outcomes and gaps are those of `gateway.journal.columns`. `joined` has the outcomes
         that belong to a prediction: ``request_id, unit_id, model`` are that prediction's, ``name, value,
-        event_time_us, outcome_id, time_us, segment, position`` the outcome's. Later writes do not change the relations.
+        event_time_us, outcome_id, time_us, segment, position`` the outcome's. `attributed` has in addition those that
+        came when their unit's window was over. Later writes do not change the relations.
         """
-        files = self.files()
-        with tempfile.TemporaryDirectory(prefix="turnout-query-") as spill:
+        with self.reading() as files, tempfile.TemporaryDirectory(prefix="turnout-query-") as spill:
             connection = duckdb.connect(
-                config={"memory_limit": f"{self._query_bytes_max // 1_000_000}MB", "temp_directory": spill}
+                config={
+                    "memory_limit": f"{self._query_bytes_max // 1_000_000}MB",
+                    "temp_directory": spill,
+                    "preserve_insertion_order": False,
+                }
             )
             try:
                 self._define(connection, files)
@@ -119,22 +136,31 @@ class EventLog:
     def counts(self, model: str = "") -> Counts:
         """Return how many events there are, of one model when it is named.
 
-        Lost predictions are those of all models: what was lost has no model.
+        Orphans of a model are those that name it.
         """
+        given = {"model": model, "window_us": self._attribution_window_us}
         with self.snapshot() as connection:
-            (row,) = connection.execute(relations.COUNTS, {"model": model}).fetchall()
+            (row,) = connection.execute(relations.COUNTS, given).fetchall()
         return Counts(*(int(value) for value in row))
 
-    def files(self) -> Files:
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Files]:
+        """Give what the log consists of now; all of it stays readable for the body."""
+        with reading(self.folders):
+            yield self._files()
+
+    def _files(self) -> Files:
         """Return what the log consists of now."""
         with self._lock:
+            rewrites = self._rewrites.refresh()  # before the commits: see `gateway.journal.rewrites`
             names = self._segment_names()
             uncommitted = names - self._commits.refresh().keys()
             tails = self._tails.refresh(uncommitted)
             read = {tail.name for tail in tails}
             # A second look finds the markers of those that are gone; one without a marker was empty and was removed.
             commits = self._commits.refresh()
-            return Files({name: commit for name, commit in commits.items() if name not in read}, tuple(tails))
+            committed = {name: commit for name, commit in commits.items() if name not in read}
+            return Files(committed, tuple(tails), Parts(committed.values(), rewrites))
 
     def _segment_names(self) -> set[str]:
         if not self.folders.journal.is_dir():
@@ -146,12 +172,9 @@ class EventLog:
         for kind, schema in SCHEMAS.items():
             live = [tail.tables[kind] for tail in files.tails if kind in tail.tables]
             connection.register(f"live_{kind}", pa.concat_tables([schema.empty_table(), *live]))
-            spilled = [spill.path for tail in files.tails for spill in tail.spills if spill.kind == kind]
-            parts = [
-                self.folders.events / part.path
-                for commit in files.commits.values()
-                for part in commit.parts
-                if part.kind == kind
-            ]
-            connection.execute(relations.everything(kind, schema.names, spilled + parts))
+            paths: dict[int, list[Path]] = defaultdict(list)
+            paths[SCHEMA_NUMBER] += [spill.path for tail in files.tails for spill in tail.spills if spill.kind == kind]
+            for part, number in files.parts.of_kind(kind):
+                paths[relations.schema_read(number)].append(self.folders.events / part.path)
+            connection.execute(relations.everything(kind, paths))
         relations.define(connection, self._attribution_window_us)

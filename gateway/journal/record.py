@@ -124,6 +124,10 @@ class Outcome(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=Tr
         Tells one outcome of a subject and name from another; empty only with a request id.
     time_us
         When it was recorded.
+    label
+        The category, where the value is none; the value is then no number.
+    sequence
+        Of several records with one identity the highest counts, and of those the first.
     """
 
     request_id: str = ""
@@ -134,6 +138,8 @@ class Outcome(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=Tr
     event_time_us: int
     outcome_id: str = ""
     time_us: int
+    label: str = ""
+    sequence: int = 0
 
 
 class Gap(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
@@ -145,10 +151,13 @@ class Gap(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
         When writing worked again.
     lost
         How many were lost, by ``experiment/variant``; the empty label stands for calls outside experiments.
+    models
+        The same predictions, by model.
     """
 
     time_us: int
     lost: dict[str, int]
+    models: dict[str, int] = {}
 
 
 Record = Prediction | Outcome | Gap

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.journal.columns import ADDED, SCHEMA_NUMBER, SCHEMAS
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import duckdb
@@ -15,80 +17,140 @@ _IDENTITIES = {
     "outcomes": "request_id, unit_id, model, name, outcome_id",
 }
 
+# The first counts; of outcomes the first of those with the highest sequence.
+_ORDERS = {
+    "predictions": "time_us, segment, position",
+    "outcomes": "sequence DESC, time_us, segment, position",
+}
+
+# Whole identities are compared only where their hashes meet: hashes of all fit the memory where identities would not.
+_MET = """
+CREATE TEMP TABLE {kind}_met AS
+SELECT met FROM (SELECT hash({identity}) AS met FROM all_{kind}) GROUP BY met HAVING count(*) > 1
+"""
 _REPEATED = """
 CREATE TEMP TABLE {kind}_repeated AS
-WITH identities AS (
-    SELECT {identity} FROM all_{kind} GROUP BY ALL HAVING count(*) > 1
-)
 SELECT segment, position
-FROM all_{kind} SEMI JOIN identities USING ({identity})
-QUALIFY row_number() OVER (PARTITION BY {identity} ORDER BY time_us, segment, position) > 1
+FROM (SELECT {identity}, {order_columns}, hash({identity}) AS met FROM all_{kind}) SEMI JOIN {kind}_met USING (met)
+QUALIFY row_number() OVER (PARTITION BY {identity} ORDER BY {order}) > 1
 """
 
 # Outcomes that name a request belong to its prediction. The others go to their unit's latest prediction that is not
 # later than they are; of several at one instant to the one recorded last. An ASOF join takes any of equal keys,
-# hence the grouping before it.
-_JOINED = """
-CREATE TEMP VIEW joined AS
-WITH by_unit AS (
-    SELECT unit_id, event_time_us, max_by(struct_pack(request_id, model), (time_us, request_id)) AS prediction
-    FROM predictions WHERE unit_id <> '' GROUP BY unit_id, event_time_us
+# hence the grouping before it, of those units alone that outcomes name.
+_ATTRIBUTED = """
+CREATE TEMP VIEW attributed AS
+WITH named AS (SELECT DISTINCT unit_id FROM outcomes WHERE request_id = '' AND unit_id <> ''),
+by_unit AS (
+    SELECT unit_id, event_time_us,
+        max_by(struct_pack(request_id, model, time_us), (time_us, request_id)) AS prediction
+    FROM predictions SEMI JOIN named USING (unit_id) GROUP BY unit_id, event_time_us
 ),
 by_unit_and_model AS (
-    SELECT unit_id, model, event_time_us, max_by(request_id, (time_us, request_id)) AS request_id
-    FROM predictions WHERE unit_id <> '' GROUP BY unit_id, model, event_time_us
+    SELECT unit_id, model, event_time_us,
+        max_by(struct_pack(request_id, time_us), (time_us, request_id)) AS prediction
+    FROM predictions SEMI JOIN named USING (unit_id) GROUP BY unit_id, model, event_time_us
 )
-SELECT p.request_id, p.unit_id, p.model,
-    o.name, o.value, o.event_time_us, o.outcome_id, o.time_us, o.segment, o.position
+SELECT p.request_id, p.unit_id, p.model, p.event_time_us AS asked_us, p.time_us AS predicted_us, true AS by_request,
+    o.name, o.value, o.label, o.event_time_us, o.outcome_id, o.time_us, o.segment, o.position
 FROM outcomes o JOIN predictions p ON o.request_id = p.request_id
 WHERE o.request_id <> ''
 UNION ALL
-SELECT p.request_id, p.unit_id, p.model,
-    o.name, o.value, o.event_time_us, o.outcome_id, o.time_us, o.segment, o.position
+SELECT p.prediction.request_id, p.unit_id, p.model, p.event_time_us, p.prediction.time_us, false,
+    o.name, o.value, o.label, o.event_time_us, o.outcome_id, o.time_us, o.segment, o.position
 FROM (SELECT * FROM outcomes WHERE request_id = '' AND model <> '') o
 ASOF JOIN by_unit_and_model p
     ON o.unit_id = p.unit_id AND o.model = p.model AND o.event_time_us >= p.event_time_us
-WHERE o.event_time_us - p.event_time_us <= {window_us}
 UNION ALL
-SELECT p.prediction.request_id, p.unit_id, p.prediction.model,
-    o.name, o.value, o.event_time_us, o.outcome_id, o.time_us, o.segment, o.position
+SELECT p.prediction.request_id, p.unit_id, p.prediction.model, p.event_time_us, p.prediction.time_us, false,
+    o.name, o.value, o.label, o.event_time_us, o.outcome_id, o.time_us, o.segment, o.position
 FROM (SELECT * FROM outcomes WHERE request_id = '' AND model = '') o
 ASOF JOIN by_unit p ON o.unit_id = p.unit_id AND o.event_time_us >= p.event_time_us
-WHERE o.event_time_us - p.event_time_us <= {window_us}
 """
 
-# An outcome is a model's when it names the model or is joined to a prediction of it.
+_JOINED = """
+CREATE TEMP VIEW joined AS
+SELECT * FROM attributed WHERE by_request OR event_time_us - asked_us <= {window_us}
+"""
+
+# An outcome is a model's when it names the model or belongs to a prediction of it.
 COUNTS = """
-WITH own_joined AS (SELECT * FROM joined WHERE $model = '' OR model = $model)
+WITH own AS (
+    SELECT by_request OR event_time_us - asked_us <= $window_us AS kept, time_us < predicted_us AS early,
+        event_time_us - asked_us > $window_us AS late, segment, position
+    FROM attributed WHERE $model = '' OR model = $model
+)
 SELECT
     (SELECT count(*) FROM predictions WHERE $model = '' OR model = $model),
     (SELECT count(*) FROM predictions WHERE status <> 0 AND ($model = '' OR model = $model)),
     (SELECT count(*) FROM outcomes WHERE $model = '' OR model = $model
-        OR (segment, position) IN (SELECT (segment, position) FROM own_joined)),
-    (SELECT count(*) FROM own_joined),
-    (SELECT coalesce(sum(list_sum(map_values(lost))), 0) FROM gaps),
+        OR (segment, position) IN (SELECT (segment, position) FROM own)),
+    (SELECT count(*) FROM own WHERE kept),
+    (SELECT coalesce(sum(CASE WHEN $model = '' THEN list_sum(map_values(lost)) ELSE models[$model] END), 0) FROM gaps),
     (SELECT count(*) FROM all_predictions WHERE $model = '' OR model = $model)
         + (SELECT count(*) FROM all_outcomes WHERE $model = '' OR model = $model)
-        + (SELECT count(*) FROM all_gaps WHERE $model = '')
+        + (SELECT count(*) FROM all_gaps WHERE $model = '' OR map_contains(models, $model)),
+    (SELECT count(*) FROM own WHERE kept AND early),
+    (SELECT count(*) FROM own WHERE late),
+    (SELECT count(*) FROM outcomes o WHERE ($model = '' OR model = $model)
+        AND NOT EXISTS (FROM attributed a WHERE a.segment = o.segment AND a.position = o.position)),
+    (SELECT coalesce(sum(corrected), 0) FROM (
+        SELECT count(DISTINCT sequence) - 1 AS corrected FROM all_outcomes WHERE $model = '' OR model = $model
+        GROUP BY request_id, unit_id, model, name, outcome_id))
 """
 
 
-def everything(kind: str, columns: Sequence[str], paths: Sequence[Path]) -> str:
-    """Return the statement that defines ``all_<kind>``: every record, repeated ones too."""
-    names = ", ".join(columns)
-    query = f"SELECT {names} FROM live_{kind}"
-    if paths:
+def everything(kind: str, parts: Mapping[int, Iterable[Path]]) -> str:
+    """Return the statement that defines ``all_<kind>``: every record, repeated ones too.
+
+    Parameters
+    ----------
+    kind
+        A key of `SCHEMAS`.
+    parts
+        The files, by the number of their schema.
+    """
+    names = SCHEMAS[kind].names
+    queries = [f"SELECT {', '.join(names)} FROM live_{kind}"]
+    for schema, paths in parts.items():
         files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-        query += f" UNION ALL SELECT {names} FROM read_parquet([{files}], hive_partitioning = false)"
-    return f"CREATE TEMP VIEW all_{kind} AS {query}"
+        if files:
+            columns = ", ".join(_column(kind, name, schema) for name in names)
+            queries.append(f"SELECT {columns} FROM read_parquet([{files}], hive_partitioning = false)")
+    return f"CREATE TEMP VIEW all_{kind} AS {' UNION ALL '.join(queries)}"
+
+
+def schema_read(number: int) -> int:
+    """Return as which schema a part is read: one that a newer release wrote has all that this one knows."""
+    return min(number, SCHEMA_NUMBER)
 
 
 def define(connection: duckdb.DuckDBPyConnection, window_us: int) -> None:
     """Define predictions, outcomes, gaps and joined over the relations of all records."""
     for kind, identity in _IDENTITIES.items():
-        connection.execute(_REPEATED.format(kind=kind, identity=identity))
-        (repeated,) = connection.execute(f"SELECT count(*) FROM {kind}_repeated").fetchone() or (0,)
-        without = f" ANTI JOIN {kind}_repeated USING (segment, position)" if repeated else ""
+        without = (
+            f" ANTI JOIN {kind}_repeated USING (segment, position)" if _repeated(connection, kind, identity) else ""
+        )
         connection.execute(f"CREATE TEMP VIEW {kind} AS SELECT * FROM all_{kind}{without}")
     connection.execute("CREATE TEMP VIEW gaps AS SELECT * FROM all_gaps")
+    connection.execute(_ATTRIBUTED)
     connection.execute(_JOINED.format(window_us=int(window_us)))
+
+
+def _repeated(connection: duckdb.DuckDBPyConnection, kind: str, identity: str) -> bool:
+    """Find the records that repeat an identity and do not count, and return whether there are any."""
+    connection.execute(_MET.format(kind=kind, identity=identity))
+    (met,) = connection.execute(f"SELECT count(*) FROM {kind}_met").fetchone() or (0,)
+    if not met:
+        return False
+    order = _ORDERS[kind]
+    connection.execute(
+        _REPEATED.format(kind=kind, identity=identity, order=order, order_columns=order.replace(" DESC", ""))
+    )
+    (repeated,) = connection.execute(f"SELECT count(*) FROM {kind}_repeated").fetchone() or (0,)
+    return bool(repeated)
+
+
+def _column(kind: str, name: str, schema: int) -> str:
+    since, default = ADDED.get(kind, {}).get(name, (1, ""))
+    return name if schema >= since else f"{default} AS {name}"

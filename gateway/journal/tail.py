@@ -10,6 +10,8 @@ import msgspec
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gateway.journal.columns import lift
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 _REMEMBERED_MAX = 100_000
 _IDENTITIES = {
     "predictions": ("request_id",),
-    "outcomes": ("request_id", "unit_id", "model", "name", "outcome_id"),
+    "outcomes": ("request_id", "unit_id", "model", "name", "outcome_id", "sequence"),
     "gaps": ("segment", "position"),
 }
 
@@ -74,10 +76,11 @@ class EventTail:
 
     def newest(self, limit: int) -> list[Event]:
         """Return the newest events, at most `limit`, oldest first. Reads the live tails and the newest parts only."""
-        files = self._log.files()
-        self._mark(files)
-        if limit <= 0:
-            return []
+        with self._log.reading() as files:
+            self._mark(files)
+            return self._newest(files, limit) if limit > 0 else []
+
+    def _newest(self, files: Files, limit: int) -> list[Event]:
         events: list[Event] = []
         for tail in files.tails:
             events += self._of_tail(tail, 0, limit)
@@ -85,20 +88,20 @@ class EventTail:
             events = sorted(events, key=_order)[-limit:]
             if len(events) == limit and events[0].time_us >= commit.last_time_us:
                 break
-            events += self._of_commit(commit, 0, limit)
+            events += self._of_commit(files, commit, 0, limit)
         return self._once(sorted(events, key=_order)[-limit:])
 
     def poll(self) -> list[Event]:
         """Return the events that came since the last call of `newest` or `poll`, oldest first."""
-        files = self._log.files()
         events: list[Event] = []
-        for tail in files.tails:
-            start = self._ends.get(tail.name, 0)
-            if tail.end > start:
-                events += self._of_tail(tail, start)
-        for name in files.commits.keys() - self._commits:
-            events += self._of_commit(files.commits[name], self._ends.get(name, 0))
-        self._mark(files)
+        with self._log.reading() as files:
+            for tail in files.tails:
+                start = self._ends.get(tail.name, 0)
+                if tail.end > start:
+                    events += self._of_tail(tail, start)
+            for name in files.commits.keys() - self._commits:
+                events += self._of_commit(files, files.commits[name], self._ends.get(name, 0))
+            self._mark(files)
         return self._once(sorted(events, key=_order))
 
     def _mark(self, files: Files) -> None:
@@ -114,11 +117,14 @@ class EventTail:
             events += self._events(spill.kind, pq.ParquetFile(spill.path).read(), start, limit)
         return events
 
-    def _of_commit(self, commit: Commit, start: int, limit: int | None = None) -> list[Event]:
+    def _of_commit(self, files: Files, commit: Commit, start: int, limit: int | None = None) -> list[Event]:
+        """Return the events of a segment, from wherever they are now."""
         events: list[Event] = []
-        for part in commit.parts:
-            table = pq.ParquetFile(self._log.folders.events / part.path).read()
-            events += self._events(part.kind, table, start, limit)
+        paths = {heir.path: heir.kind for part in commit.parts for heir in files.parts.heirs(part.path)}
+        for path, kind in paths.items():
+            table = pq.ParquetFile(self._log.folders.events / path).read()
+            table = lift(kind, table.filter(pc.equal(table["segment"], commit.segment)))
+            events += self._events(kind, table, start, limit)
         return events
 
     def _events(self, kind: str, table: pa.Table, start: int, limit: int | None) -> list[Event]:

@@ -120,6 +120,7 @@ class JournalWriter:
         self._failing = False
         self._closed = False
         self._lost: Counter[str] = Counter()
+        self._lost_models: Counter[str] = Counter()
         self._records = self._waves = self._bytes = 0
         self._synced_bytes = 0
         self._unsynced_since = self._syncing_since = _NEVER
@@ -138,7 +139,7 @@ class JournalWriter:
         with self._lock:
             self._append(payloads)
 
-    def count_lost(self, label: str, count: int = 1) -> None:
+    def count_lost(self, label: str, count: int = 1, *, model: str = "") -> None:
         """Remember predictions that were answered and not journalled; a gap record tells of them when writing works.
 
         Parameters
@@ -147,9 +148,12 @@ class JournalWriter:
             ``experiment/variant``; empty outside experiments.
         count
             How many.
+        model
+            Whose they were.
         """
         with self._lock:
             self._lost[label] += count
+            self._lost_models[model] += count
 
     def sync(self) -> None:
         """Put all that was appended on the disk and seal what is full; failures are logged and counted."""
@@ -208,7 +212,8 @@ class JournalWriter:
         if self._closed:
             raise JournalUnavailableError("the journal is closed")
         if self._lost:
-            payloads = [encode(Gap(time_us=self._clock.now_us(), lost=dict(self._lost))), *payloads]
+            gap = Gap(time_us=self._clock.now_us(), lost=dict(self._lost), models=dict(self._lost_models))
+            payloads = [encode(gap), *payloads]
         if not payloads:
             return
         data = frame(payloads)
@@ -229,6 +234,7 @@ class JournalWriter:
                 "the journal in %s is written again; %d predictions were lost", self._folder, self._lost.total()
             )
         self._lost.clear()
+        self._lost_models.clear()
         self._records += len(payloads)
         self._waves += 1
         self._bytes += len(data)

@@ -117,6 +117,8 @@ _TABLE: dict[str, dict[str, str]] = {
     "turnout.events.v1.EventService": {
         "CountEvents": READ,
         "TailEvents": READ,
+        "ExportEvents": READ,
+        "EraseEvents": ADMIN,
     },
     "turnout.admin.v1.AdminService": {
         "GetServingStatus": READ,

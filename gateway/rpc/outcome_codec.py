@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
@@ -49,10 +50,12 @@ def _read(outcomes: Sequence[pb.Outcome], now_us: int) -> list[Outcome]:
             unit_id=outcome.unit_id,
             model=outcome.model,
             name=outcome.name,
-            value=outcome.value,
+            value=math.nan if outcome.label and not outcome.value else outcome.value,
             event_time_us=outcome.event_time_us if outcome.HasField("event_time_us") else now_us,
             outcome_id=outcome.outcome_id,
             time_us=now_us,
+            label=outcome.label,
+            sequence=outcome.sequence,
         )
         for outcome in outcomes
     ]

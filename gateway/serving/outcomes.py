@@ -51,9 +51,18 @@ def _fault(outcome: Outcome) -> DomainError | None:
         return OutcomeInvalidError("an outcome of a unit needs an `outcome_id`", field="outcome_id")
     if not outcome.name:
         return OutcomeInvalidError("`name` is empty", field="name")
-    if not math.isfinite(outcome.value):
-        return OutcomeInvalidError(f"`value` is {outcome.value}; it must be finite", field="value")
-    for field in ("request_id", "unit_id", "name", "outcome_id", "model"):
+    for field in ("request_id", "unit_id", "name", "outcome_id", "model", "label"):
         if len(getattr(outcome, field)) > NAME_CHARS_MAX:
             return OutcomeInvalidError(f"`{field}` is longer than {NAME_CHARS_MAX} characters", field=field)
+    return _fault_of_value(outcome)
+
+
+def _fault_of_value(outcome: Outcome) -> DomainError | None:
+    """Return what is wrong with what an outcome says, or None."""
+    if outcome.label and not math.isnan(outcome.value):
+        return OutcomeInvalidError("an outcome has a `value` or a `label`, not both", field="label")
+    if not outcome.label and not math.isfinite(outcome.value):
+        return OutcomeInvalidError(f"`value` is {outcome.value}; it must be finite", field="value")
+    if outcome.sequence < 0:
+        return OutcomeInvalidError(f"`sequence` is {outcome.sequence}; it is not negative", field="sequence")
     return None

@@ -279,7 +279,7 @@ class Pipeline:
         except JournalUnavailableError:
             for target, requests in walk.groups.items():
                 label = f"{target.experiment}/{target.variant}" if target.experiment else ""
-                self._journal.count_lost(label, len(requests))
+                self._journal.count_lost(label, len(requests), model=target.slot.key.model)
                 self._tally.count_lost(target.experiment, target.variant, len(requests))
 
 

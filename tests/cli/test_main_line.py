@@ -133,6 +133,46 @@ def test_an_outcome_is_recorded_and_an_impossible_one_refused(at_gateway, steady
     assert "refused: OUTCOME_INVALID" in refused.err
 
 
+def test_a_category_and_a_correction_are_recorded(at_gateway, steady):
+    asked = at_gateway("predict", steady, "--input", "x=1,2,3", "--unit", "u1", "--json").document["request_id"]
+    assert at_gateway("outcomes", "record", "kind", "--label", "cat", "--request-id", asked, "--json").document == {
+        "status": "RECORDED",
+        "name": "kind",
+        "value": None,
+        "label": "cat",
+        "sequence": 0,
+        "request_id": asked,
+        "unit_id": "",
+        "outcome_id": "",
+        "event_time_us": None,
+        "model": "",
+    }
+    for value, sequence in ((1, 0), (0, 1)):
+        at_gateway("outcomes", "record", "late", value, "--sequence", sequence, "--request-id", asked)
+    assert at_gateway("events", "count", "--json").document["corrected_outcomes"] == 1
+    assert at_gateway("outcomes", "record", "late", "1", "--label", "cat", "--request-id", asked).code == 2
+
+
+def test_events_are_exported_and_a_units_are_erased(at_gateway, steady, tmp_path):
+    for unit in ("kept", "gone"):
+        asked = at_gateway("predict", steady, "--input", "x=1,2,3", "--unit", unit, "--json").document["request_id"]
+        at_gateway("outcomes", "record", "arrived", "1", "--request-id", asked)
+    file = tmp_path / "predictions.parquet"
+    assert at_gateway("events", "export", file, "--model", steady, "--json").document["bytes"] == file.stat().st_size
+    assert {"kept", "gone"} <= set(parquet.read_table(file)["unit_id"].to_pylist())
+    at_gateway("events", "export", file, "--kind", "outcome", "--since", "2100-01-01")
+    assert parquet.read_table(file).num_rows == 0
+    erase = ("events", "erase", "--unit", "gone", "--reason", "asked to", "--json")
+    assert at_gateway(*erase, "--dry-run").document["dry_run"]
+    # Workers hold it in segments that they still write: it goes when those are compacted.
+    assert at_gateway(*erase).document["pending"]
+    assert at_gateway("events", "erase", "--reason", "nobody").code == 2
+    refused = at_gateway("events", "erase", "--unit", "gone", "--reason", "")
+    assert "refused: ERASURE_INVALID" in refused.err
+    (change,) = [each for each in at_gateway("audit", "list", "--json").document["events"] if each["kind"] == "events.erased"]
+    assert "gone" not in str(change)
+
+
 def test_the_status_names_the_workers(at_gateway, gateway):
     found = at_gateway("status", "--json").document
     assert [one["slot"] for one in found["workers"]] == [0]

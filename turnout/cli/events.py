@@ -1,8 +1,10 @@
-"""`turnout events`: what the journal holds."""
+"""`turnout events`: what the journal holds, and what is taken out of it."""
 
 import contextlib
 import json
 from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +17,28 @@ app = typer.Typer(help="See what the journal holds.", no_args_is_help=True)
 
 Model = Annotated[str, typer.Option("--model", help="Only events of this model.")]
 
-_SHOWN = ("request_id", "model", "version", "experiment", "variant", "unit_id", "status", "name", "value", "lost")
+_SHOWN = (
+    "request_id",
+    "model",
+    "version",
+    "experiment",
+    "variant",
+    "unit_id",
+    "status",
+    "name",
+    "value",
+    "label",
+    "sequence",
+    "lost",
+)
+
+
+class Kind(StrEnum):
+    """The kinds of events."""
+
+    PREDICTION = "prediction"
+    OUTCOME = "outcome"
+    GAP = "gap"
 
 
 @app.command()
@@ -48,6 +71,67 @@ def tail(
         found = list(documents)
         rows = [(literals.format_time(one["time_us"]), one["kind"], _summary(one["event"])) for one in found]
         show.emit({"events": found}, lambda: [show.table("Events", ("time", "kind", "event"), rows)], as_json=as_json)
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE.parquet", help="What to write.", dir_okay=False)],
+    *,
+    kind: Annotated[Kind, typer.Option("--kind", help="Which events.")] = Kind.PREDICTION,
+    model: Model = "",
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="Recorded from then on; ISO 8601 or microseconds.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Recorded before then.")] = None,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Write events of one kind to a Parquet file, each identity once."""
+    request = pb.ExportEventsRequest(
+        kind=pb.EventKind.Value(f"EVENT_KIND_{kind.name}"),
+        model=model,
+        since_us=0 if since is None else literals.parse_time(since),
+        until_us=0 if until is None else literals.parse_time(until),
+    )
+    partial = file.with_name(file.name + ".partial")
+    try:
+        with options.control(server) as connection, partial.open("wb") as out:
+            for piece in connection.events.ExportEvents(request):
+                out.write(piece.data)
+        size = partial.stat().st_size
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+    document = {"file": str(file), "kind": kind.value, "bytes": size}
+    show.emit(document, lambda: [f"wrote {file}: {size} bytes"], as_json=as_json)
+
+
+@app.command()
+def erase(
+    *,
+    unit: Annotated[str, typer.Option("--unit", metavar="ID", help="The unit whose events go.")] = "",
+    entity: Annotated[str, typer.Option("--entity", metavar="KEY=VALUE", help="The entity whose events go.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why; it stands in the audit.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Erase all events of a unit or an entity, for good; the audit says who did and why, and not whose they were."""
+    if bool(unit) == bool(entity):
+        raise typer.BadParameter("give --unit or --entity, one of them")
+    request = pb.EraseEventsRequest(reason=reason, dry_run=dry_run)
+    if unit:
+        request.unit_id = unit
+    else:
+        key, equals, value = entity.partition("=")
+        if not (key and equals and value):
+            raise typer.BadParameter("--entity is KEY=VALUE")
+        request.entity.key, request.entity.value = key, value
+    with options.control(server) as connection:
+        answer = connection.events.EraseEvents(request)
+    document = document_of(answer) | {"dry_run": dry_run}
+    title = "Would be erased" if dry_run else "Erased"
+    show.emit(document, lambda: [show.facts(title, document.items())], as_json=as_json)
 
 
 def _documents(messages: Iterator[pb.TailEventsResponse]) -> Iterator[dict[str, Any]]:

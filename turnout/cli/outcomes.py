@@ -17,8 +17,12 @@ def _outcomes() -> None:
 @app.command()
 def record(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The outcome's name, for example late.")],
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="A number, or true or false.")],
+    value: Annotated[str, typer.Argument(metavar="[VALUE]", help="A number, or true or false.")] = "",
     *,
+    label: Annotated[str, typer.Option("--label", help="A category, in place of VALUE.")] = "",
+    sequence: Annotated[
+        int, typer.Option("--sequence", min=0, help="Corrects: of several of one identity the highest counts.")
+    ] = 0,
     request_id: Annotated[
         str, typer.Option("--request-id", metavar="ID", help="The prediction that it is an outcome of.")
     ] = "",
@@ -38,7 +42,9 @@ def record(
     """Record one outcome; once this is done, it survives the death of every process. Twice is harmless."""
     if bool(request_id) == bool(unit):
         raise typer.BadParameter("give --request-id or --unit, one of them")
-    number = literals.parse_number(value, "VALUE")
+    if bool(value) == bool(label):
+        raise typer.BadParameter("give VALUE or --label, one of them")
+    number = literals.parse_number(value, "VALUE") if value else 0.0
     event_time_us = None if event_time is None else literals.parse_time(event_time)
     with options.client(data_server) as client:
         client.record_outcome(
@@ -49,15 +55,19 @@ def record(
             outcome_id=outcome_id,
             event_time_us=event_time_us,
             model=model,
+            label=label,
+            sequence=sequence,
         )
     document = {
         "status": "RECORDED",
         "name": name,
-        "value": number,
+        "value": None if label else number,
+        "label": label,
+        "sequence": sequence,
         "request_id": request_id,
         "unit_id": unit,
         "outcome_id": outcome_id,
         "event_time_us": event_time_us,
         "model": model,
     }
-    show.emit(document, lambda: [f"recorded {name}={number:g} for {request_id or unit}"], as_json=as_json)
+    show.emit(document, lambda: [f"recorded {name}={label or f'{number:g}'} for {request_id or unit}"], as_json=as_json)

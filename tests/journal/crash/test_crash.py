@@ -1,7 +1,8 @@
 """The journal under kill -9: real writers and a real compactor die at random moments, clients retry, nobody rests.
 
 What is proved: every acknowledged event is seen exactly once at every moment, whatever dies; a request that is sent
-again with the same request id is one event; compaction repeats no record.
+again with the same request id is one event; neither compaction nor merging, erasure or retention beside it repeats a
+record or takes one that it is not to take.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from gateway.journal.commits import EventFolders
 from gateway.journal.compact import compact
 from gateway.journal.log import EventLog
 from gateway.journal.recovery import seal_dead
+from gateway.journal.rewriting import Rewriter, Subject
 from gateway.journal.segment import HEADER_BYTES, NEW, list_segments
 
 _HERE = Path(__file__).parent
@@ -135,7 +137,8 @@ def _check(log: EventLog, ledger: Ledger) -> None:
     """Every request that was acknowledged before the snapshot is one prediction and one outcome that belongs to it."""
     acknowledged = ledger.copy()
     with log.snapshot() as connection:
-        predictions = [row[0] for row in connection.execute("SELECT request_id FROM predictions").fetchall()]
+        query = "SELECT request_id FROM predictions WHERE unit_id <> 'erased'"
+        predictions = [row[0] for row in connection.execute(query).fetchall()]
         joined = [row[0] for row in connection.execute("SELECT request_id FROM joined").fetchall()]
         twice = connection.execute(
             "SELECT request_id FROM all_predictions GROUP BY 1 HAVING count(*) > 1 "
@@ -149,6 +152,16 @@ def _check(log: EventLog, ledger: Ledger) -> None:
     assert {row[0] for row in twice} <= repeated
 
 
+def _tend(folders: EventFolders) -> int:
+    """Do once more all that the compactor did, and return how many predictions were still to be erased."""
+    rewriter = Rewriter(folders)
+    erased = rewriter.erase(Subject(unit_id="erased"))
+    rewriter.retire({"gaps": 1}, 10 * 86_400_000_000)
+    rewriter.merge(parts_min=2)
+    rewriter.sweep()
+    return erased.predictions
+
+
 def _soak(state: Path, *, kills: int, seed: int, pause_s: float) -> dict[str, int]:
     chance = random.Random(seed)  # noqa: S311  (seeded on purpose)
     folders, ledger, stop = EventFolders(state), Ledger(), threading.Event()
@@ -158,7 +171,7 @@ def _soak(state: Path, *, kills: int, seed: int, pause_s: float) -> dict[str, in
     ]
     for client in clients:
         client.start()
-    compactor = _start("compactor_process.py", state)
+    compactor = _start("tender_process.py", state)
     log = EventLog(state, held_bytes_max=200_000)
     killed = {"writer": 0, "compactor": 0}
     checks = 0
@@ -172,7 +185,7 @@ def _soak(state: Path, *, kills: int, seed: int, pause_s: float) -> dict[str, in
                     raise AssertionError(f"the compactor ended by itself: {compactor.wait()}")
                 time.sleep(chance.random() * 0.03)
                 _end(compactor)
-                compactor = _start("compactor_process.py", state)
+                compactor = _start("tender_process.py", state)
                 killed["compactor"] += 1
             elif victim.process is not None:
                 victim.process.send_signal(signal.SIGKILL)
@@ -194,12 +207,14 @@ def _soak(state: Path, *, kills: int, seed: int, pause_s: float) -> dict[str, in
     done = compact(folders)
     assert done.failed == {}
     assert list_segments(folders.journal) == []
+    erased = _tend(folders)
     unborn = [path for path in folders.journal.iterdir() if path.suffix == NEW]
     assert all(path.stat().st_size <= HEADER_BYTES for path in unborn)
     _check(log, ledger)
     _check(EventLog(state), ledger)
     counts = log.counts()
     assert counts.predictions == counts.joined_outcomes >= len(ledger.acknowledged) > 0
+    assert counts.lost_predictions == 0  # the gap records were old
     return {
         "killed writers": killed["writer"],
         "killed compactors": killed["compactor"],
@@ -211,6 +226,9 @@ def _soak(state: Path, *, kills: int, seed: int, pause_s: float) -> dict[str, in
         "segments without a name": len(unborn),
         "checks under load": checks,
         "segments": len(list(folders.commits.iterdir())),
+        "rewrites": len(list(folders.rewrites.iterdir())),
+        "files": len(list(folders.events.rglob("*.parquet"))),
+        "erased at the end": erased,
     }
 
 

@@ -24,23 +24,33 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%turnout/events/v1/event_service.proto\x12\x11turnout.events.v1\"*\n\x12\x43ountEventsRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\"\xf0\x01\n\x13\x43ountEventsResponse\x12 \n\x0bpredictions\x18\x01 \x01(\x03R\x0bpredictions\x12-\n\x12\x66\x61iled_predictions\x18\x02 \x01(\x03R\x11\x66\x61iledPredictions\x12\x1a\n\x08outcomes\x18\x03 \x01(\x03R\x08outcomes\x12\'\n\x0fjoined_outcomes\x18\x04 \x01(\x03R\x0ejoinedOutcomes\x12)\n\x10lost_predictions\x18\x05 \x01(\x03R\x0flostPredictions\x12\x18\n\x07records\x18\x06 \x01(\x03R\x07records\"W\n\x11TailEventsRequest\x12\x14\n\x05limit\x18\x01 \x01(\x05R\x05limit\x12\x16\n\x06\x66ollow\x18\x02 \x01(\x08R\x06\x66ollow\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model\"s\n\x12TailEventsResponse\x12\x30\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.turnout.events.v1.EventKindR\x04kind\x12\x17\n\x07time_us\x18\x02 \x01(\x03R\x06timeUs\x12\x12\n\x04json\x18\x03 \x01(\tR\x04json*n\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VENT_KIND_PREDICTION\x10\x01\x12\x16\n\x12\x45VENT_KIND_OUTCOME\x10\x02\x12\x12\n\x0e\x45VENT_KIND_GAP\x10\x03\x32\xc9\x01\n\x0c\x45ventService\x12\\\n\x0b\x43ountEvents\x12%.turnout.events.v1.CountEventsRequest\x1a&.turnout.events.v1.CountEventsResponse\x12[\n\nTailEvents\x12$.turnout.events.v1.TailEventsRequest\x1a%.turnout.events.v1.TailEventsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%turnout/events/v1/event_service.proto\x12\x11turnout.events.v1\"*\n\x12\x43ountEventsRequest\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\"\x94\x03\n\x13\x43ountEventsResponse\x12 \n\x0bpredictions\x18\x01 \x01(\x03R\x0bpredictions\x12-\n\x12\x66\x61iled_predictions\x18\x02 \x01(\x03R\x11\x66\x61iledPredictions\x12\x1a\n\x08outcomes\x18\x03 \x01(\x03R\x08outcomes\x12\'\n\x0fjoined_outcomes\x18\x04 \x01(\x03R\x0ejoinedOutcomes\x12)\n\x10lost_predictions\x18\x05 \x01(\x03R\x0flostPredictions\x12\x18\n\x07records\x18\x06 \x01(\x03R\x07records\x12%\n\x0e\x65\x61rly_outcomes\x18\x07 \x01(\x03R\rearlyOutcomes\x12#\n\rlate_outcomes\x18\x08 \x01(\x03R\x0clateOutcomes\x12\'\n\x0forphan_outcomes\x18\t \x01(\x03R\x0eorphanOutcomes\x12-\n\x12\x63orrected_outcomes\x18\n \x01(\x03R\x11\x63orrectedOutcomes\"W\n\x11TailEventsRequest\x12\x14\n\x05limit\x18\x01 \x01(\x05R\x05limit\x12\x16\n\x06\x66ollow\x18\x02 \x01(\x08R\x06\x66ollow\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model\"s\n\x12TailEventsResponse\x12\x30\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.turnout.events.v1.EventKindR\x04kind\x12\x17\n\x07time_us\x18\x02 \x01(\x03R\x06timeUs\x12\x12\n\x04json\x18\x03 \x01(\tR\x04json\"\x93\x01\n\x13\x45xportEventsRequest\x12\x30\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.turnout.events.v1.EventKindR\x04kind\x12\x14\n\x05model\x18\x02 \x01(\tR\x05model\x12\x19\n\x08since_us\x18\x03 \x01(\x03R\x07sinceUs\x12\x19\n\x08until_us\x18\x04 \x01(\x03R\x07untilUs\"*\n\x14\x45xportEventsResponse\x12\x12\n\x04\x64\x61ta\x18\x01 \x01(\x0cR\x04\x64\x61ta\"\xa5\x01\n\x12\x45raseEventsRequest\x12\x19\n\x07unit_id\x18\x01 \x01(\tH\x00R\x06unitId\x12\x38\n\x06\x65ntity\x18\x02 \x01(\x0b\x32\x1e.turnout.events.v1.EventEntityH\x00R\x06\x65ntity\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12\x17\n\x07\x64ry_run\x18\x04 \x01(\x08R\x06\x64ryRunB\t\n\x07subject\"5\n\x0b\x45ventEntity\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value\"\x83\x01\n\x13\x45raseEventsResponse\x12 \n\x0bpredictions\x18\x01 \x01(\x03R\x0bpredictions\x12\x1a\n\x08outcomes\x18\x02 \x01(\x03R\x08outcomes\x12\x14\n\x05\x66iles\x18\x03 \x01(\x05R\x05\x66iles\x12\x18\n\x07pending\x18\x04 \x01(\x08R\x07pending*n\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VENT_KIND_PREDICTION\x10\x01\x12\x16\n\x12\x45VENT_KIND_OUTCOME\x10\x02\x12\x12\n\x0e\x45VENT_KIND_GAP\x10\x03\x32\x8a\x03\n\x0c\x45ventService\x12\\\n\x0b\x43ountEvents\x12%.turnout.events.v1.CountEventsRequest\x1a&.turnout.events.v1.CountEventsResponse\x12[\n\nTailEvents\x12$.turnout.events.v1.TailEventsRequest\x1a%.turnout.events.v1.TailEventsResponse0\x01\x12\x61\n\x0c\x45xportEvents\x12&.turnout.events.v1.ExportEventsRequest\x1a\'.turnout.events.v1.ExportEventsResponse0\x01\x12\\\n\x0b\x45raseEvents\x12%.turnout.events.v1.EraseEventsRequest\x1a&.turnout.events.v1.EraseEventsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'turnout.events.v1.event_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EVENTKIND']._serialized_start=553
-  _globals['_EVENTKIND']._serialized_end=663
+  _globals['_EVENTKIND']._serialized_start=1268
+  _globals['_EVENTKIND']._serialized_end=1378
   _globals['_COUNTEVENTSREQUEST']._serialized_start=60
   _globals['_COUNTEVENTSREQUEST']._serialized_end=102
   _globals['_COUNTEVENTSRESPONSE']._serialized_start=105
-  _globals['_COUNTEVENTSRESPONSE']._serialized_end=345
-  _globals['_TAILEVENTSREQUEST']._serialized_start=347
-  _globals['_TAILEVENTSREQUEST']._serialized_end=434
-  _globals['_TAILEVENTSRESPONSE']._serialized_start=436
-  _globals['_TAILEVENTSRESPONSE']._serialized_end=551
-  _globals['_EVENTSERVICE']._serialized_start=666
-  _globals['_EVENTSERVICE']._serialized_end=867
+  _globals['_COUNTEVENTSRESPONSE']._serialized_end=509
+  _globals['_TAILEVENTSREQUEST']._serialized_start=511
+  _globals['_TAILEVENTSREQUEST']._serialized_end=598
+  _globals['_TAILEVENTSRESPONSE']._serialized_start=600
+  _globals['_TAILEVENTSRESPONSE']._serialized_end=715
+  _globals['_EXPORTEVENTSREQUEST']._serialized_start=718
+  _globals['_EXPORTEVENTSREQUEST']._serialized_end=865
+  _globals['_EXPORTEVENTSRESPONSE']._serialized_start=867
+  _globals['_EXPORTEVENTSRESPONSE']._serialized_end=909
+  _globals['_ERASEEVENTSREQUEST']._serialized_start=912
+  _globals['_ERASEEVENTSREQUEST']._serialized_end=1077
+  _globals['_EVENTENTITY']._serialized_start=1079
+  _globals['_EVENTENTITY']._serialized_end=1132
+  _globals['_ERASEEVENTSRESPONSE']._serialized_start=1135
+  _globals['_ERASEEVENTSRESPONSE']._serialized_end=1266
+  _globals['_EVENTSERVICE']._serialized_start=1381
+  _globals['_EVENTSERVICE']._serialized_end=1775
 # @@protoc_insertion_point(module_scope)

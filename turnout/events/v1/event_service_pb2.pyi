@@ -79,6 +79,10 @@ class CountEventsResponse(_message.Message):
     JOINED_OUTCOMES_FIELD_NUMBER: _builtins.int
     LOST_PREDICTIONS_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
+    EARLY_OUTCOMES_FIELD_NUMBER: _builtins.int
+    LATE_OUTCOMES_FIELD_NUMBER: _builtins.int
+    ORPHAN_OUTCOMES_FIELD_NUMBER: _builtins.int
+    CORRECTED_OUTCOMES_FIELD_NUMBER: _builtins.int
     predictions: _builtins.int
     """Predictions, each request id once."""
     failed_predictions: _builtins.int
@@ -91,6 +95,14 @@ class CountEventsResponse(_message.Message):
     """Predictions that could not be journalled, from the gap records."""
     records: _builtins.int
     """Records on disk, repeated identities included."""
+    early_outcomes: _builtins.int
+    """Outcomes that were recorded before the prediction that they belong to."""
+    late_outcomes: _builtins.int
+    """Outcomes that happened when the attribution window of their prediction was over. Those of a unit are not joined."""
+    orphan_outcomes: _builtins.int
+    """Outcomes to which no prediction belongs, or none yet."""
+    corrected_outcomes: _builtins.int
+    """Records of outcomes that a later `sequence` has taken the place of."""
     def __init__(
         self,
         *,
@@ -100,10 +112,14 @@ class CountEventsResponse(_message.Message):
         joined_outcomes: _builtins.int = ...,
         lost_predictions: _builtins.int = ...,
         records: _builtins.int = ...,
+        early_outcomes: _builtins.int = ...,
+        late_outcomes: _builtins.int = ...,
+        orphan_outcomes: _builtins.int = ...,
+        corrected_outcomes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_predictions", b"failed_predictions", "joined_outcomes", b"joined_outcomes", "lost_predictions", b"lost_predictions", "outcomes", b"outcomes", "predictions", b"predictions", "records", b"records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corrected_outcomes", b"corrected_outcomes", "early_outcomes", b"early_outcomes", "failed_predictions", b"failed_predictions", "joined_outcomes", b"joined_outcomes", "late_outcomes", b"late_outcomes", "lost_predictions", b"lost_predictions", "orphan_outcomes", b"orphan_outcomes", "outcomes", b"outcomes", "predictions", b"predictions", "records", b"records"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -168,3 +184,157 @@ class TailEventsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TailEventsResponse: _TypeAlias = TailEventsResponse  # noqa: Y015
+
+@_typing.final
+class ExportEventsRequest(_message.Message):
+    """Which events to export."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    SINCE_US_FIELD_NUMBER: _builtins.int
+    UNTIL_US_FIELD_NUMBER: _builtins.int
+    kind: Global___EventKind.ValueType
+    """The kind; must be given."""
+    model: _builtins.str
+    """Only events of this model; empty: all. Gaps have none."""
+    since_us: _builtins.int
+    """Only what was recorded at this time or later, in microseconds since the Unix epoch."""
+    until_us: _builtins.int
+    """Only what was recorded before this time; 0: no bound."""
+    def __init__(
+        self,
+        *,
+        kind: Global___EventKind.ValueType = ...,
+        model: _builtins.str = ...,
+        since_us: _builtins.int = ...,
+        until_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "model", b"model", "since_us", b"since_us", "until_us", b"until_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportEventsRequest: _TypeAlias = ExportEventsRequest  # noqa: Y015
+
+@_typing.final
+class ExportEventsResponse(_message.Message):
+    """The next piece of the file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """Its bytes."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportEventsResponse: _TypeAlias = ExportEventsResponse  # noqa: Y015
+
+@_typing.final
+class EraseEventsRequest(_message.Message):
+    """What to erase."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNIT_ID_FIELD_NUMBER: _builtins.int
+    ENTITY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    unit_id: _builtins.str
+    """Those of this unit."""
+    reason: _builtins.str
+    """Why, for the audit; must be given."""
+    dry_run: _builtins.bool
+    """Only say what would be erased."""
+    @_builtins.property
+    def entity(self) -> Global___EventEntity:
+        """Those whose predictions name this entity."""
+
+    def __init__(
+        self,
+        *,
+        unit_id: _builtins.str = ...,
+        entity: Global___EventEntity | None = ...,
+        reason: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity", "subject", b"subject", "unit_id", b"unit_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "entity", b"entity", "reason", b"reason", "subject", b"subject", "unit_id", b"unit_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["unit_id", "entity"]  # noqa: Y015
+    _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_subject) -> _WhichOneofReturnType_subject | None: ...
+
+Global___EraseEventsRequest: _TypeAlias = EraseEventsRequest  # noqa: Y015
+
+@_typing.final
+class EventEntity(_message.Message):
+    """An entity as a prediction names it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The entity's key, for example `carrier`."""
+    value: _builtins.str
+    """Its value."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventEntity: _TypeAlias = EventEntity  # noqa: Y015
+
+@_typing.final
+class EraseEventsResponse(_message.Message):
+    """What was erased, or would be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREDICTIONS_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    predictions: _builtins.int
+    """Predictions, repeated records included."""
+    outcomes: _builtins.int
+    """Outcomes, repeated and corrected records included."""
+    files: _builtins.int
+    """Files that were written anew."""
+    pending: _builtins.bool
+    """Whether segments that workers still write may hold more; it goes when they are compacted."""
+    def __init__(
+        self,
+        *,
+        predictions: _builtins.int = ...,
+        outcomes: _builtins.int = ...,
+        files: _builtins.int = ...,
+        pending: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "outcomes", b"outcomes", "pending", b"pending", "predictions", b"predictions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseEventsResponse: _TypeAlias = EraseEventsResponse  # noqa: Y015

@@ -45,6 +45,16 @@ class EventServiceStub:
                 request_serializer=turnout_dot_events_dot_v1_dot_event__service__pb2.TailEventsRequest.SerializeToString,
                 response_deserializer=turnout_dot_events_dot_v1_dot_event__service__pb2.TailEventsResponse.FromString,
                 _registered_method=True)
+        self.ExportEvents = channel.unary_stream(
+                '/turnout.events.v1.EventService/ExportEvents',
+                request_serializer=turnout_dot_events_dot_v1_dot_event__service__pb2.ExportEventsRequest.SerializeToString,
+                response_deserializer=turnout_dot_events_dot_v1_dot_event__service__pb2.ExportEventsResponse.FromString,
+                _registered_method=True)
+        self.EraseEvents = channel.unary_unary(
+                '/turnout.events.v1.EventService/EraseEvents',
+                request_serializer=turnout_dot_events_dot_v1_dot_event__service__pb2.EraseEventsRequest.SerializeToString,
+                response_deserializer=turnout_dot_events_dot_v1_dot_event__service__pb2.EraseEventsResponse.FromString,
+                _registered_method=True)
 
 
 class EventServiceServicer:
@@ -65,6 +75,22 @@ class EventServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportEvents(self, request, context):
+        """Sends events of one kind as one Parquet file, in pieces that follow one another; each identity once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseEvents(self, request, context):
+        """Erases all events of one unit or one entity: its predictions, and the outcomes of it and of them. The files that hold
+        them are written anew without them. What workers still hold in segments of their own goes when it is compacted, which
+        `pending` tells of. Audited, by the digest of what was named and not by the name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +103,16 @@ def add_EventServiceServicer_to_server(servicer, server):
                     servicer.TailEvents,
                     request_deserializer=turnout_dot_events_dot_v1_dot_event__service__pb2.TailEventsRequest.FromString,
                     response_serializer=turnout_dot_events_dot_v1_dot_event__service__pb2.TailEventsResponse.SerializeToString,
+            ),
+            'ExportEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportEvents,
+                    request_deserializer=turnout_dot_events_dot_v1_dot_event__service__pb2.ExportEventsRequest.FromString,
+                    response_serializer=turnout_dot_events_dot_v1_dot_event__service__pb2.ExportEventsResponse.SerializeToString,
+            ),
+            'EraseEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseEvents,
+                    request_deserializer=turnout_dot_events_dot_v1_dot_event__service__pb2.EraseEventsRequest.FromString,
+                    response_serializer=turnout_dot_events_dot_v1_dot_event__service__pb2.EraseEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +170,60 @@ class EventService:
             '/turnout.events.v1.EventService/TailEvents',
             turnout_dot_events_dot_v1_dot_event__service__pb2.TailEventsRequest.SerializeToString,
             turnout_dot_events_dot_v1_dot_event__service__pb2.TailEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/turnout.events.v1.EventService/ExportEvents',
+            turnout_dot_events_dot_v1_dot_event__service__pb2.ExportEventsRequest.SerializeToString,
+            turnout_dot_events_dot_v1_dot_event__service__pb2.ExportEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.events.v1.EventService/EraseEvents',
+            turnout_dot_events_dot_v1_dot_event__service__pb2.EraseEventsRequest.SerializeToString,
+            turnout_dot_events_dot_v1_dot_event__service__pb2.EraseEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,13 @@ class EventServiceStub:
     """Counts events, each identity once."""
     TailEvents: _grpc.UnaryStreamMultiCallable[_event_service_pb2.TailEventsRequest, _event_service_pb2.TailEventsResponse]
     """Sends the newest events, oldest of them first, and then, when asked to follow, each new one as it comes."""
+    ExportEvents: _grpc.UnaryStreamMultiCallable[_event_service_pb2.ExportEventsRequest, _event_service_pb2.ExportEventsResponse]
+    """Sends events of one kind as one Parquet file, in pieces that follow one another; each identity once."""
+    EraseEvents: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.EraseEventsRequest, _event_service_pb2.EraseEventsResponse]
+    """Erases all events of one unit or one entity: its predictions, and the outcomes of it and of them. The files that hold
+    them are written anew without them. What workers still hold in segments of their own goes when it is compacted, which
+    `pending` tells of. Audited, by the digest of what was named and not by the name.
+    """
 
 @_typing.type_check_only
 class EventServiceAsyncStub(EventServiceStub):
@@ -47,6 +54,13 @@ class EventServiceAsyncStub(EventServiceStub):
     """Counts events, each identity once."""
     TailEvents: _aio.UnaryStreamMultiCallable[_event_service_pb2.TailEventsRequest, _event_service_pb2.TailEventsResponse]  # type: ignore[assignment]
     """Sends the newest events, oldest of them first, and then, when asked to follow, each new one as it comes."""
+    ExportEvents: _aio.UnaryStreamMultiCallable[_event_service_pb2.ExportEventsRequest, _event_service_pb2.ExportEventsResponse]  # type: ignore[assignment]
+    """Sends events of one kind as one Parquet file, in pieces that follow one another; each identity once."""
+    EraseEvents: _aio.UnaryUnaryMultiCallable[_event_service_pb2.EraseEventsRequest, _event_service_pb2.EraseEventsResponse]  # type: ignore[assignment]
+    """Erases all events of one unit or one entity: its predictions, and the outcomes of it and of them. The files that hold
+    them are written anew without them. What workers still hold in segments of their own goes when it is compacted, which
+    `pending` tells of. Audited, by the digest of what was named and not by the name.
+    """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads the journal. Served on the control port."""
@@ -66,5 +80,24 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_event_service_pb2.TailEventsResponse], _abc.AsyncIterator[_event_service_pb2.TailEventsResponse]]:
         """Sends the newest events, oldest of them first, and then, when asked to follow, each new one as it comes."""
+
+    @_abc_1.abstractmethod
+    def ExportEvents(
+        self,
+        request: _event_service_pb2.ExportEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_event_service_pb2.ExportEventsResponse], _abc.AsyncIterator[_event_service_pb2.ExportEventsResponse]]:
+        """Sends events of one kind as one Parquet file, in pieces that follow one another; each identity once."""
+
+    @_abc_1.abstractmethod
+    def EraseEvents(
+        self,
+        request: _event_service_pb2.EraseEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.EraseEventsResponse, _abc.Awaitable[_event_service_pb2.EraseEventsResponse]]:
+        """Erases all events of one unit or one entity: its predictions, and the outcomes of it and of them. The files that hold
+        them are written anew without them. What workers still hold in segments of their own goes when it is compacted, which
+        `pending` tells of. Audited, by the digest of what was named and not by the name.
+        """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -24,27 +24,27 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)turnout/outcomes/v1/outcome_service.proto\x12\x13turnout.outcomes.v1\"Q\n\x15RecordOutcomesRequest\x12\x38\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1c.turnout.outcomes.v1.OutcomeR\x08outcomes\"\xea\x01\n\x07Outcome\x12\x1f\n\nrequest_id\x18\x01 \x01(\tH\x00R\trequestId\x12\x19\n\x07unit_id\x18\x02 \x01(\tH\x00R\x06unitId\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n\x05value\x18\x04 \x01(\x01R\x05value\x12\'\n\revent_time_us\x18\x05 \x01(\x03H\x01R\x0b\x65ventTimeUs\x88\x01\x01\x12\x1d\n\noutcome_id\x18\x06 \x01(\tR\toutcomeId\x12\x14\n\x05model\x18\x07 \x01(\tR\x05modelB\t\n\x07subjectB\x10\n\x0e_event_time_us\"V\n\x16RecordOutcomesResponse\x12<\n\x07results\x18\x01 \x03(\x0b\x32\".turnout.outcomes.v1.OutcomeResultR\x07results\"}\n\rOutcomeResult\x12:\n\x06status\x18\x01 \x01(\x0e\x32\".turnout.outcomes.v1.OutcomeStatusR\x06status\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\"Q\n\x15StreamOutcomesRequest\x12\x38\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1c.turnout.outcomes.v1.OutcomeR\x08outcomes\"V\n\x16StreamOutcomesResponse\x12<\n\x07results\x18\x01 \x03(\x0b\x32\".turnout.outcomes.v1.OutcomeResultR\x07results*\x88\x01\n\rOutcomeStatus\x12\x1e\n\x1aOUTCOME_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17OUTCOME_STATUS_RECORDED\x10\x01\x12\x1a\n\x16OUTCOME_STATUS_INVALID\x10\x02\x12\x1e\n\x1aOUTCOME_STATUS_UNAVAILABLE\x10\x03\x32\xea\x01\n\x0eOutcomeService\x12i\n\x0eRecordOutcomes\x12*.turnout.outcomes.v1.RecordOutcomesRequest\x1a+.turnout.outcomes.v1.RecordOutcomesResponse\x12m\n\x0eStreamOutcomes\x12*.turnout.outcomes.v1.StreamOutcomesRequest\x1a+.turnout.outcomes.v1.StreamOutcomesResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)turnout/outcomes/v1/outcome_service.proto\x12\x13turnout.outcomes.v1\"Q\n\x15RecordOutcomesRequest\x12\x38\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1c.turnout.outcomes.v1.OutcomeR\x08outcomes\"\x9c\x02\n\x07Outcome\x12\x1f\n\nrequest_id\x18\x01 \x01(\tH\x00R\trequestId\x12\x19\n\x07unit_id\x18\x02 \x01(\tH\x00R\x06unitId\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n\x05value\x18\x04 \x01(\x01R\x05value\x12\'\n\revent_time_us\x18\x05 \x01(\x03H\x01R\x0b\x65ventTimeUs\x88\x01\x01\x12\x1d\n\noutcome_id\x18\x06 \x01(\tR\toutcomeId\x12\x14\n\x05model\x18\x07 \x01(\tR\x05model\x12\x14\n\x05label\x18\x08 \x01(\tR\x05label\x12\x1a\n\x08sequence\x18\t \x01(\x03R\x08sequenceB\t\n\x07subjectB\x10\n\x0e_event_time_us\"V\n\x16RecordOutcomesResponse\x12<\n\x07results\x18\x01 \x03(\x0b\x32\".turnout.outcomes.v1.OutcomeResultR\x07results\"}\n\rOutcomeResult\x12:\n\x06status\x18\x01 \x01(\x0e\x32\".turnout.outcomes.v1.OutcomeStatusR\x06status\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\"Q\n\x15StreamOutcomesRequest\x12\x38\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1c.turnout.outcomes.v1.OutcomeR\x08outcomes\"V\n\x16StreamOutcomesResponse\x12<\n\x07results\x18\x01 \x03(\x0b\x32\".turnout.outcomes.v1.OutcomeResultR\x07results*\x88\x01\n\rOutcomeStatus\x12\x1e\n\x1aOUTCOME_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17OUTCOME_STATUS_RECORDED\x10\x01\x12\x1a\n\x16OUTCOME_STATUS_INVALID\x10\x02\x12\x1e\n\x1aOUTCOME_STATUS_UNAVAILABLE\x10\x03\x32\xea\x01\n\x0eOutcomeService\x12i\n\x0eRecordOutcomes\x12*.turnout.outcomes.v1.RecordOutcomesRequest\x1a+.turnout.outcomes.v1.RecordOutcomesResponse\x12m\n\x0eStreamOutcomes\x12*.turnout.outcomes.v1.StreamOutcomesRequest\x1a+.turnout.outcomes.v1.StreamOutcomesResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'turnout.outcomes.v1.outcome_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OUTCOMESTATUS']._serialized_start=773
-  _globals['_OUTCOMESTATUS']._serialized_end=909
+  _globals['_OUTCOMESTATUS']._serialized_start=823
+  _globals['_OUTCOMESTATUS']._serialized_end=959
   _globals['_RECORDOUTCOMESREQUEST']._serialized_start=66
   _globals['_RECORDOUTCOMESREQUEST']._serialized_end=147
   _globals['_OUTCOME']._serialized_start=150
-  _globals['_OUTCOME']._serialized_end=384
-  _globals['_RECORDOUTCOMESRESPONSE']._serialized_start=386
-  _globals['_RECORDOUTCOMESRESPONSE']._serialized_end=472
-  _globals['_OUTCOMERESULT']._serialized_start=474
-  _globals['_OUTCOMERESULT']._serialized_end=599
-  _globals['_STREAMOUTCOMESREQUEST']._serialized_start=601
-  _globals['_STREAMOUTCOMESREQUEST']._serialized_end=682
-  _globals['_STREAMOUTCOMESRESPONSE']._serialized_start=684
-  _globals['_STREAMOUTCOMESRESPONSE']._serialized_end=770
-  _globals['_OUTCOMESERVICE']._serialized_start=912
-  _globals['_OUTCOMESERVICE']._serialized_end=1146
+  _globals['_OUTCOME']._serialized_end=434
+  _globals['_RECORDOUTCOMESRESPONSE']._serialized_start=436
+  _globals['_RECORDOUTCOMESRESPONSE']._serialized_end=522
+  _globals['_OUTCOMERESULT']._serialized_start=524
+  _globals['_OUTCOMERESULT']._serialized_end=649
+  _globals['_STREAMOUTCOMESREQUEST']._serialized_start=651
+  _globals['_STREAMOUTCOMESREQUEST']._serialized_end=732
+  _globals['_STREAMOUTCOMESRESPONSE']._serialized_start=734
+  _globals['_STREAMOUTCOMESRESPONSE']._serialized_end=820
+  _globals['_OUTCOMESERVICE']._serialized_start=962
+  _globals['_OUTCOMESERVICE']._serialized_end=1196
 # @@protoc_insertion_point(module_scope)

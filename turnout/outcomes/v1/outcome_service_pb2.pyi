@@ -84,6 +84,8 @@ class Outcome(_message.Message):
     EVENT_TIME_US_FIELD_NUMBER: _builtins.int
     OUTCOME_ID_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The prediction with this request id."""
     unit_id: _builtins.str
@@ -91,7 +93,7 @@ class Outcome(_message.Message):
     name: _builtins.str
     """The outcome's name, for example `late`. Metrics refer to it."""
     value: _builtins.float
-    """The value; finite. A boolean is 0 or 1."""
+    """The value; finite. A boolean is 0 or 1. Left out where there is a `label`."""
     event_time_us: _builtins.int
     """When it happened, in microseconds since the Unix epoch. Absent: now."""
     outcome_id: _builtins.str
@@ -100,6 +102,14 @@ class Outcome(_message.Message):
     """
     model: _builtins.str
     """The model whose prediction is meant when the subject is a unit. Empty: any model."""
+    label: _builtins.str
+    """The category that it turned out to be, in place of a value. It is kept, joined and exported; metrics of numbers say
+    that they cannot use it.
+    """
+    sequence: _builtins.int
+    """Corrects: of several outcomes with one identity the one with the highest sequence counts, and of those the first.
+    All of them are kept. Not negative.
+    """
     def __init__(
         self,
         *,
@@ -110,10 +120,12 @@ class Outcome(_message.Message):
         event_time_us: _builtins.int | None = ...,
         outcome_id: _builtins.str = ...,
         model: _builtins.str = ...,
+        label: _builtins.str = ...,
+        sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_event_time_us", b"_event_time_us", "event_time_us", b"event_time_us", "request_id", b"request_id", "subject", b"subject", "unit_id", b"unit_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_time_us", b"_event_time_us", "event_time_us", b"event_time_us", "model", b"model", "name", b"name", "outcome_id", b"outcome_id", "request_id", b"request_id", "subject", b"subject", "unit_id", b"unit_id", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_time_us", b"_event_time_us", "event_time_us", b"event_time_us", "label", b"label", "model", b"model", "name", b"name", "outcome_id", b"outcome_id", "request_id", b"request_id", "sequence", b"sequence", "subject", b"subject", "unit_id", b"unit_id", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__event_time_us: _TypeAlias = _typing.Literal["event_time_us"]  # noqa: Y015
     _WhichOneofArgType__event_time_us: _TypeAlias = _typing.Literal["_event_time_us", b"_event_time_us"]  # noqa: Y015
