@@ -134,7 +134,10 @@ def reduce_events(connection: duckdb.DuckDBPyConnection, experiment: Experiment,
     counts = _counts(connection, experiment)
     evidence = Evidence(
         counts=counts,
-        metrics=tuple(reduce_metric(connection, metric, now_us=now_us) for metric in experiment.metrics),
+        metrics=tuple(
+            reduce_metric(connection, metric, now_us=now_us, stratified=bool(experiment.plan.stratify_by))
+            for metric in experiment.metrics
+        ),
         stages=_stages(connection, experiment, counts),
         balance=_balance(connection, experiment, now_us),
         outcomes_analyzed=analyzed,
@@ -150,7 +153,7 @@ def read_units(
 ) -> tuple[list[str], NDArray[np.float64]]:
     """Return the control's units, and the numerator and denominator of each: at most a million of them."""
     _prepare(connection, experiment)
-    reduce_metric(connection, metric, now_us=now_us)
+    reduce_metric(connection, metric, now_us=now_us, stratified=bool(experiment.plan.stratify_by))
     given = {"control": experiment.control.variant, "limit": REPLAY_UNITS_MAX}
     found = connection.execute(_CONTROL_UNITS, given).fetchnumpy()
     rows = np.column_stack([np.asarray(found[name], dtype=np.float64) for name in ("num", "den")])
@@ -245,7 +248,8 @@ def _balance(
         if any(metric.kind is kind for metric in experiment.metrics):
             continue
         metric = Metric(what, kind, "", Direction.DECREASE, Role.MONITORING)
-        found = reduce_metric(connection, metric, now_us=now_us).moments
+        stratified = bool(experiment.plan.stratify_by)
+        found = reduce_metric(connection, metric, now_us=now_us, stratified=stratified).moments
         if found:
             balance[what] = found
     return balance

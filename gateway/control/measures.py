@@ -84,8 +84,8 @@ FROM own p WHERE NOT fallback AND {where}
 # One row for each unit and epoch; what came before the experiment stands in the epoch -1 of no variant.
 _OBSERVED = """
 CREATE OR REPLACE TEMP TABLE observed AS
-SELECT variant, epoch, unit_id, arg_min(stratum, (time_us, request_id)) AS stratum,
-    arg_min(attribute, (time_us, request_id)) AS attribute, {numerator} AS num, {denominator} AS den
+SELECT variant, epoch, unit_id, {stratum} AS stratum, {attribute} AS attribute, {numerator} AS num,
+    {denominator} AS den
 FROM scored WHERE usable GROUP BY variant, epoch, unit_id
 """
 
@@ -116,15 +116,25 @@ def scoring(metric: Metric) -> str:
     )
 
 
-def observing(metric: Metric) -> str:
-    """Return the statement that makes the table `observed` of a metric from `scored`."""
+def observing(metric: Metric, *, stratified: bool) -> str:
+    """Return the statement that makes the table `observed` of a metric from `scored`.
+
+    Finding a unit's first prediction costs more than all sums, so it is done only where something hangs on it.
+    """
+    first = "arg_min({0}, (time_us, request_id))"
+    covaries = metric.covariate is Covariate.ATTRIBUTE
     if metric.kind in OF_UNIT:
         numerator, denominator = ("max(score)" if metric.kind is MetricKind.PROPORTION else "sum(score)"), "1.0"
     elif metric.kind is MetricKind.QUANTILE:
         numerator, denominator = "avg(score)", "1.0"
     else:
         numerator, denominator = "sum(score)", "sum(weight)"
-    return _OBSERVED.format(numerator=numerator, denominator=denominator)
+    return _OBSERVED.format(
+        stratum=first.format("stratum") if stratified else "''",
+        attribute=first.format("attribute") if covaries else "CAST(NULL AS DOUBLE)",
+        numerator=numerator,
+        denominator=denominator,
+    )
 
 
 def parameters(metric: Metric, *, now_us: int) -> dict[str, object]:

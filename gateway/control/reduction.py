@@ -76,10 +76,12 @@ def counts_for_maturity(metric: Metric) -> bool:
     return metric.kind not in OF_PREDICTION and metric.kind is not MetricKind.COUNT and not metric.missing_as_zero
 
 
-def reduce_metric(connection: duckdb.DuckDBPyConnection, metric: Metric, *, now_us: int) -> MetricEvidence:
+def reduce_metric(
+    connection: duckdb.DuckDBPyConnection, metric: Metric, *, now_us: int, stratified: bool
+) -> MetricEvidence:
     """Return the evidence of one metric from the tables `own` and `matched`; makes `scored` and `observed`."""
     connection.execute(scoring(metric), parameters(metric, now_us=now_us))
-    connection.execute(observing(metric))
+    connection.execute(observing(metric, stratified=stratified))
     maturity = _maturity(connection, metric, now_us) if counts_for_maturity(metric) else {}
     _cap(connection, metric)
     if metric.covariate is Covariate.PRE_EXPERIMENT:

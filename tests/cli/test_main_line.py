@@ -169,7 +169,9 @@ def test_events_are_exported_and_a_units_are_erased(at_gateway, steady, tmp_path
     assert at_gateway("events", "erase", "--reason", "nobody").code == 2
     refused = at_gateway("events", "erase", "--unit", "gone", "--reason", "")
     assert "refused: ERASURE_INVALID" in refused.err
-    (change,) = [each for each in at_gateway("audit", "list", "--json").document["events"] if each["kind"] == "events.erased"]
+    (change,) = [
+        each for each in at_gateway("audit", "list", "--json").document["events"] if each["kind"] == "events.erased"
+    ]
     assert "gone" not in str(change)
 
 

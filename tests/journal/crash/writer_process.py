@@ -39,7 +39,7 @@ def main() -> None:
             payloads += [encode(prediction), encode(outcome)]
         # What is erased again and again, among what must stay.
         erased = Prediction(
-            request_id=f"erased-{clock.now_us()}",
+            request_id=f"erased-{name}-{clock.now_us()}",
             time_us=1,
             event_time_us=1,
             model="model-0",
