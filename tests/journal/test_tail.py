@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from gateway.control.compaction import Compactor
+from gateway.control.erasing import Eraser
 from gateway.control.events import Events
 from gateway.journal.commits import EventFolders
 from gateway.journal.compact import compact
@@ -17,6 +18,7 @@ from gateway.journal.tail import EventTail
 from gateway.journal.writer import JournalWriter
 from gateway.rpc.event_service import EventService
 from storage.clock import SystemClock
+from storage.database import open_database
 from turnout.events.v1 import event_service_pb2, event_service_pb2_grpc
 
 
@@ -36,13 +38,17 @@ def writer(tmp_path):
 @pytest.fixture
 def stub(tmp_path):
     server = grpc.server(futures.ThreadPoolExecutor(4))
-    service = EventService(Events(EventLog(tmp_path), poll_interval_ms=10, followers_max=1))
+    database = open_database(f"sqlite:///{tmp_path / 'turnout.db'}")
+    clock = SystemClock()
+    eraser = Eraser(database=database, clock=clock, tend=Compactor(tmp_path, clock).tend)
+    service = EventService(Events(EventLog(tmp_path), poll_interval_ms=10, followers_max=1), eraser)
     event_service_pb2_grpc.add_EventServiceServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield event_service_pb2_grpc.EventServiceStub(channel)
     server.stop(None).wait()
+    database.close()
 
 
 def _ids(events):
