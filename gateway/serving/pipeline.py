@@ -125,15 +125,19 @@ class Pipeline:
 
     def run(self, wave: Sequence[Request]) -> None:
         """Give each request its outputs or its error."""
-        left = threading.Semaphore(0)
+        lock = threading.Lock()
+        over = threading.Event()
+        left = len(wave)
 
         def done(requests: Sequence[Request]) -> None:
-            if requests:
-                left.release(len(requests))
+            nonlocal left
+            with lock:
+                left -= len(requests)
+                if not left:
+                    over.set()
 
         self.start(wave, done)
-        for _ in wave:
-            left.acquire()
+        over.wait()
 
     def start(self, wave: Sequence[Request], done: Done, watch: Watch | None = None) -> None:
         """Give each request its outputs or its error, and say so.

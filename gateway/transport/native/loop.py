@@ -35,6 +35,10 @@ def _do_nothing() -> None:
     """Stand for a job that was cancelled."""
 
 
+def _nobody() -> bool:
+    return False
+
+
 class Loop:
     """Waits, and calls whoever waited; everything in this package runs in its thread, unless it says otherwise.
 
@@ -63,6 +67,7 @@ class Loop:
         self._timers: list[Timer] = []
         self._serial = itertools.count()
         self._eager = False
+        self._others: Callable[[], bool] = _nobody
         self._running = True
         self.watch(self._wake, self._hear)
 
@@ -102,9 +107,14 @@ class Loop:
         """Leave `run` when this turn is over."""
         self._running = False
 
-    def run(self, work: Callable[[], None], waiting: Sized) -> None:
-        """Take turns until stopped; each ends with `work`, and nobody sleeps while something is `waiting` for it."""
+    def run(self, work: Callable[[], None], waiting: Sized, others: Callable[[], bool] = _nobody) -> None:
+        """Take turns until stopped; each ends with `work`, and nobody sleeps while something is `waiting` for it.
+
+        `others` says whether other threads are at work that will post: they need the interpreter, so that the loop does
+        not look for events before it sleeps then.
+        """
         self.thread = threading.get_ident()
+        self._others = others
         while self._running:
             self._handle(self._poll.poll(0, _EVENTS_MAX) if waiting else self._await())
             looks = _LOOKS_MAX
@@ -152,7 +162,7 @@ class Loop:
         """
         poll = self._poll.poll
         began = time.monotonic()
-        if self._eager:
+        if self._eager and not self._others():
             while time.monotonic() - began < _LOOK_S:
                 events = poll(0, _EVENTS_MAX)
                 if events:

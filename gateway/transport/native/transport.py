@@ -118,7 +118,7 @@ class NativeTransport:
     def _run(self) -> None:
         front = self._front
         try:
-            front.loop.run(front.waves.answer, front.waves.waiting)
+            front.loop.run(front.waves.answer, front.waves.waiting, lambda: front.waves.held > 0)
         except Exception:
             _log.exception("the transport has ended")
             raise
