@@ -59,6 +59,12 @@ class OverloadedError(ExhaustedError):
     retry_after_s = 0.1
 
 
+class WatchersFullError(ExhaustedError):
+    """As many follow the registry as may; the others ask again later, or another gateway."""
+
+    reason = "WATCHERS_FULL"
+
+
 class DeadlineSpentError(ExpiredError):
     """The call's deadline passed before it was answered."""
 

@@ -270,3 +270,27 @@ class FiniteInputError(InvalidError):
     """An input that should take finite numbers only is no floating-point input of the graph."""
 
     reason = "FINITE_INPUT_INVALID"
+
+
+class WebhookMissingError(MissingError):
+    """There is no webhook of that name."""
+
+    reason = "WEBHOOK_NOT_FOUND"
+
+
+class WebhookExistsError(ExistsError):
+    """There is a webhook of that name."""
+
+    reason = "WEBHOOK_EXISTS"
+
+
+class WebhookInvalidError(InvalidError):
+    """A webhook's address, kinds, source or secret is not of the form that it must have."""
+
+    reason = "WEBHOOK_INVALID"
+
+
+class DeliveryMissingError(MissingError):
+    """The webhook has no delivery of that revision."""
+
+    reason = "DELIVERY_NOT_FOUND"

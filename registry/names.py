@@ -16,6 +16,11 @@ def check_model_id(name: str) -> str:
     return _checked(name, "model id")
 
 
+def check_webhook_id(name: str) -> str:
+    """Return the name when a webhook may have it, or raise NameInvalidError."""
+    return _checked(name, "webhook's name")
+
+
 def check_alias(name: str) -> str:
     """Return the name when an alias may have it, or raise NameInvalidError."""
     if name in RESERVED_ALIASES:

@@ -218,3 +218,40 @@ deployments = Table(
     Column("version", BigInteger, primary_key=True, autoincrement=False),
     Column("settings", JSON, nullable=False),
 )
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("url", Text, nullable=False),
+    # Kinds, `version.*` for all of one noun; none: all.
+    Column("event_kinds", JSON, nullable=False),
+    # Model ids; none: all.
+    Column("models", JSON, nullable=False),
+    Column("source", Text, nullable=False),
+    # What signs, in clear: the control plane needs it for each delivery. No answer but that to the creation holds it.
+    Column("secret", Text, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    # All changes up to here were made into deliveries, or are none of its business.
+    Column("cursor_revision", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("created_by", String(128), nullable=False),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("webhook", ForeignKey("webhooks.id"), primary_key=True),
+    Column("revision", ForeignKey("changes.revision"), primary_key=True),
+    # What stays in order: a model, or another resource.
+    Column("lane", String(512), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # By the machine's time, as all that has to do with attempts.
+    Column("due_us", BigInteger, nullable=False),
+    Column("attempt_us", BigInteger, nullable=False),
+    Column("status_code", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+    CheckConstraint("state IN ('pending', 'delivered', 'dead')", name="state"),
+    Index(None, "state", "webhook", "lane", "revision"),
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, null, select, update
 
@@ -13,7 +13,7 @@ from storage.schema import changes, revision
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
 
 PEER_CHARACTERS_MAX = 256
@@ -94,6 +94,12 @@ def current_revision(tx: Connection) -> int:
     return number
 
 
+def get_change(tx: Connection, number: int) -> Change | None:
+    """Return the change that made a revision; None when there is none."""
+    row = tx.execute(select(changes).where(changes.c.revision == number)).one_or_none()
+    return None if row is None else _change(row)
+
+
 def list_changes(
     tx: Connection, *, before_revision: int | None, limit_max: int, resource: str = "", since_us: int = 0
 ) -> list[Change]:
@@ -116,5 +122,8 @@ def list_changes(
         query = query.where((changes.c.resource == resource) | below)
     if since_us:
         query = query.where(changes.c.time_us >= since_us)
-    names = [field.name for field in fields(Change)]
-    return [Change(**{name: getattr(row, name) for name in names}) for row in tx.execute(query)]
+    return [_change(row) for row in tx.execute(query)]
+
+
+def _change(row: Row[Any]) -> Change:
+    return Change(**{field.name: getattr(row, field.name) for field in fields(Change)})

@@ -24,6 +24,7 @@ from turnout.registry.v1 import (
     deployment_service_pb2_grpc,
     registry_service_pb2,
     registry_service_pb2_grpc,
+    webhook_service_pb2_grpc,
 )
 from turnout.security import Security
 from turnout.translate import Translate
@@ -46,8 +47,10 @@ _READS = {
         "GetGateStatus",
         "ListTaints",
         "GetUploadStatus",
+        "GetGovernance",
     ),
     "turnout.registry.v1.DeploymentService": ("GetDeployment",),
+    "turnout.registry.v1.WebhookService": ("GetWebhook", "ListWebhooks", "ListDeliveries"),
     "turnout.experiments.v1.ExperimentService": (
         "GetExperiment",
         "ListExperiments",
@@ -108,6 +111,11 @@ class Control:
     def deployments(self) -> deployment_service_pb2_grpc.DeploymentServiceStub:
         """How versions are run."""
         return deployment_service_pb2_grpc.DeploymentServiceStub(self._channel)
+
+    @functools.cached_property
+    def webhooks(self) -> webhook_service_pb2_grpc.WebhookServiceStub:
+        """Who is told of changes."""
+        return webhook_service_pb2_grpc.WebhookServiceStub(self._channel)
 
     @functools.cached_property
     def experiments(self) -> experiment_service_pb2_grpc.ExperimentServiceStub:

@@ -6,6 +6,7 @@
 ``experiments/{experiment}``    an experiment
 ``featureViews/{view}``         a feature view
 ``featureSets/{set}``           a feature set
+``webhooks/{webhook}``          a webhook
 =============================== ================================
 
 An id is 1 to 63 of ``a-z``, ``0-9``, ``-`` and ``_``, and begins with a letter.
@@ -87,6 +88,16 @@ def set_name(feature_set: str) -> str:
 def set_id(name: str) -> str:
     """Return the id in ``featureSets/{set}``, or raise ResourceNameError."""
     return _id("featureSets", "set", name)
+
+
+def webhook_name(webhook: str) -> str:
+    """Return ``webhooks/{webhook}``, or raise ResourceNameError when it is not an id."""
+    return _name("webhooks", webhook)
+
+
+def webhook_id(name: str) -> str:
+    """Return the id in ``webhooks/{webhook}``, or raise ResourceNameError."""
+    return _id("webhooks", "webhook", name)
 
 
 def _name(collection: str, identity: str) -> str:

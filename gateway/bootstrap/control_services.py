@@ -16,6 +16,7 @@ from gateway.control.erasing import Eraser
 from gateway.control.events import Events
 from gateway.control.experiments import ExperimentControl
 from gateway.control.features import FeatureControl
+from gateway.control.governance import Governance
 from gateway.control.judge import ExperimentJudge
 from gateway.control.labels import write_outcomes
 from gateway.control.lineage import Lineages
@@ -29,6 +30,7 @@ from gateway.rpc.experiment_service import ExperimentService
 from gateway.rpc.feature_service import FeatureService
 from gateway.rpc.registry_calls.parts import RegistryParts
 from gateway.rpc.registry_service import RegistryService
+from gateway.rpc.webhook_service import WebhookService
 from turnout.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
 from turnout.events.v1 import event_service_pb2, event_service_pb2_grpc
 from turnout.experiments.v1 import experiment_service_pb2, experiment_service_pb2_grpc
@@ -38,6 +40,8 @@ from turnout.registry.v1 import (
     deployment_service_pb2_grpc,
     registry_service_pb2,
     registry_service_pb2_grpc,
+    webhook_service_pb2,
+    webhook_service_pb2_grpc,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +52,8 @@ if TYPE_CHECKING:
     from gateway.config import StateFolders
     from gateway.control.compaction import Compactor
     from gateway.control.fleet import Fleet
+    from gateway.control.posting import Poster
+    from gateway.control.watching import Snapshots
     from gateway.journal.log import EventLog
     from registry.artifacts import ArtifactStore
     from registry.keys import TrustedKeys
@@ -69,6 +75,8 @@ class ControlParts:
     folders: StateFolders
     keys: TrustedKeys
     previous_max: int
+    poster: Poster
+    snapshots: Snapshots
 
 
 def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str, ...]:
@@ -87,6 +95,9 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str,
     )
     deployment_service_pb2_grpc.add_DeploymentServiceServicer_to_server(
         DeploymentService(database=parts.database, clock=parts.clock, providers=parts.fleet.providers), server
+    )
+    webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server(
+        WebhookService(database=parts.database, clock=parts.clock, poster=parts.poster), server
     )
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
         AdminService(database=parts.database, clock=parts.clock, fleet=parts.fleet), server
@@ -110,6 +121,7 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str,
         admin_service_pb2,
         registry_service_pb2,
         deployment_service_pb2,
+        webhook_service_pb2,
         feature_service_pb2,
         experiment_service_pb2,
         event_service_pb2,
@@ -145,6 +157,8 @@ def _registry_parts(parts: ControlParts, trial: Trial, clearances: Clearances) -
             keys=parts.keys,
             knows_set=_is_known,
         ),
+        snapshots=parts.snapshots,
+        governance=Governance(database=parts.database, events=parts.events),
     )
 
 

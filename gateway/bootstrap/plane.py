@@ -28,7 +28,10 @@ from gateway.control.compaction import Compactor
 from gateway.control.figures import Figures
 from gateway.control.fleet import Fleet
 from gateway.control.housekeeping import Housekeeper
+from gateway.control.posting import Poster
 from gateway.control.publisher import TablePublisher
+from gateway.control.watching import Snapshots
+from gateway.control.webhooks import RetryPolicy, WebhookCourier
 from gateway.errors import StateFolderBusyError
 from gateway.journal.log import EventLog
 from gateway.rpc.counting import CallCounter
@@ -100,6 +103,9 @@ class ControlPlane:
             kept_days={"predictions": settings.predictions_kept_days, "outcomes": settings.outcomes_kept_days},
             database=self._database,
         )
+        poster = Poster(private=settings.webhook_private, timeout_s=settings.webhook_timeout_s)
+        policy = RetryPolicy(attempts_max=settings.webhook_attempts_max, first_s=settings.webhook_retry_s)
+        self._courier = WebhookCourier(self._database, poster, policy)
         self._parts = ControlParts(
             database=self._database,
             clock=clock,
@@ -111,6 +117,8 @@ class ControlPlane:
             folders=folders,
             keys=TrustedKeys(settings.trusted_keys, required=settings.require_signatures),
             previous_max=settings.resident_previous,
+            poster=poster,
+            snapshots=Snapshots(self._database),
         )
         self._fleet.ask_by(self._supervisor.ask)
         figures = Figures(
@@ -140,6 +148,8 @@ class ControlPlane:
         threading.Thread(target=self._publisher.run, name="publisher", daemon=True).start()
         housekeeper = Housekeeper(self._database, self._parts.clock)
         threading.Thread(target=housekeeper.run, args=(self._stopped,), name="housekeeper", daemon=True).start()
+        self._database.on_commit(self._courier.wake)
+        threading.Thread(target=self._courier.run, args=(self._stopped,), name="webhooks", daemon=True).start()
         threading.Thread(target=self._compactor.run, args=(self._stopped,), name="compactor", daemon=True).start()
         http_port = self._web.start()
         self._wait_ready(control_port, http_port)
@@ -197,6 +207,8 @@ class ControlPlane:
         clean = self._supervisor.stop(self._settings.grace_s + 5.0)
         self._publisher.close()
         server.stop(grace=2.0).wait()
+        self._courier.close()
+        self._parts.snapshots.close()
         self._traces.close()
         self._web.stop()
         self._store.close()

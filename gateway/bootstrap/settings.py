@@ -73,6 +73,13 @@ class Settings(BaseSettings):
         How much memory the versions in one worker may take together; 0: no bound.
     resident_previous
         How many champions before the present one stay loaded, so that a rollback to them is instant.
+    webhook_private
+        Whether webhooks may point to this machine and to private networks.
+    webhook_timeout_s
+        How long a receiver may take to answer.
+    webhook_retry_s, webhook_attempts_max
+        The pause before the second attempt, which doubles with each further one, and after how many attempts a delivery
+        is given up.
     grace_s
         How long calls in flight may take to finish at the stop.
     metric_label_sets_max
@@ -130,6 +137,10 @@ class Settings(BaseSettings):
     connection_grace_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     resident_bytes_max: Annotated[int, Field(ge=0)] = 0
     resident_previous: Annotated[int, Field(ge=0, le=8)] = 1
+    webhook_private: bool = False
+    webhook_timeout_s: Annotated[float, Field(gt=0, le=60)] = 10.0
+    webhook_retry_s: Annotated[float, Field(gt=0, le=3600)] = 1.0
+    webhook_attempts_max: Annotated[int, Field(ge=1, le=100)] = 20
     grace_s: Annotated[float, Field(gt=0, le=600)] = 10.0
     metric_label_sets_max: Annotated[int, Field(ge=1, le=100_000)] = LABEL_SETS_MAX
     log_format: LogFormat = "text"

@@ -66,6 +66,8 @@ _TABLE: dict[str, dict[str, str]] = {
         "GetUploadStatus": ADMIN,
         "CollectArtifacts": ADMIN,
         "ImportRegistry": ADMIN,
+        "WatchModels": READ,
+        "GetGovernance": READ,
         "CreateModel": ADMIN,
         "PublishVersion": ADMIN,
         "PromoteVersion": ADMIN,
@@ -86,6 +88,16 @@ _TABLE: dict[str, dict[str, str]] = {
     "turnout.registry.v1.DeploymentService": {
         "GetDeployment": READ,
         "SetDeployment": ADMIN,
+    },
+    "turnout.registry.v1.WebhookService": {
+        "GetWebhook": READ,
+        "ListWebhooks": READ,
+        "ListDeliveries": READ,
+        "CreateWebhook": ADMIN,
+        "UpdateWebhook": ADMIN,
+        "DeleteWebhook": ADMIN,
+        "TestWebhook": ADMIN,
+        "RedeliverWebhook": ADMIN,
     },
     "turnout.experiments.v1.ExperimentService": {
         "GetExperiment": READ,

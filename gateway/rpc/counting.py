@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from gateway.rpc.guard import keep_pool
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -38,8 +40,10 @@ class CallCounter(grpc.ServerInterceptor):  # type: ignore[type-arg]  # the stub
             return handler  # health's Watch: it returns at once and answers by a callback, so that it holds no thread
         wrap = self._stream if handler.response_streaming else self._single
         make: Any = getattr(grpc, f"{name}_rpc_method_handler")
+        watched = wrap(method, behaviour)
+        keep_pool(behaviour, watched)
         counted: grpc.RpcMethodHandler[Any, Any] = make(
-            wrap(method, behaviour),
+            watched,
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )

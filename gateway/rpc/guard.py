@@ -38,6 +38,9 @@ _KINDS = {
 }
 
 
+POOL = "experimental_thread_pool"
+"""The attribute by which a behaviour asks grpcio for threads of its own."""
+
 _GRPC = "/grpc."
 """How the paths of the services begin that grpcio brings."""
 
@@ -80,10 +83,18 @@ class _GuardedServer:
             if handler.response_streaming
             else _answer(handler, role, self._access)
         )
+        keep_pool(handler.unary_stream, answer)
         make: Any = _KINDS[handler.request_streaming, handler.response_streaming]
         # Not the handler's deserializer: who may not call has nothing parsed.
         made: Handler = make(answer, response_serializer=handler.response_serializer)
         return made
+
+
+def keep_pool(inner: Any, outer: Any) -> None:
+    """Let what stands before a behaviour run on the threads that the behaviour asks for, if it asks for any."""
+    pool = getattr(inner, POOL, None)
+    if pool is not None:
+        setattr(outer, POOL, pool)
 
 
 class _GuardedService(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only

@@ -9,6 +9,7 @@ from gateway.rpc.registry_calls.governance import GovernanceCalls
 from gateway.rpc.registry_calls.models import ModelCalls
 from gateway.rpc.registry_calls.relations import RelationCalls
 from gateway.rpc.registry_calls.versions import VersionCalls
+from gateway.rpc.registry_calls.watching import WatchCalls
 from turnout.registry.v1 import registry_service_pb2_grpc as pb_grpc
 
 
@@ -20,6 +21,7 @@ class RegistryService(
     RelationCalls,
     ArtifactCalls,
     ArchiveCalls,
+    WatchCalls,
     pb_grpc.RegistryServiceServicer,
 ):
     """Answers the registry's calls."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -68,6 +69,13 @@ def test_every_command_of_the_page_about_the_registry_runs(root, tmp_path, servi
     printed = walk(commands, root=root, place=tmp_path / "checkout", serving=serving)
     assert "models/iris/versions/2" in printed["turnout models search 'alias = champion OR tags.petals:*'"]
     assert "may become the champion" in printed["turnout models gates iris --version 2"]
+    (watched,) = printed["turnout models watch --count 1 --json"].splitlines()
+    assert {one["alias"] for one in json.loads(watched)["models"][0]["aliases"]} == {"champion"}
+    assert "whsec_" not in printed["turnout webhooks show pager"]
+    ratios = {one["name"]: one for one in json.loads(printed["turnout status --governance --json"])["ratios"]}
+    assert ratios["changes_with_an_audit_event"]["ratio"] == 1.0
+    assert ratios["served_features_from_store"]["ratio"] is None
+    assert "not enough data" in printed["turnout status --governance"]
 
 
 def test_every_command_of_the_page_about_experiments_runs(root, tmp_path, serving):

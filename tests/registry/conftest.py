@@ -22,10 +22,12 @@ from onnx import TensorProto, helper, numpy_helper
 from gateway.control.archive import Archives
 from gateway.control.clearances import Clearances
 from gateway.control.comparing import Comparing
+from gateway.control.governance import Governance
 from gateway.control.lineage import Lineages
 from gateway.control.publish import FeatureSetShape, Publisher
 from gateway.control.trial import Trial
 from gateway.control.upkeep import Upkeep
+from gateway.control.watching import Snapshots
 from gateway.journal.log import EventLog
 from gateway.rpc.registry_calls.parts import RegistryParts
 from gateway.rpc.registry_service import RegistryService
@@ -143,6 +145,7 @@ class Served:
             keys=keys,
         )
         events = EventLog(folder)
+        self.snapshots = Snapshots(database)
         parts = RegistryParts(
             database=database,
             clock=SystemClock(),
@@ -161,6 +164,8 @@ class Served:
                 keys=keys,
                 knows_set=lambda _tx, set_id, _digest: set_id == "card-history",
             ),
+            snapshots=self.snapshots,
+            governance=Governance(database=database, events=events),
             **limits,
         )
         service = RegistryService(parts)
@@ -218,6 +223,7 @@ def serve_on():
     for each in running:
         each.channel.close()
         each.server.stop(grace=None).wait()
+        each.snapshots.close()
 
 
 @pytest.fixture

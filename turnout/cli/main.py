@@ -21,6 +21,7 @@ from turnout.cli import (  # noqa: F401  (they add commands to `models` and `exp
     model_changes,
     model_gates,
     model_relations,
+    model_watch,
     models,
     outcomes,
     predict,
@@ -29,6 +30,7 @@ from turnout.cli import (  # noqa: F401  (they add commands to `models` and `exp
     serve,
     status,
     tokens,
+    webhooks,
 )
 from turnout.cli.connection import with_connection_options
 from turnout.cli.literals import LiteralError
@@ -68,6 +70,7 @@ app.add_typer(registry.app, name="registry")
 app.add_typer(model_gates.taints, name="taints")
 app.add_typer(features.app, name="features")
 app.add_typer(experiments.app, name="experiments")
+app.add_typer(webhooks.app, name="webhooks")
 app.command("predict")(predict.predict)
 app.command("predict-batch")(predict_batch.predict_batch)
 app.add_typer(outcomes.app, name="outcomes")

@@ -12,6 +12,7 @@ from turnout.admin.v1 import admin_service_pb2 as pb
 from turnout.cli import literals, options, show
 from turnout.cli.document import document_of, enum_name
 from turnout.control import Control
+from turnout.registry.v1 import governance_pb2
 
 _WORKERS = (
     "slot",
@@ -31,9 +32,20 @@ _WORKERS = (
 _VERSIONS = ("model", "version", "state", "workers", "why")
 
 
-def status(*, server: options.Server = options.SERVER, as_json: options.Json = False) -> None:
+def status(
+    *,
+    governance: Annotated[
+        bool, typer.Option("--governance", help="Show how far the system does what it exists for instead, in ratios.")
+    ] = False,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
     """Show the gateway's revision, what its workers serve, and how they fared in the last minute."""
     with options.control(server) as connection:
+        if governance:
+            told = connection.registry.GetGovernance(governance_pb2.GetGovernanceRequest())
+            show.emit(document_of(told), lambda: [_governance(told)], as_json=as_json)
+            return
         answer = _ask(connection)
     show.emit(document_of(answer), lambda: _render(answer), as_json=as_json)
 
@@ -77,6 +89,20 @@ def _render(answer: pb.GetServingStatusResponse) -> Iterable[RenderableType]:
         show.table("Workers", _WORKERS, [_worker(one) for one in answer.workers]),
         show.table("Versions", _VERSIONS, _versions(answer.workers)),
     )
+
+
+def _governance(told: governance_pb2.GetGovernanceResponse) -> RenderableType:
+    rows = [
+        (
+            one.name.replace("_", " "),
+            f"{one.ratio:.1%}" if one.HasField("ratio") else "not enough data",
+            one.numerator,
+            one.denominator,
+            one.counted,
+        )
+        for one in told.ratios
+    ]
+    return show.table(f"Governance at revision {told.revision}", ("what", "ratio", "n", "of", "counted"), rows)
 
 
 def _worker(worker: pb.Worker) -> tuple[object, ...]:

@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from gateway.control.archive import Archives
     from gateway.control.clearances import Clearances
     from gateway.control.comparing import Comparing
+    from gateway.control.governance import Governance
     from gateway.control.lineage import Lineages
     from gateway.control.publish import Publisher
     from gateway.control.upkeep import Upkeep
+    from gateway.control.watching import Snapshots
     from storage.clock import Clock
     from storage.database import Database
 
 CHUNK_BYTES_MAX = 1024**2
 UPLOAD_TIMEOUT_S = 900.0
+HEARTBEAT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +44,15 @@ class RegistryParts:
         What compares versions, and tells where they come from.
     upkeep, archives
         What looks after the artifacts, and what makes and takes in archives.
+    snapshots
+        What those see who follow the registry.
+    governance
+        What counts the ratios.
     upload_timeout_s
         How long one upload or download may take: it holds one of the port's threads, which a client that stalls must
         not do for ever.
+    heartbeat_s
+        How long those who follow the registry hear nothing before they get a sign of life.
     """
 
     database: Database
@@ -54,7 +63,10 @@ class RegistryParts:
     lineages: Lineages
     upkeep: Upkeep
     archives: Archives
+    snapshots: Snapshots
+    governance: Governance
     upload_timeout_s: float = UPLOAD_TIMEOUT_S
+    heartbeat_s: float = HEARTBEAT_S
 
 
 class RegistryCalls:

@@ -7,8 +7,10 @@ from turnout.registry.v1 import archive_pb2 as turnout_dot_registry_dot_v1_dot_a
 from turnout.registry.v1 import artifact_pb2 as turnout_dot_registry_dot_v1_dot_artifact__pb2
 from turnout.registry.v1 import comparison_pb2 as turnout_dot_registry_dot_v1_dot_comparison__pb2
 from turnout.registry.v1 import gate_pb2 as turnout_dot_registry_dot_v1_dot_gate__pb2
+from turnout.registry.v1 import governance_pb2 as turnout_dot_registry_dot_v1_dot_governance__pb2
 from turnout.registry.v1 import registry_service_pb2 as turnout_dot_registry_dot_v1_dot_registry__service__pb2
 from turnout.registry.v1 import taint_pb2 as turnout_dot_registry_dot_v1_dot_taint__pb2
+from turnout.registry.v1 import watch_pb2 as turnout_dot_registry_dot_v1_dot_watch__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__
@@ -204,6 +206,16 @@ class RegistryServiceStub:
                 '/turnout.registry.v1.RegistryService/ImportRegistry',
                 request_serializer=turnout_dot_registry_dot_v1_dot_archive__pb2.ImportRegistryRequest.SerializeToString,
                 response_deserializer=turnout_dot_registry_dot_v1_dot_archive__pb2.ImportRegistryResponse.FromString,
+                _registered_method=True)
+        self.WatchModels = channel.unary_stream(
+                '/turnout.registry.v1.RegistryService/WatchModels',
+                request_serializer=turnout_dot_registry_dot_v1_dot_watch__pb2.WatchModelsRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_watch__pb2.WatchModelsResponse.FromString,
+                _registered_method=True)
+        self.GetGovernance = channel.unary_unary(
+                '/turnout.registry.v1.RegistryService/GetGovernance',
+                request_serializer=turnout_dot_registry_dot_v1_dot_governance__pb2.GetGovernanceRequest.SerializeToString,
+                response_deserializer=turnout_dot_registry_dot_v1_dot_governance__pb2.GetGovernanceResponse.FromString,
                 _registered_method=True)
 
 
@@ -444,6 +456,21 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchModels(self, request, context):
+        """Follows all models, their aliases and the versions these name, as whole snapshots; RESOURCE_EXHAUSTED when too many
+        follow already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetGovernance(self, request, context):
+        """Says how far the system does what it exists for, in ratios.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RegistryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -611,6 +638,16 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ImportRegistry,
                     request_deserializer=turnout_dot_registry_dot_v1_dot_archive__pb2.ImportRegistryRequest.FromString,
                     response_serializer=turnout_dot_registry_dot_v1_dot_archive__pb2.ImportRegistryResponse.SerializeToString,
+            ),
+            'WatchModels': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchModels,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_watch__pb2.WatchModelsRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_watch__pb2.WatchModelsResponse.SerializeToString,
+            ),
+            'GetGovernance': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGovernance,
+                    request_deserializer=turnout_dot_registry_dot_v1_dot_governance__pb2.GetGovernanceRequest.FromString,
+                    response_serializer=turnout_dot_registry_dot_v1_dot_governance__pb2.GetGovernanceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1505,6 +1542,60 @@ class RegistryService:
             '/turnout.registry.v1.RegistryService/ImportRegistry',
             turnout_dot_registry_dot_v1_dot_archive__pb2.ImportRegistryRequest.SerializeToString,
             turnout_dot_registry_dot_v1_dot_archive__pb2.ImportRegistryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/WatchModels',
+            turnout_dot_registry_dot_v1_dot_watch__pb2.WatchModelsRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_watch__pb2.WatchModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGovernance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.registry.v1.RegistryService/GetGovernance',
+            turnout_dot_registry_dot_v1_dot_governance__pb2.GetGovernanceRequest.SerializeToString,
+            turnout_dot_registry_dot_v1_dot_governance__pb2.GetGovernanceResponse.FromString,
             options,
             channel_credentials,
             insecure,

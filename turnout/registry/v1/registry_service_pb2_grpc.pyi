@@ -9,8 +9,10 @@ from turnout.registry.v1 import archive_pb2 as _archive_pb2
 from turnout.registry.v1 import artifact_pb2 as _artifact_pb2
 from turnout.registry.v1 import comparison_pb2 as _comparison_pb2
 from turnout.registry.v1 import gate_pb2 as _gate_pb2
+from turnout.registry.v1 import governance_pb2 as _governance_pb2
 from turnout.registry.v1 import registry_service_pb2 as _registry_service_pb2
 from turnout.registry.v1 import taint_pb2 as _taint_pb2
+from turnout.registry.v1 import watch_pb2 as _watch_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -108,6 +110,12 @@ class RegistryServiceStub:
     """Sends the registry, or some of its models, with all their bytes, as one archive."""
     ImportRegistry: _grpc.StreamUnaryMultiCallable[_archive_pb2.ImportRegistryRequest, _archive_pb2.ImportRegistryResponse]
     """Takes an archive in: all of it or, when something in it contradicts what is here, nothing."""
+    WatchModels: _grpc.UnaryStreamMultiCallable[_watch_pb2.WatchModelsRequest, _watch_pb2.WatchModelsResponse]
+    """Follows all models, their aliases and the versions these name, as whole snapshots; RESOURCE_EXHAUSTED when too many
+    follow already.
+    """
+    GetGovernance: _grpc.UnaryUnaryMultiCallable[_governance_pb2.GetGovernanceRequest, _governance_pb2.GetGovernanceResponse]
+    """Says how far the system does what it exists for, in ratios."""
 
 @_typing.type_check_only
 class RegistryServiceAsyncStub(RegistryServiceStub):
@@ -184,6 +192,12 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Sends the registry, or some of its models, with all their bytes, as one archive."""
     ImportRegistry: _aio.StreamUnaryMultiCallable[_archive_pb2.ImportRegistryRequest, _archive_pb2.ImportRegistryResponse]  # type: ignore[assignment]
     """Takes an archive in: all of it or, when something in it contradicts what is here, nothing."""
+    WatchModels: _aio.UnaryStreamMultiCallable[_watch_pb2.WatchModelsRequest, _watch_pb2.WatchModelsResponse]  # type: ignore[assignment]
+    """Follows all models, their aliases and the versions these name, as whole snapshots; RESOURCE_EXHAUSTED when too many
+    follow already.
+    """
+    GetGovernance: _aio.UnaryUnaryMultiCallable[_governance_pb2.GetGovernanceRequest, _governance_pb2.GetGovernanceResponse]  # type: ignore[assignment]
+    """Says how far the system does what it exists for, in ratios."""
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps models, versions and aliases. Served on the control port."""
@@ -455,5 +469,23 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_archive_pb2.ImportRegistryResponse, _abc.Awaitable[_archive_pb2.ImportRegistryResponse]]:
         """Takes an archive in: all of it or, when something in it contradicts what is here, nothing."""
+
+    @_abc_1.abstractmethod
+    def WatchModels(
+        self,
+        request: _watch_pb2.WatchModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_watch_pb2.WatchModelsResponse], _abc.AsyncIterator[_watch_pb2.WatchModelsResponse]]:
+        """Follows all models, their aliases and the versions these name, as whole snapshots; RESOURCE_EXHAUSTED when too many
+        follow already.
+        """
+
+    @_abc_1.abstractmethod
+    def GetGovernance(
+        self,
+        request: _governance_pb2.GetGovernanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_governance_pb2.GetGovernanceResponse, _abc.Awaitable[_governance_pb2.GetGovernanceResponse]]:
+        """Says how far the system does what it exists for, in ratios."""
 
 def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
