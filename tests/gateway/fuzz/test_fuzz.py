@@ -21,9 +21,20 @@ STREAM_S_MAX = 0.3
 GROWTH_BYTES_MAX = 64 * 1024 * 1024
 DEPTH_MAX = 4
 TEXTS = ["", "m", "models/m", "models/m/versions/1", "champion", "x", "score", "1", "FP32", "BYTES", "turnout_unit_id"]
-TEXTS += ["experiments/e", "a" * 5000, "\0", "é€😀", "../../etc", "%s%n", "plain", "carrier"]
+TEXTS += [
+    "experiments/e",
+    "lateness",
+    "models/m/versions/2",
+    "a" * 5000,
+    "\0",
+    "é€😀",
+    "../../etc",
+    "%s%n",
+    "plain",
+    "carrier",
+]
 NUMBERS = [0, 1, 2, 3, 4, -1, 127, 128, 2**31 - 1, -(2**31), 2**32 - 1, 2**63 - 1, -(2**63), 2**64 - 1]
-REALS = [0.0, 1.5, -1.0, float("nan"), float("inf"), 1e300]
+REALS = [0.0, 0.1, 0.5, 1.5, -1.0, float("nan"), float("inf"), float("-inf"), 1e300, 5e-324, 1 - 2**-53]
 WORDS = [b"", b"\0" * 16, b"\xff" * 16, b"\x01\0\0\0a", b"x" * 4000]
 
 
@@ -195,8 +206,10 @@ def withstand(gateway, operator, seconds):
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")  # noqa: T201  (so that a failure can be run again)
     operator.publish("m", 2.0, alias="champion")
+    operator.publish("m", 4.0)
     operator.publish("plain", 5.0, alias="champion")
     operator.wait()
+    operator.start_experiment("m", name="e")
     attack = Attack(gateway, seed)
     attack.run(seconds / 3)  # caches fill
     before = resident_bytes(gateway.pids)
