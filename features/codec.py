@@ -8,13 +8,16 @@
 
 The braces make all views of an entity share a slot in a Redis cluster. The schema number stands in the key, so that two
 layouts of one view live side by side while versions that were trained on either are served. `event_us` is when the
-value became true, `written_us` when it became known.
+value became true, `written_us` when it became known. A value of its header alone, with a codec of its own, is a
+tombstone: that there is no value since `event_us`. Readers find nothing there, and older writes stay out.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,10 +32,31 @@ TIMES = struct.Struct("<qq")
 TIMES_AT = 4
 CODEC_FLOAT64 = 1
 CODEC_MARKER = 2
+CODEC_TOMBSTONE = 3
 FLAG_NULLS = 1
 SCHEMA_ID_MAX = 0xFFFF
 ENTITY_CHARS_MAX = 64
 NEVER_US = -(1 << 63)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run of `materialize` has come.
+
+    Attributes
+    ----------
+    since_us, until_us
+        Its window; None is from the beginning.
+    chunks
+        How many are written.
+    entity
+        The join keys of the last one written; None where none is.
+    """
+
+    since_us: int | None
+    until_us: int
+    chunks: int
+    entity: tuple[str, ...] | None
 
 
 def key_prefix(view: str, schema_id: int) -> str:
@@ -43,6 +67,11 @@ def key_prefix(view: str, schema_id: int) -> str:
 def marker_key(view: str, schema_id: int) -> bytes:
     """Return the key of the marker that says up to when a view is materialized in this store."""
     return f"m1:{view}:{schema_id}".encode()
+
+
+def progress_key(view: str, schema_id: int) -> bytes:
+    """Return the key of the mark that says how far an unfinished run has come in this store."""
+    return f"p1:{view}:{schema_id}".encode()
 
 
 def joined(values: Sequence[str]) -> str:
@@ -128,6 +157,26 @@ def encode_values(
 def encode_marker(*, until_us: int, written_us: int) -> bytes:
     """Return the marker's value."""
     return HEADER.pack(0, CODEC_MARKER, 0, until_us, written_us)
+
+
+def encode_tombstone(*, schema_id: int, event_us: int, written_us: int) -> bytes:
+    """Return the value that says that there is none."""
+    return HEADER.pack(schema_id, CODEC_TOMBSTONE, 0, event_us, written_us)
+
+
+def encode_progress(progress: Progress) -> bytes:
+    """Return the value of a progress mark: of two, the one of the later window wins, then the one that is further."""
+    head = HEADER.pack(0, CODEC_MARKER, 0, progress.until_us, progress.chunks)
+    return head + json.dumps([progress.since_us, progress.entity]).encode()
+
+
+def decode_progress(blob: bytes) -> Progress:
+    """Return what `encode_progress` wrote."""
+    until_us, chunks = times_of(blob)
+    since_us, entity = json.loads(blob[HEADER.size :])
+    return Progress(
+        since_us=since_us, until_us=until_us, chunks=chunks, entity=None if entity is None else tuple(entity)
+    )
 
 
 def times_of(blob: bytes) -> tuple[int, int]:

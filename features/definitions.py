@@ -64,6 +64,8 @@ class View:
         In the order in which they are stored.
     ttl_us
         How long a value may be used after its event time; 0 is forever.
+    refresh
+        When it is materialized by itself: an interval or a cron expression; empty: never.
     description
         What it is.
     """
@@ -73,6 +75,7 @@ class View:
     sql: str
     features: tuple[Feature, ...]
     ttl_us: int = 0
+    refresh: str = ""
     description: str = ""
 
     @property
@@ -100,6 +103,7 @@ class View:
             "join_keys": list(self.join_keys),
             "sql": self.sql,
             "ttl_us": self.ttl_us,
+            "refresh": self.refresh,
             "features": [
                 {"name": feature.name, "default": feature.default, "description": feature.description}
                 for feature in self.features
@@ -177,6 +181,7 @@ def view_of(name: str, document: dict[str, Any]) -> View:
         join_keys=tuple(document["join_keys"]),
         sql=document["sql"],
         ttl_us=document["ttl_us"],
+        refresh=document.get("refresh", ""),
         features=tuple(Feature(**feature) for feature in document["features"]),
         description=document["description"],
     )

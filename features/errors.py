@@ -35,6 +35,12 @@ class SetMissingError(MissingError):
     reason = "FEATURE_SET_MISSING"
 
 
+class FeatureRowInvalidError(InvalidError):
+    """A row to be written is not one of its view."""
+
+    reason = "FEATURE_ROW_INVALID"
+
+
 class PageTokenInvalidError(InvalidError):
     """A page token is not one that a list gave."""
 

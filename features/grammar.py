@@ -12,6 +12,7 @@
     join_keys = ["carrier"]
     sql = "carrier.sql"        # beside this file
     ttl = "14d"                # s, m, h or d; absent: forever
+    refresh = "15m"            # materialized by itself: so often, or by cron ("0 3 * * *", UTC); absent: never
     description = "..."
     [[view.features]]
     name = "late_rate_7d"
@@ -25,7 +26,9 @@
     name = "hour"
     default = 12.0
 
-A view's SQL may use the parameters `$since` and `$until` to limit its scan: see `features.offline.bounds_of`.
+A view's SQL may give `created_time` (when a row became known; absent: when it happened) and `deleted` (a row that says
+that there is no value from then on). It may use the parameters `$since` and `$until` to limit its scan: see
+`features.offline.bounds_of`.
 """
 
 from __future__ import annotations
@@ -42,15 +45,14 @@ import msgspec
 from features.definitions import Feature, RequestDefault, Source, View, trimmed_sql
 from features.errors import DefinitionInvalidError
 from features.plan import REQUEST
+from features.schedule import refresh_is_valid, ttl_us_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}", re.ASCII)
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
-_TTL = re.compile(r"([1-9][0-9]{0,8})([smhd])", re.ASCII)
-_UNIT_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
-_RESERVED = frozenset({"event_time", "created_time", "label"})
+_RESERVED = frozenset({"event_time", "created_time", "deleted", "label"})
 FEATURES_MAX = 4096
 # What the gateway itself shows to the SQL of labels.
 JOURNAL_TABLE = "journal_outcomes"
@@ -75,6 +77,7 @@ class _View(msgspec.Struct, forbid_unknown_fields=True):
     sql: str
     features: list[_Feature]
     ttl: str = ""
+    refresh: str = ""
     description: str = ""
 
 
@@ -148,14 +151,6 @@ def read_definitions(files: Mapping[str, str], base_dir: str) -> Definitions:
     )
 
 
-def ttl_us_of(text: str) -> int | None:
-    """Return the microseconds that `30s`, `5m`, `12h` or `14d` stand for, 0 for an empty text, None for another."""
-    if not text:
-        return 0
-    match = _TTL.fullmatch(text)
-    return None if match is None else int(match[1]) * _UNIT_US[match[2]]
-
-
 def _parse(path: str, text: str) -> _File:
     try:
         return msgspec.convert(tomllib.loads(text), _File)
@@ -195,6 +190,9 @@ def _view(path: str, view: _View, files: Mapping[str, str]) -> View:
     _require(sql_path in files, path, f"view {name}: there is no file {sql_path!r}")
     ttl_us = ttl_us_of(view.ttl)
     _require(ttl_us is not None, path, f"view {name}: ttl is like '14d', '12h', '30m' or '90s', not {view.ttl!r}")
+    _require(
+        refresh_is_valid(view.refresh), path, f"view {name}: refresh is like '15m' or '0 3 * * *', not {view.refresh!r}"
+    )
     _require(0 < len(view.features) <= FEATURES_MAX, path, f"view {name}: has 1 to {FEATURES_MAX} features")
     _require(view.join_keys, path, f"view {name}: names no join key")
     columns = [*view.join_keys, *(feature.name for feature in view.features)]
@@ -218,6 +216,7 @@ def _view(path: str, view: _View, files: Mapping[str, str]) -> View:
             for feature in view.features
         ),
         ttl_us=ttl_us or 0,
+        refresh=view.refresh,
         description=view.description,
     )
 

@@ -1,9 +1,15 @@
 """Materialize: bring the online store to the newest value of each entity as of a time.
 
-How far a view has come is kept in the store beside the values, under a key of its own: a store that was emptied or
-replaced says so by itself. From there on only rows that became visible since are read. Two runs at once, a crash
-between two chunks, a run that is repeated: the compare-and-set of every write makes them harmless, and the mark is set
-after the last value.
+Theory of operation
+-------------------
+How far a view has come is kept in the store beside the values, under keys of its own: a store that was emptied or
+replaced says so by itself. Two marks are kept. *Done*: as of when the store stands; from there on only rows that became
+visible since are read. *Progress*: how far an unfinished run has come. A run writes its entities in the order of their
+keys, chunk by chunk, and after each chunk the last key; who comes after a crash first finishes that run from that key
+on, then goes on to its own end.
+
+Two runs at once, a crash between any two writes, a run that is repeated: the compare-and-set of every write makes them
+harmless, and a mark is set after the values that it speaks of.
 """
 
 from __future__ import annotations
@@ -13,14 +19,29 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from features.codec import encode_marker, encode_values, entity_key, joined, key_prefix, marker_key, times_of
-from features.offline import open_offline, view_rows
+from features.codec import (
+    Progress,
+    decode_progress,
+    encode_marker,
+    encode_progress,
+    encode_tombstone,
+    encode_values,
+    entity_key,
+    joined,
+    key_prefix,
+    marker_key,
+    progress_key,
+    times_of,
+)
+from features.offline import BATCH_ROWS, open_offline, view_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pyarrow as pa
 
     from features.definitions import BoundView, Source, View
-    from features.offline import Batches, OfflineLimits
+    from features.offline import OfflineLimits, OfflineStore
     from features.store import OnlineStore
 
 
@@ -33,6 +54,18 @@ class Materialized:
     until_us: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """What a chunk of a run wrote: how many entities it looked at, and how many values changed."""
+
+    entities: int
+    written: int
+
+
+def _unwatched(_chunk: Chunk) -> None:
+    pass
+
+
 def materialize(
     store: OnlineStore,
     bound: BoundView,
@@ -41,6 +74,8 @@ def materialize(
     until_us: int,
     now_us: int,
     limits: OfflineLimits,
+    since_us: int | None = None,
+    on_chunk: Callable[[Chunk], None] = _unwatched,
 ) -> Materialized:
     """Write each entity's newest value with event and created times up to `until_us`; chunk by chunk.
 
@@ -58,18 +93,26 @@ def materialize(
         The time of the run.
     limits
         What the query may use.
+    since_us
+        Read again what became visible since then, though the store stands later: after its sources were mended.
+    on_chunk
+        Called after each chunk; what it raises ends the run, which the next one then finishes.
     """
-    since_us = materialized_until(store, [bound])[0]
-    if since_us is not None and since_us >= until_us:
-        return Materialized(view=bound.view.name, entities_written=0, until_us=since_us)
     with open_offline(sources, limits) as offline:
-        rows, parameters = view_rows(offline, bound.view, since_us=since_us, until_us=until_us)
-        reader = offline.stream(_newest(bound.view, rows), parameters)
-        written = store.put_many(_pairs(reader, bound))
-    store.put_many(
-        [(marker_key(bound.view.name, bound.schema_id), encode_marker(until_us=until_us, written_us=now_us))]
-    )
-    return Materialized(view=bound.view.name, entities_written=written, until_us=until_us)
+        run = _Run(store, offline, bound, now_us, on_chunk)
+        done_us = materialized_until(store, [bound])[0]
+        left = _unfinished(store, bound, done_us=done_us, until_us=until_us)
+        if left is not None:
+            run.write(left)
+            done_us = left.until_us
+        if done_us is not None and since_us is not None:
+            start_us: int | None = min(since_us, done_us)
+        elif done_us is not None and done_us >= until_us:
+            return Materialized(view=bound.view.name, entities_written=run.written, until_us=done_us)
+        else:
+            start_us = done_us
+        run.write(Progress(since_us=start_us, until_us=until_us, chunks=0, entity=None))
+    return Materialized(view=bound.view.name, entities_written=run.written, until_us=max(until_us, done_us or until_us))
 
 
 def materialized_until(store: OnlineStore, views: Sequence[BoundView]) -> list[int | None]:
@@ -78,29 +121,100 @@ def materialized_until(store: OnlineStore, views: Sequence[BoundView]) -> list[i
     return [None if mark is None else times_of(mark)[0] for mark in marks]
 
 
+def _unfinished(store: OnlineStore, bound: BoundView, *, done_us: int | None, until_us: int) -> Progress | None:
+    """Return how far an earlier run came that did not get to its end, None where there is none to be finished first."""
+    [blob] = store.get_many([progress_key(bound.view.name, bound.schema_id)])
+    if blob is None:
+        return None
+    left = decode_progress(blob)
+    over = done_us is not None and done_us >= left.until_us
+    return None if over or left.until_us > until_us else left
+
+
+class _Run:
+    """Writes windows of one view."""
+
+    __slots__ = ("_bound", "_now_us", "_offline", "_on_chunk", "_store", "written")
+
+    def __init__(
+        self,
+        store: OnlineStore,
+        offline: OfflineStore,
+        bound: BoundView,
+        now_us: int,
+        on_chunk: Callable[[Chunk], None],
+    ) -> None:
+        self._store = store
+        self._offline = offline
+        self._bound = bound
+        self._now_us = now_us
+        self._on_chunk = on_chunk
+        self.written = 0
+
+    def write(self, progress: Progress) -> None:
+        """Write a window from where its progress says it is, and set the mark."""
+        view, schema_id = self._bound.view, self._bound.schema_id
+        rows, parameters = view_rows(self._offline, view, since_us=progress.since_us, until_us=progress.until_us)
+        query = _newest(view, rows)
+        if progress.entity is not None:
+            query, more = _after(query, progress.entity)
+            parameters |= more
+        keys = ", ".join(f"k{place}" for place in range(len(view.join_keys)))
+        batches = self._offline.stream(f"SELECT * FROM ({query}) ORDER BY {keys}", parameters)
+        for chunks, batch in enumerate(batches, progress.chunks + 1):
+            if not batch.num_rows:
+                continue
+            entities = _entities(batch, view)
+            written = self._store.put_many(_pairs(batch, entities, self._bound))
+            come = Progress(since_us=progress.since_us, until_us=progress.until_us, chunks=chunks, entity=entities[-1])
+            if len(entities) == BATCH_ROWS:  # a run of one chunk is as quickly done again
+                self._store.put_many([(progress_key(view.name, schema_id), encode_progress(come))])
+            self.written += written
+            self._on_chunk(Chunk(entities=len(entities), written=written))
+        mark = encode_marker(until_us=progress.until_us, written_us=self._now_us)
+        self._store.put_many([(marker_key(view.name, schema_id), mark)])
+
+
 def _newest(view: View, rows: str) -> str:
     """Return the query for the newest row of each entity; on ties the one created last, as in a training table."""
     keys = ", ".join(f"k{place}" for place in range(len(view.join_keys)))
-    order = ["event_us DESC", "created_us DESC"]
+    order = ["event_us DESC", "created_us DESC", "deleted DESC"]
     order += [f"f{place} DESC NULLS FIRST" for place in range(len(view.features))]
     return f"SELECT * FROM ({rows}) QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {', '.join(order)}) = 1"
 
 
-def _pairs(reader: Batches, bound: BoundView) -> Iterator[tuple[bytes, bytes]]:
-    """Yield key and value of each row, one batch in memory at a time."""
+def _after(query: str, entity: tuple[str, ...]) -> tuple[str, dict[str, object]]:
+    """Return the query for the entities past one, in the order of their keys, and what to bind."""
+    parameters: dict[str, object] = {f"after{place}": text for place, text in enumerate(entity)}
+    later = [
+        " AND ".join([*(f"k{equal} = $after{equal}" for equal in range(place)), f"k{place} > $after{place}"])
+        for place in range(len(entity))
+    ]
+    return f"SELECT * FROM ({query}) WHERE " + " OR ".join(f"({each})" for each in later), parameters
+
+
+def _entities(batch: pa.RecordBatch, view: View) -> list[tuple[str, ...]]:
+    columns = [batch.column(f"k{place}").to_pylist() for place in range(len(view.join_keys))]
+    return list(zip(*columns, strict=True))
+
+
+def _pairs(
+    batch: pa.RecordBatch, entities: Sequence[tuple[str, ...]], bound: BoundView
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield key and value of each row."""
     prefix = key_prefix(bound.view.name, bound.schema_id)
-    width = len(bound.view.features)
-    for batch in reader:
-        entities = zip(
-            *(batch.column(f"k{place}").to_pylist() for place in range(len(bound.view.join_keys))), strict=True
+    columns = [batch.column(f"f{place}") for place in range(len(bound.view.features))]
+    event_us, created_us = batch.column("event_us").to_numpy(), batch.column("created_us").to_numpy()
+    blobs = encode_values(
+        schema_id=bound.schema_id,
+        event_us=event_us,
+        written_us=created_us,
+        values=np.column_stack([column.to_numpy(zero_copy_only=False) for column in columns]),
+        nulls=np.column_stack([column.is_null().to_numpy(zero_copy_only=False) for column in columns]),
+    )
+    for row in np.flatnonzero(batch.column("deleted").to_numpy(zero_copy_only=False)).tolist():
+        blobs[row] = encode_tombstone(
+            schema_id=bound.schema_id, event_us=int(event_us[row]), written_us=int(created_us[row])
         )
-        columns = [batch.column(f"f{place}") for place in range(width)]
-        blobs = encode_values(
-            schema_id=bound.schema_id,
-            event_us=batch.column("event_us").to_numpy(),
-            written_us=batch.column("created_us").to_numpy(),
-            values=np.column_stack([column.to_numpy(zero_copy_only=False) for column in columns]),
-            nulls=np.column_stack([column.is_null().to_numpy(zero_copy_only=False) for column in columns]),
-        )
-        for entity, blob in zip(entities, blobs, strict=True):
-            yield entity_key(prefix, joined(entity)), blob
+    for entity, blob in zip(entities, blobs, strict=True):
+        yield entity_key(prefix, joined(entity)), blob

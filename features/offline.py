@@ -187,6 +187,10 @@ def check_view(store: OfflineStore, view: View) -> None:
             raise FeatureSqlInvalidError(
                 f"view {view.name}: {name} is a {columns[name]}, not a TIMESTAMP", view=view.name
             )
+    if columns.get("deleted", "BOOLEAN") != "BOOLEAN":
+        raise FeatureSqlInvalidError(
+            f"view {view.name}: deleted is a {columns['deleted']}, not a BOOLEAN", view=view.name
+        )
     for name in features:
         kind = columns[name.lower()]
         if kind not in _NUMBER_TYPES and not kind.startswith("DECIMAL"):
@@ -199,7 +203,8 @@ def view_rows(
     """Return the SQL of a view's rows in one shape for all views, and the parameters to bind.
 
     The columns are `k0, k1, …` (join keys as text), `event_us`, `created_us` (the event time where the view tells no
-    created time), `visible_us` (the later of the two: from then on the row is known), `f0, f1, …` (features as
+    created time), `visible_us` (the later of the two: from then on the row is known), `deleted` (whether it
+    says that there is no value from then on; false where the view does not tell), `f0, f1, …` (features as
     doubles). Rows without an event time or a join key are left out, and those not visible in `(since_us, until_us]`.
     """
     bounds = bounds_of(since_us, until_us)
@@ -210,10 +215,11 @@ def view_rows(
     )
     keys = [f"CAST({quoted(name)} AS VARCHAR) AS k{place}" for place, name in enumerate(view.join_keys)]
     values = [f"CAST({quoted(feature.name)} AS DOUBLE) AS f{place}" for place, feature in enumerate(view.features)]
+    deleted = "coalesce(deleted, false)" if "deleted" in names else "false"
     known = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in ("event_time", *view.join_keys))
     sql = (
         f"SELECT {', '.join(keys)}, epoch_us(event_time) AS event_us, {created} AS created_us, "
-        f"greatest(epoch_us(event_time), {created}) AS visible_us, {', '.join(values)} "
+        f"greatest(epoch_us(event_time), {created}) AS visible_us, {deleted} AS deleted, {', '.join(values)} "
         f"FROM (\n{view.sql}\n) WHERE {known}"
     )
     parameters: dict[str, object] = dict(used)

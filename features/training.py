@@ -124,11 +124,12 @@ def _keep_records(store: OfflineStore, view: View, table: str, *, since_us: int 
     rows, parameters = view_rows(store, view, since_us=since_us, until_us=until_us)
     keys = ", ".join(f"k{place}" for place in range(len(view.join_keys)))
     values = ", ".join(f"f{place}" for place in range(len(view.features)))
+    order = f"event_us, created_us, deleted, {values}"
     store.keep(
         table,
-        f"SELECT {keys}, visible_us, event_us, {values} FROM ("
+        f"SELECT {keys}, visible_us, event_us, deleted, {values} FROM ("
         f" SELECT *, max(turnout_rank) OVER (PARTITION BY {keys} ORDER BY visible_us) AS turnout_best FROM ("
-        f"  SELECT *, row_number() OVER (PARTITION BY {keys} ORDER BY event_us, created_us, {values}) AS turnout_rank"
+        f"  SELECT *, row_number() OVER (PARTITION BY {keys} ORDER BY {order}) AS turnout_rank"
         f"  FROM ({rows})))"
         " WHERE turnout_rank = turnout_best",
         parameters,
@@ -166,21 +167,26 @@ def _joined(feature_set: FeatureSet, views: Sequence[View], columns: list[str], 
 
 
 def _view_value(view: View, place: int, column: str) -> tuple[str, float | None]:
-    """Return the SQL of a stored feature, NULL past its time to live, and its default."""
+    """Return the SQL of a stored feature, NULL once it is deleted or past its time to live, and its default."""
     at = [feature.name for feature in view.features].index(column)
     value = f"turnout_view_{place}.f{at}"
+    alive = f"NOT turnout_view_{place}.deleted"
     if view.ttl_us:
-        age = f"turnout_labels.turnout_t - turnout_view_{place}.event_us"
-        value = f"CASE WHEN {age} <= {view.ttl_us:d} THEN {value} END"
+        alive += f" AND turnout_labels.turnout_t - turnout_view_{place}.event_us <= {view.ttl_us:d}"
+    value = f"CASE WHEN {alive} THEN {value} END"
     return value, view.features[at].default
 
 
 def _marks(view: View, place: int) -> tuple[str, str]:
     """Return the SQL of how a view's row was found, and of how old it was."""
     age = f"turnout_labels.turnout_t - turnout_view_{place}.event_us"
+    none = f"turnout_view_{place}.event_us IS NULL OR turnout_view_{place}.deleted"
     stale = f"WHEN {age} > {view.ttl_us:d} THEN 'STALE' " if view.ttl_us else ""
-    found = f"CASE WHEN turnout_view_{place}.event_us IS NULL THEN 'MISSING' {stale}ELSE 'PRESENT' END"
-    return f"{found} AS {quoted(view.name + '@status')}", f"{age} AS {quoted(view.name + '@age_us')}"
+    found = f"CASE WHEN {none} THEN 'MISSING' {stale}ELSE 'PRESENT' END"
+    return (
+        f"{found} AS {quoted(view.name + '@status')}",
+        f"CASE WHEN NOT ({none}) THEN {age} END AS {quoted(view.name + '@age_us')}",
+    )
 
 
 def _double(value: float | None) -> str:

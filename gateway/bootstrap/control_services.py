@@ -11,7 +11,6 @@ from features.records import get_set
 from gateway.control.archive import Archives
 from gateway.control.clearances import Clearances
 from gateway.control.comparing import Comparing
-from gateway.control.desired import bound_sets
 from gateway.control.erasing import Eraser
 from gateway.control.events import Events
 from gateway.control.experiments import ExperimentControl
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from gateway.config import StateFolders
     from gateway.control.compaction import Compactor
     from gateway.control.fleet import Fleet
+    from gateway.control.materializing import Materializing
     from gateway.control.posting import Poster
     from gateway.control.watching import Snapshots
     from gateway.journal.log import EventLog
@@ -74,9 +74,9 @@ class ControlParts:
     fleet: Fleet
     folders: StateFolders
     keys: TrustedKeys
-    previous_max: int
     poster: Poster
     snapshots: Snapshots
+    materializing: Materializing
 
 
 def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str, ...]:
@@ -109,8 +109,8 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str,
                 store=parts.store,
                 clock=parts.clock,
                 outcomes=partial(write_outcomes, parts.events),
-                bound_sets=partial(bound_sets, previous_max=parts.previous_max),
-            )
+            ),
+            parts.materializing,
         ),
         server,
     )

@@ -13,6 +13,7 @@ import ssl
 import threading
 import time
 from concurrent import futures
+from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
@@ -25,11 +26,14 @@ from gateway.bootstrap.stopping import StopRequest
 from gateway.bootstrap.supervisor import Supervisor
 from gateway.bootstrap.traces import Traces
 from gateway.control.compaction import Compactor
+from gateway.control.desired import bound_sets
 from gateway.control.figures import Figures
 from gateway.control.fleet import Fleet
 from gateway.control.housekeeping import Housekeeper
+from gateway.control.materializing import Materializing
 from gateway.control.posting import Poster
 from gateway.control.publisher import TablePublisher
+from gateway.control.refreshing import Refresher
 from gateway.control.watching import Snapshots
 from gateway.control.webhooks import RetryPolicy, WebhookCourier
 from gateway.errors import StateFolderBusyError
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
 CONTROL_THREADS_MAX = 16
 CONTROL_MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 READY_TIMEOUT_S = 120.0
+REFRESHER_GRACE_S = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -116,10 +121,17 @@ class ControlPlane:
             fleet=self._fleet,
             folders=folders,
             keys=TrustedKeys(settings.trusted_keys, required=settings.require_signatures),
-            previous_max=settings.resident_previous,
             poster=poster,
             snapshots=Snapshots(self._database),
+            materializing=Materializing(
+                database=self._database,
+                clock=clock,
+                store=self._store,
+                bound_sets=partial(bound_sets, previous_max=settings.resident_previous),
+            ),
         )
+        refresher = Refresher(self._parts.materializing, database=self._database, clock=clock)
+        self._refreshing = threading.Thread(target=refresher.run, args=(self._stopped,), name="refresher", daemon=True)
         self._fleet.ask_by(self._supervisor.ask)
         figures = Figures(
             meter=self._meter,
@@ -151,6 +163,7 @@ class ControlPlane:
         self._database.on_commit(self._courier.wake)
         threading.Thread(target=self._courier.run, args=(self._stopped,), name="webhooks", daemon=True).start()
         threading.Thread(target=self._compactor.run, args=(self._stopped,), name="compactor", daemon=True).start()
+        self._refreshing.start()
         http_port = self._web.start()
         self._wait_ready(control_port, http_port)
         health.serving()
@@ -211,6 +224,7 @@ class ControlPlane:
         self._parts.snapshots.close()
         self._traces.close()
         self._web.stop()
+        self._refreshing.join(REFRESHER_GRACE_S)
         self._store.close()
         self._database.close()
         self._reserved.close()

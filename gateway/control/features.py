@@ -1,4 +1,4 @@
-"""Features on the control plane: definitions applied, values materialized and read, training tables made.
+"""Features on the control plane: definitions applied, values read, training tables made.
 
 No transaction is open and no lock is held while data is read or written: what a query needs to know is taken from the
 database first.
@@ -18,15 +18,13 @@ from features.arrow_stream import chunks_of
 from features.as_of import read_as_of
 from features.fetch import FeatureMatrix, Lookup, fetch
 from features.grammar import JOURNAL_TABLE, read_definitions
-from features.materialize import Materialized, materialize, materialized_until
+from features.materialize import materialized_until
 from features.offline import OfflineLimits, check_view, open_offline, tables_in
 from features.plan import FeaturePlan, compile_plan
 from features.training import training_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-
-    from sqlalchemy import Connection
+    from collections.abc import Callable, Generator, Mapping
 
     from features.definitions import BoundView, FeatureSet, Source
     from features.grammar import Definitions
@@ -51,10 +49,6 @@ class Reading:
     matrix: FeatureMatrix
 
 
-def _nothing_bound(_tx: Connection) -> Iterable[tuple[str, str]]:
-    return ()
-
-
 class FeatureControl:
     """Does what the feature service is asked for.
 
@@ -63,14 +57,11 @@ class FeatureControl:
     database, clock
         Where definitions are kept, and the time.
     store
-        The online store, opened for writing.
+        The online store.
     limits
         What a query over the offline store may use.
     outcomes
         Writes the journal's outcomes into a folder and says where they are; None: label SQL sees no journal.
-    bound_sets
-        The set and digest pairs that live versions are bound to: their views are materialized as well when they are
-        no longer the current definitions.
     """
 
     def __init__(
@@ -81,14 +72,12 @@ class FeatureControl:
         store: OnlineStore,
         limits: OfflineLimits | None = None,
         outcomes: Callable[[Path], Source] | None = None,
-        bound_sets: Callable[[Connection], Iterable[tuple[str, str]]] = _nothing_bound,
     ) -> None:
         self._database = database
         self._clock = clock
         self._store = store
         self._limits = limits or OfflineLimits()
         self._outcomes = outcomes
-        self._bound_sets = bound_sets
 
     def apply(self, files: Mapping[str, str], *, base_dir: str, dry_run: bool, actor: str) -> Applied:
         """Make the definitions what the files say, after trying every view's SQL against its sources.
@@ -117,46 +106,6 @@ class FeatureControl:
         """Return the sets past `after`, by name."""
         with self._database.read() as tx:
             return records.list_sets(tx, after=after, limit_max=limit_max)
-
-    def materialize(self, names: Sequence[str], *, until_us: int | None) -> list[Materialized]:
-        """Write the newest values of the views as of a time, of all views when none is named; return one result each.
-
-        Raises
-        ------
-        ViewMissingError
-            Nothing was written.
-        StoreUnavailableError, OfflineQueryError
-            The views before the failing one are written.
-        """
-        with self._database.read() as tx:
-            sources = records.list_sources(tx)
-            current = [records.get_view(tx, name) for name in names] if names else records.list_views(tx)
-            layouts = {(one.view.name, one.schema_id): one for one in current}
-            wanted = {one.view.name for one in current}
-            for set_name, digest in self._bound_sets(tx):
-                for one in records.views_of_set(tx, records.get_set(tx, set_name, digest)):
-                    if one.view.name in wanted:
-                        layouts.setdefault((one.view.name, one.schema_id), one)
-        now_us = self._clock.now_us()
-        written: dict[str, Materialized] = {}
-        for one in layouts.values():
-            done = materialize(
-                self._store,
-                one,
-                sources=sources,
-                until_us=now_us if until_us is None else until_us,
-                now_us=now_us,
-                limits=self._limits,
-            )
-            before = written.get(done.view)
-            if before is not None:  # the view's current definition came first
-                done = Materialized(
-                    view=done.view,
-                    entities_written=before.entities_written + done.entities_written,
-                    until_us=min(before.until_us, done.until_us),
-                )
-            written[done.view] = done
-        return list(written.values())
 
     def read(self, set_name: str, entities: Mapping[str, str]) -> Reading:
         """Return what a prediction would get now, or raise SetMissingError."""

@@ -123,6 +123,8 @@ _TABLE: dict[str, dict[str, str]] = {
         "ListFeatureSets": READ,
         "ReadFeatures": READ,
         "GetTrainingData": READ,
+        "GetMaterialization": READ,
+        "WriteFeatures": ADMIN,
         "ApplyFeatures": ADMIN,
         "Materialize": ADMIN,
     },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from features.push import Row
 from gateway.errors import RequestMalformedError
 from gateway.rpc import paging, status
 from turnout import resources
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from features.apply import PlannedChange
     from features.definitions import FeatureSet
     from gateway.control.features import FeatureControl, Reading, ViewState
+    from gateway.control.materializing import MaterializationState, Materializing
 
 _COLLECTIONS = {"source": "featureSources", "view": "featureViews", "set": "featureSets"}
 _STATUS_PREFIX = "VIEW_STATUS_"
@@ -30,12 +32,13 @@ class FeatureService(pb_grpc.FeatureServiceServicer):
 
     Parameters
     ----------
-    control
+    control, materializing
         What does the work.
     """
 
-    def __init__(self, control: FeatureControl) -> None:
+    def __init__(self, control: FeatureControl, materializing: Materializing) -> None:
         self._control = control
+        self._materializing = materializing
 
     def ApplyFeatures(
         self, request: pb.ApplyFeaturesRequest, context: grpc.ServicerContext
@@ -79,9 +82,10 @@ class FeatureService(pb_grpc.FeatureServiceServicer):
     def Materialize(self, request: pb.MaterializeRequest, context: grpc.ServicerContext) -> pb.MaterializeResponse:
         """Write the newest values as of a time to the online store."""
         with status.mapped(context):
-            written = self._control.materialize(
+            written = self._materializing.materialize(
                 [_id(resources.view_id, name) for name in request.feature_views],
                 until_us=request.until_us if request.HasField("until_us") else None,
+                since_us=request.since_us if request.HasField("since_us") else None,
             )
             return pb.MaterializeResponse(
                 views=[
@@ -93,6 +97,31 @@ class FeatureService(pb_grpc.FeatureServiceServicer):
                     for one in written
                 ]
             )
+
+    def GetMaterialization(
+        self, request: pb.GetMaterializationRequest, context: grpc.ServicerContext
+    ) -> pb.GetMaterializationResponse:
+        """Tell how the materialization stands."""
+        with status.mapped(context):
+            states = self._materializing.states([_id(resources.view_id, name) for name in request.feature_views])
+            return pb.GetMaterializationResponse(views=[_state_message(state) for state in states])
+
+    def WriteFeatures(
+        self, request: pb.WriteFeaturesRequest, context: grpc.ServicerContext
+    ) -> pb.WriteFeaturesResponse:
+        """Write single values to the online store."""
+        with status.mapped(context):
+            rows = [
+                Row(
+                    entities=dict(row.entities),
+                    values=dict(row.values),
+                    event_us=row.event_time_us if row.HasField("event_time_us") else None,
+                    deleted=row.deleted,
+                )
+                for row in request.rows
+            ]
+            written = self._materializing.write(_id(resources.view_id, request.feature_view), rows)
+            return pb.WriteFeaturesResponse(rows_written=written)
 
     def ReadFeatures(self, request: pb.ReadFeaturesRequest, context: grpc.ServicerContext) -> pb.ReadFeaturesResponse:
         """Return what the online store would give to a prediction, or what it would have given."""
@@ -156,6 +185,20 @@ def _view_message(state: ViewState) -> pb.FeatureView:
         digest=view.digest,
         description=view.description,
         materialized_until_us=state.materialized_until_us or 0,
+        refresh=view.refresh,
+    )
+
+
+def _state_message(state: MaterializationState) -> pb.MaterializationState:
+    return pb.MaterializationState(
+        name=resources.view_name(state.view),
+        state=state.run.state,
+        until_us=state.until_us,
+        due_us=state.due_us,
+        started_us=state.run.started_us,
+        entities_read=state.run.entities_read,
+        entities_written=state.run.entities_written,
+        error=state.run.error,
     )
 
 

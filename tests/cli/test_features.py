@@ -55,6 +55,17 @@ def test_features_go_from_their_files_to_an_online_value(at_gateway, definitions
     assert "carrier.delay" in at_gateway("features", "read", "delays", "--entity", "carrier=UA").out
     assert "2013-01-03" in at_gateway("features", "list").out
 
+    (state,) = at_gateway("features", "status", "--json").document["views"]
+    assert (state["name"], state["state"], state["entities_written"]) == ("featureViews/carrier", "IDLE", 1)
+    assert "carrier" in at_gateway("features", "status").out
+    assert "written" in at_gateway("features", "write", "carrier", "--entity", "carrier=DL", "--value", "delay=3").out
+    (value,) = at_gateway("features", "read", "delays", "--entity", "carrier=DL", "--json").document["values"]
+    assert (value["value"], value["status"]) == (3, "PRESENT")
+    gone = at_gateway("features", "write", "carrier", "--entity", "carrier=DL", "--delete", "--json")
+    assert gone.document["rows_written"] == 1
+    again = at_gateway("features", "materialize", "--until", "2013-01-03T00:00:00Z", "--since", "2013-01-01", "--json")
+    assert again.document["views"][0]["entities_written"] == 0
+
     as_of = ("--as-of", "2013-01-01T06:00:00Z")
     (value,) = at_gateway("features", "read", "delays", "--entity", "carrier=UA", *as_of, "--json").document["values"]
     assert (value["value"], value["status"], value["age_ms"]) == (5, "PRESENT", 21_600_000)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 from concurrent import futures
 from datetime import datetime
 
@@ -14,8 +16,11 @@ from google.rpc import error_details_pb2, status_pb2
 from features import records
 from features.store import open_store
 from gateway.control.features import FeatureControl
+from gateway.control.materializing import Materializing
+from gateway.control.refreshing import Refresher
 from gateway.rpc.feature_service import FeatureService
 from storage.database import open_database
+from storage.leases import acquire
 from turnout.features.v1 import feature_service_pb2 as pb
 from turnout.features.v1 import feature_service_pb2_grpc as pb_grpc
 
@@ -93,11 +98,12 @@ def bound_sets():
 
 @pytest.fixture
 def stub(database, store, clock, limits, bound_sets):
-    control = FeatureControl(
+    control = FeatureControl(database=database, clock=clock, store=store, limits=limits)
+    materializing = Materializing(
         database=database, clock=clock, store=store, limits=limits, bound_sets=lambda _tx: bound_sets
     )
     server = grpc.server(futures.ThreadPoolExecutor(4))
-    pb_grpc.add_FeatureServiceServicer_to_server(FeatureService(control), server)
+    pb_grpc.add_FeatureServiceServicer_to_server(FeatureService(control, materializing), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -393,3 +399,111 @@ def test_reading_as_of_is_reading_a_store_that_was_materialized_then(apply, stub
         for entities in ({"carrier": "UA"}, {"carrier": "B6"}, {"carrier": "no'; --"}, {})
     ]
     assert [str(one) for one in then] == [str(one) for one in now]  # as text, since NaN is not itself
+
+
+def late_rate(stub, **entities):
+    values = stub.ReadFeatures(pb.ReadFeaturesRequest(feature_set="featureSets/flight-delay", entities=entities)).values
+    [late] = [one for one in values if one.feature == "carrier.late_rate"]
+    return late.value, late.status
+
+
+def push(stub, *rows):
+    return stub.WriteFeatures(pb.WriteFeaturesRequest(feature_view="featureViews/carrier", rows=rows)).rows_written
+
+
+def row(carrier, values=None, **fields):
+    return pb.FeatureRow(entities={"carrier": carrier}, values=values or {}, **fields)
+
+
+def test_a_pushed_value_is_served_at_once_and_only_over_older_ones(apply, stub):
+    apply()
+    stub.Materialize(pb.MaterializeRequest())
+    assert late_rate(stub, carrier="UA") == (0.75, "PRESENT")
+    assert push(stub, row("UA", {"late_rate": 0.9}), row("ZZ", {"flights": 3.0})) == 2
+    assert late_rate(stub, carrier="UA") == (0.9, "PRESENT")
+    assert late_rate(stub, carrier="ZZ") == (0.2, "PRESENT")  # null: its default
+    assert push(stub, row("UA", {"late_rate": 0.1}, event_time_us=T0_US)) == 0
+    assert late_rate(stub, carrier="UA") == (0.9, "PRESENT")
+    assert push(stub, row("UA", deleted=True)) == 1
+    assert late_rate(stub, carrier="UA") == (0.2, "MISSING")
+    assert push(stub, row("UA", {"late_rate": 0.3}, event_time_us=T0_US)) == 0  # earlier values stay out
+    assert push(stub) == 0
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pb.FeatureRow(entities={"airport": "JFK"}, values={"late_rate": 1.0}),
+        row("UA", {"nothing": 1.0}),
+        row("UA", {"late_rate": 1.0}, deleted=True),
+        row("UA", {"late_rate": 1.0}, event_time_us=T0_US + 3 * DAY_US),
+    ],
+)
+def test_a_row_that_is_none_of_the_view_is_refused_with_all_others(apply, stub, bad):
+    apply()
+    with pytest.raises(grpc.RpcError) as refused:
+        push(stub, row("UA", {"late_rate": 0.4}), bad)
+    assert reason_of(refused.value) == "FEATURE_ROW_INVALID"
+    assert late_rate(stub, carrier="UA") == (0.2, "MISSING")
+
+
+def test_a_deleted_row_of_a_source_ends_a_value_online_and_in_training(apply, stub, clock, write_source):
+    apply(sql=SQL.replace("late AS", "late IS NULL AS deleted, late AS"))
+    clock.time_us = T0_US + DAY_US
+    stub.Materialize(pb.MaterializeRequest())
+    assert late_rate(stub, carrier="B6") == (0.2, "MISSING")
+    assert late_rate(stub, carrier="UA") == (0.5, "PRESENT")
+    as_of = pb.ReadFeaturesRequest(
+        feature_set="featureSets/flight-delay", entities={"carrier": "B6"}, as_of_us=clock.time_us
+    )
+    assert {one.status for one in stub.ReadFeatures(as_of).values} == {"MISSING"}
+    write_source("flights", FLIGHTS.replace("NULL, 5", "0.6, 5"))  # mended, but known no later
+    stub.Materialize(pb.MaterializeRequest(until_us=clock.time_us + 1))
+    assert late_rate(stub, carrier="B6") == (0.2, "MISSING")
+    stub.Materialize(pb.MaterializeRequest(until_us=clock.time_us + 2, since_us=T0_US))
+    assert late_rate(stub, carrier="B6") == (0.6, "PRESENT")
+
+
+def test_a_view_that_is_due_is_refreshed_by_one_gateway_and_said_to_be(
+    apply,
+    stub,
+    clock,
+    database,
+    store,
+    limits,
+):
+    apply(toml=TOML.replace('ttl = "2d"', 'ttl = "2d"\nrefresh = "1h"'))
+    [state] = stub.GetMaterialization(pb.GetMaterializationRequest()).views
+    assert (state.state, state.HasField("until_us"), state.due_us) == ("IDLE", False, 0)
+    materializing = Materializing(database=database, clock=clock, store=store, limits=limits)
+    refresher = Refresher(materializing, database=database, clock=clock)
+    never = threading.Event()
+    with database.write() as tx:
+        acquire(
+            tx, name="features.materialize.carrier", holder="another", duration_us=60_000_000, now_us=clock.now_us()
+        )
+    assert not refresher.refresh("carrier", never)
+    assert late_rate(stub, carrier="UA")[1] == "MISSING"
+    clock.time_us += 61_000_000
+    stop = threading.Event()
+    thread = threading.Thread(target=refresher.run, args=(stop,))
+    thread.start()
+    until = time.monotonic() + 60
+    while late_rate(stub, carrier="UA")[1] == "MISSING" and time.monotonic() < until:
+        time.sleep(0.05)
+    stop.set()
+    thread.join(30)
+    assert late_rate(stub, carrier="UA") == (0.75, "PRESENT")
+    [state] = materializing.states([])
+    assert (state.until_us, state.run.state, state.run.entities_written) == (clock.time_us, "IDLE", 2)
+    assert 0 <= state.due_us - clock.time_us - 3_600_000_000 < 60_000_000
+
+
+def test_a_run_that_fails_says_why(apply, stub, tmp_path):
+    apply()
+    (tmp_path / "flights.parquet").write_bytes(b"no more")
+    with pytest.raises(grpc.RpcError):
+        stub.Materialize(pb.MaterializeRequest())
+    [state] = stub.GetMaterialization(pb.GetMaterializationRequest(feature_views=["featureViews/carrier"])).views
+    assert state.state == "FAILED"
+    assert "flights" in state.error

@@ -74,6 +74,10 @@ def materialize(
     until: Annotated[
         str | None, typer.Option("--until", metavar="TIME", help="As of when: ISO 8601 or microseconds; default now.")
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="Read again what became known since then; default: go on."),
+    ] = None,
     server: options.Server = options.SERVER,
     as_json: options.Json = False,
 ) -> None:
@@ -81,6 +85,8 @@ def materialize(
     request = pb.MaterializeRequest(feature_views=[resources.view_name(view) for view in views or ()])
     if until is not None:
         request.until_us = literals.parse_time(until)
+    if since is not None:
+        request.since_us = literals.parse_time(since)
     with options.control(server) as connection:
         answer = connection.features.Materialize(request, timeout=_QUERY_S)
     rows = [
@@ -91,6 +97,65 @@ def materialize(
         lambda: [show.table("Materialized", ("view", "entities written", "until"), rows)],
         as_json=as_json,
     )
+
+
+@app.command()
+def status(*, server: options.Server = options.SERVER, as_json: options.Json = False) -> None:
+    """Show as of when the views stand in the online store, what runs, and when they are due."""
+    with options.control(server) as connection:
+        answer = connection.features.GetMaterialization(pb.GetMaterializationRequest())
+    rows = [
+        (
+            resources.view_id(one.name),
+            one.state,
+            literals.format_time(one.until_us),
+            ("at once" if not one.due_us else literals.format_time(one.due_us)) if one.HasField("due_us") else None,
+            one.entities_read,
+            one.entities_written,
+            one.error,
+        )
+        for one in answer.views
+    ]
+    head = ("view", "state", "until", "due", "entities read", "written", "error")
+    show.emit(document_of(answer), lambda: [show.table("Materialization", head, rows)], as_json=as_json)
+
+
+@app.command()
+def write(
+    view: Annotated[str, typer.Argument(metavar="VIEW", help="The feature view's name.")],
+    *,
+    entity: options.Entities = None,
+    value: Annotated[
+        list[str] | None, typer.Option("--value", metavar="FEATURE=NUMBER", help="A value; repeatable.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option("--time", metavar="TIME", help="When it became true; default now.")
+    ] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="There is no value any more.")] = False,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Write one entity's values to the online store at once; features that are not named become null."""
+    row = pb.FeatureRow(
+        entities=literals.parse_pairs(entity or (), "--entity"),
+        values=_numbers(literals.parse_pairs(value or (), "--value")),
+        deleted=delete,
+    )
+    if time is not None:
+        row.event_time_us = literals.parse_time(time)
+    with options.control(server) as connection:
+        answer = connection.features.WriteFeatures(
+            pb.WriteFeaturesRequest(feature_view=resources.view_name(view), rows=[row])
+        )
+    said = "written" if answer.rows_written else "unchanged: what is there is as new"
+    show.emit(document_of(answer), lambda: [f"{view}: {said}"], as_json=as_json)
+
+
+def _numbers(pairs: dict[str, str]) -> dict[str, float]:
+    try:
+        return {name: float(text) for name, text in pairs.items()}
+    except ValueError as error:
+        raise literals.LiteralError("--value is FEATURE=NUMBER") from error
 
 
 @app.command()

@@ -177,6 +177,7 @@ class FeatureView(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     MATERIALIZED_UNTIL_US_FIELD_NUMBER: _builtins.int
+    REFRESH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, `featureViews/{view}`."""
     ttl_us: _builtins.int
@@ -187,6 +188,8 @@ class FeatureView(_message.Message):
     """What it is."""
     materialized_until_us: _builtins.int
     """Up to which time its values were materialized, in microseconds since the Unix epoch; 0 when never."""
+    refresh: _builtins.str
+    """When it is materialized by itself: an interval like `15m`, or a cron expression in UTC; empty: never."""
     @_builtins.property
     def join_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The join keys, in order."""
@@ -205,10 +208,11 @@ class FeatureView(_message.Message):
         digest: _builtins.str = ...,
         description: _builtins.str = ...,
         materialized_until_us: _builtins.int = ...,
+        refresh: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "digest", b"digest", "features", b"features", "join_keys", b"join_keys", "materialized_until_us", b"materialized_until_us", "name", b"name", "ttl_us", b"ttl_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "digest", b"digest", "features", b"features", "join_keys", b"join_keys", "materialized_until_us", b"materialized_until_us", "name", b"name", "refresh", b"refresh", "ttl_us", b"ttl_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -366,8 +370,13 @@ class MaterializeRequest(_message.Message):
 
     FEATURE_VIEWS_FIELD_NUMBER: _builtins.int
     UNTIL_US_FIELD_NUMBER: _builtins.int
+    SINCE_US_FIELD_NUMBER: _builtins.int
     until_us: _builtins.int
     """As of when, in microseconds since the Unix epoch. Absent: now by the gateway's clock."""
+    since_us: _builtins.int
+    """Read again what became visible since then, though the store stands later: after a view's sources were mended.
+    Absent: go on from where the store stands.
+    """
     @_builtins.property
     def feature_views(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The resource names of the views; empty: all."""
@@ -377,13 +386,19 @@ class MaterializeRequest(_message.Message):
         *,
         feature_views: _abc.Iterable[_builtins.str] | None = ...,
         until_us: _builtins.int | None = ...,
+        since_us: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_until_us", b"_until_us", "until_us", b"until_us"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_since_us", b"_since_us", "_until_us", b"_until_us", "since_us", b"since_us", "until_us", b"until_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_until_us", b"_until_us", "feature_views", b"feature_views", "until_us", b"until_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_since_us", b"_since_us", "_until_us", b"_until_us", "feature_views", b"feature_views", "since_us", b"since_us", "until_us", b"until_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__since_us: _TypeAlias = _typing.Literal["since_us"]  # noqa: Y015
+    _WhichOneofArgType__since_us: _TypeAlias = _typing.Literal["_since_us", b"_since_us"]  # noqa: Y015
     _WhichOneofReturnType__until_us: _TypeAlias = _typing.Literal["until_us"]  # noqa: Y015
     _WhichOneofArgType__until_us: _TypeAlias = _typing.Literal["_until_us", b"_until_us"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__since_us) -> _WhichOneofReturnType__since_us | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__until_us) -> _WhichOneofReturnType__until_us | None: ...
 
 Global___MaterializeRequest: _TypeAlias = MaterializeRequest  # noqa: Y015
@@ -441,6 +456,247 @@ class MaterializedView(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MaterializedView: _TypeAlias = MaterializedView  # noqa: Y015
+
+@_typing.final
+class GetMaterializationRequest(_message.Message):
+    """Asks how the materialization stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_VIEWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def feature_views(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The resource names of the views; empty: all."""
+
+    def __init__(
+        self,
+        *,
+        feature_views: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature_views", b"feature_views"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMaterializationRequest: _TypeAlias = GetMaterializationRequest  # noqa: Y015
+
+@_typing.final
+class GetMaterializationResponse(_message.Message):
+    """How the materialization stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIEWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def views(self) -> _containers.RepeatedCompositeFieldContainer[Global___MaterializationState]:
+        """One a view, by name."""
+
+    def __init__(
+        self,
+        *,
+        views: _abc.Iterable[Global___MaterializationState] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["views", b"views"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMaterializationResponse: _TypeAlias = GetMaterializationResponse  # noqa: Y015
+
+@_typing.final
+class MaterializationState(_message.Message):
+    """How the materialization of a view stands. What is told of runs is of this gateway's own since its start."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    UNTIL_US_FIELD_NUMBER: _builtins.int
+    DUE_US_FIELD_NUMBER: _builtins.int
+    STARTED_US_FIELD_NUMBER: _builtins.int
+    ENTITIES_READ_FIELD_NUMBER: _builtins.int
+    ENTITIES_WRITTEN_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The view's resource name."""
+    state: _builtins.str
+    """`IDLE`, `RUNNING` or `FAILED` (the last run)."""
+    until_us: _builtins.int
+    """As of when the online store stands, in microseconds since the Unix epoch; absent when never."""
+    due_us: _builtins.int
+    """When it is due by its schedule; absent when it has none."""
+    started_us: _builtins.int
+    """When the present or last run began; absent when there was none."""
+    entities_read: _builtins.int
+    """How many entities that run has looked at."""
+    entities_written: _builtins.int
+    """How many values it has changed."""
+    error: _builtins.str
+    """Why the last run failed."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        state: _builtins.str = ...,
+        until_us: _builtins.int | None = ...,
+        due_us: _builtins.int | None = ...,
+        started_us: _builtins.int | None = ...,
+        entities_read: _builtins.int = ...,
+        entities_written: _builtins.int = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_due_us", b"_due_us", "_started_us", b"_started_us", "_until_us", b"_until_us", "due_us", b"due_us", "started_us", b"started_us", "until_us", b"until_us"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_due_us", b"_due_us", "_started_us", b"_started_us", "_until_us", b"_until_us", "due_us", b"due_us", "entities_read", b"entities_read", "entities_written", b"entities_written", "error", b"error", "name", b"name", "started_us", b"started_us", "state", b"state", "until_us", b"until_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__due_us: _TypeAlias = _typing.Literal["due_us"]  # noqa: Y015
+    _WhichOneofArgType__due_us: _TypeAlias = _typing.Literal["_due_us", b"_due_us"]  # noqa: Y015
+    _WhichOneofReturnType__started_us: _TypeAlias = _typing.Literal["started_us"]  # noqa: Y015
+    _WhichOneofArgType__started_us: _TypeAlias = _typing.Literal["_started_us", b"_started_us"]  # noqa: Y015
+    _WhichOneofReturnType__until_us: _TypeAlias = _typing.Literal["until_us"]  # noqa: Y015
+    _WhichOneofArgType__until_us: _TypeAlias = _typing.Literal["_until_us", b"_until_us"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__due_us) -> _WhichOneofReturnType__due_us | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__started_us) -> _WhichOneofReturnType__started_us | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__until_us) -> _WhichOneofReturnType__until_us | None: ...
+
+Global___MaterializationState: _TypeAlias = MaterializationState  # noqa: Y015
+
+@_typing.final
+class WriteFeaturesRequest(_message.Message):
+    """Writes single values."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_VIEW_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    feature_view: _builtins.str
+    """The view's resource name."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureRow]:
+        """At most 10 000."""
+
+    def __init__(
+        self,
+        *,
+        feature_view: _builtins.str = ...,
+        rows: _abc.Iterable[Global___FeatureRow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature_view", b"feature_view", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WriteFeaturesRequest: _TypeAlias = WriteFeaturesRequest  # noqa: Y015
+
+@_typing.final
+class FeatureRow(_message.Message):
+    """What is known of one entity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class EntitiesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class ValuesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ENTITIES_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_US_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    event_time_us: _builtins.int
+    """When it became true, in microseconds since the Unix epoch. Absent: now by the gateway's clock, which it may be
+    ahead of by five minutes at the most.
+    """
+    deleted: _builtins.bool
+    """Whether there is no value any more: nothing is served, and earlier values stay out."""
+    @_builtins.property
+    def entities(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The view's join keys and their values."""
+
+    @_builtins.property
+    def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Feature to value. One that is not named is null: its default is served."""
+
+    def __init__(
+        self,
+        *,
+        entities: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        values: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        event_time_us: _builtins.int | None = ...,
+        deleted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_event_time_us", b"_event_time_us", "event_time_us", b"event_time_us"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_time_us", b"_event_time_us", "deleted", b"deleted", "entities", b"entities", "event_time_us", b"event_time_us", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__event_time_us: _TypeAlias = _typing.Literal["event_time_us"]  # noqa: Y015
+    _WhichOneofArgType__event_time_us: _TypeAlias = _typing.Literal["_event_time_us", b"_event_time_us"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__event_time_us) -> _WhichOneofReturnType__event_time_us | None: ...
+
+Global___FeatureRow: _TypeAlias = FeatureRow  # noqa: Y015
+
+@_typing.final
+class WriteFeaturesResponse(_message.Message):
+    """What was written."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_WRITTEN_FIELD_NUMBER: _builtins.int
+    rows_written: _builtins.int
+    """How many rows changed a value; the others are older than what is there, or equal to it."""
+    def __init__(
+        self,
+        *,
+        rows_written: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows_written", b"rows_written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WriteFeaturesResponse: _TypeAlias = WriteFeaturesResponse  # noqa: Y015
 
 @_typing.final
 class ReadFeaturesRequest(_message.Message):

@@ -55,6 +55,16 @@ class FeatureServiceStub:
                 request_serializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.MaterializeRequest.SerializeToString,
                 response_deserializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.MaterializeResponse.FromString,
                 _registered_method=True)
+        self.GetMaterialization = channel.unary_unary(
+                '/turnout.features.v1.FeatureService/GetMaterialization',
+                request_serializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.GetMaterializationRequest.SerializeToString,
+                response_deserializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.GetMaterializationResponse.FromString,
+                _registered_method=True)
+        self.WriteFeatures = channel.unary_unary(
+                '/turnout.features.v1.FeatureService/WriteFeatures',
+                request_serializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.WriteFeaturesRequest.SerializeToString,
+                response_deserializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.WriteFeaturesResponse.FromString,
+                _registered_method=True)
         self.ReadFeatures = channel.unary_unary(
                 '/turnout.features.v1.FeatureService/ReadFeatures',
                 request_serializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.ReadFeaturesRequest.SerializeToString,
@@ -99,6 +109,20 @@ class FeatureServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetMaterialization(self, request, context):
+        """Tells as of when the views stand in the online store, which are being materialized, and when they are due.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WriteFeatures(self, request, context):
+        """Writes single values to the online store at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReadFeatures(self, request, context):
         """Returns what the online store would give to a prediction, or what was known at an earlier time.
         """
@@ -135,6 +159,16 @@ def add_FeatureServiceServicer_to_server(servicer, server):
                     servicer.Materialize,
                     request_deserializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.MaterializeRequest.FromString,
                     response_serializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.MaterializeResponse.SerializeToString,
+            ),
+            'GetMaterialization': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMaterialization,
+                    request_deserializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.GetMaterializationRequest.FromString,
+                    response_serializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.GetMaterializationResponse.SerializeToString,
+            ),
+            'WriteFeatures': grpc.unary_unary_rpc_method_handler(
+                    servicer.WriteFeatures,
+                    request_deserializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.WriteFeaturesRequest.FromString,
+                    response_serializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.WriteFeaturesResponse.SerializeToString,
             ),
             'ReadFeatures': grpc.unary_unary_rpc_method_handler(
                     servicer.ReadFeatures,
@@ -256,6 +290,60 @@ class FeatureService:
             '/turnout.features.v1.FeatureService/Materialize',
             turnout_dot_features_dot_v1_dot_feature__service__pb2.MaterializeRequest.SerializeToString,
             turnout_dot_features_dot_v1_dot_feature__service__pb2.MaterializeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMaterialization(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.features.v1.FeatureService/GetMaterialization',
+            turnout_dot_features_dot_v1_dot_feature__service__pb2.GetMaterializationRequest.SerializeToString,
+            turnout_dot_features_dot_v1_dot_feature__service__pb2.GetMaterializationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WriteFeatures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.features.v1.FeatureService/WriteFeatures',
+            turnout_dot_features_dot_v1_dot_feature__service__pb2.WriteFeaturesRequest.SerializeToString,
+            turnout_dot_features_dot_v1_dot_feature__service__pb2.WriteFeaturesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,10 @@ class FeatureServiceStub:
     """Lists the feature sets."""
     Materialize: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.MaterializeRequest, _feature_service_pb2.MaterializeResponse]
     """Writes the newest values as of a time to the online store."""
+    GetMaterialization: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.GetMaterializationRequest, _feature_service_pb2.GetMaterializationResponse]
+    """Tells as of when the views stand in the online store, which are being materialized, and when they are due."""
+    WriteFeatures: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.WriteFeaturesRequest, _feature_service_pb2.WriteFeaturesResponse]
+    """Writes single values to the online store at once."""
     ReadFeatures: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.ReadFeaturesRequest, _feature_service_pb2.ReadFeaturesResponse]
     """Returns what the online store would give to a prediction, or what was known at an earlier time."""
     GetTrainingData: _grpc.UnaryStreamMultiCallable[_feature_service_pb2.GetTrainingDataRequest, _feature_service_pb2.GetTrainingDataResponse]
@@ -59,6 +63,10 @@ class FeatureServiceAsyncStub(FeatureServiceStub):
     """Lists the feature sets."""
     Materialize: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.MaterializeRequest, _feature_service_pb2.MaterializeResponse]  # type: ignore[assignment]
     """Writes the newest values as of a time to the online store."""
+    GetMaterialization: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.GetMaterializationRequest, _feature_service_pb2.GetMaterializationResponse]  # type: ignore[assignment]
+    """Tells as of when the views stand in the online store, which are being materialized, and when they are due."""
+    WriteFeatures: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.WriteFeaturesRequest, _feature_service_pb2.WriteFeaturesResponse]  # type: ignore[assignment]
+    """Writes single values to the online store at once."""
     ReadFeatures: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.ReadFeaturesRequest, _feature_service_pb2.ReadFeaturesResponse]  # type: ignore[assignment]
     """Returns what the online store would give to a prediction, or what was known at an earlier time."""
     GetTrainingData: _aio.UnaryStreamMultiCallable[_feature_service_pb2.GetTrainingDataRequest, _feature_service_pb2.GetTrainingDataResponse]  # type: ignore[assignment]
@@ -98,6 +106,22 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_feature_service_pb2.MaterializeResponse, _abc.Awaitable[_feature_service_pb2.MaterializeResponse]]:
         """Writes the newest values as of a time to the online store."""
+
+    @_abc_1.abstractmethod
+    def GetMaterialization(
+        self,
+        request: _feature_service_pb2.GetMaterializationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feature_service_pb2.GetMaterializationResponse, _abc.Awaitable[_feature_service_pb2.GetMaterializationResponse]]:
+        """Tells as of when the views stand in the online store, which are being materialized, and when they are due."""
+
+    @_abc_1.abstractmethod
+    def WriteFeatures(
+        self,
+        request: _feature_service_pb2.WriteFeaturesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feature_service_pb2.WriteFeaturesResponse, _abc.Awaitable[_feature_service_pb2.WriteFeaturesResponse]]:
+        """Writes single values to the online store at once."""
 
     @_abc_1.abstractmethod
     def ReadFeatures(
