@@ -10,14 +10,14 @@ from pathlib import Path
 import onnx
 
 _GIT_TIMEOUT_S = 10
-_SHORT = 12
+_SHORT = 32
 
 
 def code_fingerprint(folder: Path | None = None) -> str:
     """Return what the training code is.
 
-    ``git:COMMIT`` in a clean checkout, ``git:COMMIT+HASH`` with the hash of what was changed since, and ``files:HASH``
-    of the Python files where there is no checkout.
+    ``git:COMMIT`` in a clean checkout, ``git:COMMIT+HASH`` with the hash of what was changed and added since, whatever
+    kind of file, and ``files:HASH`` of the Python files where there is no checkout.
 
     Parameters
     ----------
@@ -28,17 +28,24 @@ def code_fingerprint(folder: Path | None = None) -> str:
     commit = _git(place, "rev-parse", "HEAD")
     if commit is None:
         return f"files:{_hash_of_files(place)}"
-    changed = _git(place, "status", "--porcelain", "--untracked-files=all", "--", ".")
-    if not changed:
+    changed = _git(place, "diff", "HEAD", "--binary", "--no-ext-diff", "--", ".")
+    added = _git(place, "ls-files", "--others", "--exclude-standard", "-z", "--", ".")
+    if not changed and not added:
         return f"git:{commit.strip()}"
-    return f"git:{commit.strip()}+{_hash_of_files(place)}"
+    digest = hashlib.sha256((changed or "").encode())
+    for name in sorted(filter(None, (added or "").split("\0"))):
+        digest.update(f"\0{name}\0".encode() + hashlib.sha256((place / name).read_bytes()).digest())
+    return f"git:{commit.strip()}+{digest.hexdigest()[:_SHORT]}"
 
 
 def graph_fingerprint(content: bytes) -> str:
-    """Return a hash of an ONNX graph's operators and of how they are connected, whatever was learned."""
-    graph = onnx.load_model_from_string(content).graph
-    shape = [(node.domain, node.op_type, tuple(node.input), tuple(node.output)) for node in graph.node]
-    return f"onnx:{hashlib.sha256(repr(shape).encode()).hexdigest()[:_SHORT]}"
+    """Return a hash of an ONNX graph, all that was learned included: two different models never share one.
+
+    What names the file and its maker (producer, version, documentation) is left out.
+    """
+    model = onnx.load_model_from_string(content)
+    said = onnx.ModelProto(graph=model.graph, opset_import=model.opset_import, functions=model.functions)
+    return f"onnx:{hashlib.sha256(said.SerializeToString(deterministic=True)).hexdigest()}"
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
