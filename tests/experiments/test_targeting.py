@@ -106,7 +106,7 @@ def within(value, limits, place):
 
 
 @given(condition=conditions, call=calls)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_a_condition_means_what_the_truth_table_says(condition, call):
     stored = json.loads(json.dumps(condition))
     assert compile_condition(stored)(call) is means(condition, call)
