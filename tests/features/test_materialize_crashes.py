@@ -97,8 +97,9 @@ def test_a_run_that_is_killed_six_times_ends_as_one_that_was_not(tmp_path):
 
 
 @pytest.mark.soak
-def test_a_run_that_is_killed_fifty_times_ends_as_one_that_was_not(tmp_path):
-    kill_and_resume(tmp_path, 50, seed=2)
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_runs_that_are_killed_fifty_times_end_as_ones_that_were_not(seed, tmp_path):
+    kill_and_resume(tmp_path, 5, seed=seed)
 
 
 def test_a_run_that_ends_early_is_gone_on_with_and_not_begun_again(tmp_path):
