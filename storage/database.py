@@ -49,12 +49,13 @@ class Database:
         The engine whose transactions exclude one another: what one reads, nobody changes before it commits.
     """
 
-    __slots__ = ("_listeners", "_reader", "_writer")
+    __slots__ = ("_closed", "_listeners", "_reader", "_writer")
 
     def __init__(self, reader: Engine, writer: Engine) -> None:
         self._reader = reader
         self._writer = writer
         self._listeners: list[Callable[[], None]] = []
+        self._closed = False
 
     @property
     def dialect(self) -> str:
@@ -80,7 +81,10 @@ class Database:
             The server does not answer.
         """
         with _reachable(), _checked_out(self._reader) as connection:
-            yield connection
+            try:
+                yield connection
+            finally:
+                self._let_go(connection)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
@@ -100,15 +104,24 @@ class Database:
                 if error.connection_invalidated:
                     raise
                 raise DatabaseBusyError("the metadata database is kept busy by another writer; try again") from error
-            with transaction:
-                yield connection
+            try:
+                with transaction:
+                    yield connection
+            finally:
+                self._let_go(connection)
         for listener in self._listeners:
             listener()
 
     def close(self) -> None:
-        """Close all connections that are not in use."""
+        """Close all connections that are not in use, and each of the others when it is given back."""
+        self._closed = True
         self._reader.dispose()
         self._writer.dispose()
+
+    def _let_go(self, connection: Connection) -> None:
+        """Close a connection that was in use when the database was closed: no pool takes it back."""
+        if self._closed:
+            connection.invalidate()
 
 
 def open_database(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Database:
