@@ -10,7 +10,6 @@ import pytest
 from rich.console import Console
 
 from trainer.demo.report.page import page
-from trainer.demo.report.svg import Axis, nice_step, spread
 from trainer.demo.report.terminal import print_report
 from trainer.demo.result import Result
 from trainer.demo.sender import SAMPLES
@@ -137,21 +136,3 @@ def test_the_terminal_report_names_what_was_not_as_promised():
     with console.file:
         print_report(console, result(outcomes_analyzed=1))
     assert "not as promised" in console.export_text()
-
-
-def test_ticks_are_round_and_within_the_axis():
-    axis = Axis(0.013, 0.97, 0, 100)
-    assert axis.ticks(5) == [0.2, 0.4, 0.6, 0.8]
-    assert axis.at(0.013) == 0
-    assert axis.at(0.97) == pytest.approx(100)
-
-
-@pytest.mark.parametrize(("step", "nice"), [(0.11, 0.2), (1, 1), (2.1, 2.5), (2.6, 5), (77, 100)])
-def test_steps_are_nice(step, nice):
-    assert nice_step(step) == pytest.approx(nice)
-
-
-def test_an_axis_is_never_empty():
-    assert spread([]) == pytest.approx((-0.05, 1.05))
-    low, high = spread([3.0])
-    assert low < 3 < high

@@ -14,7 +14,6 @@ from trainer.demo.child import Child
 from trainer.demo.departures import read_departures
 from trainer.demo.errors import ChildFailedError
 from trainer.demo.replay import SAMPLES_FILE
-from trainer.demo.report.dates import day_text
 from trainer.demo.result import Result
 from trainer.demo.sender import MODEL
 from trainer.demo.server import Server
@@ -23,6 +22,7 @@ from turnout import resources
 from turnout.control import Control
 from turnout.features.v1 import feature_service_pb2 as features_pb
 from turnout.registry.v1 import registry_service_pb2 as registry_pb
+from turnout.report.times import day_text
 
 if TYPE_CHECKING:
     from trainer.demo.scale import Scale

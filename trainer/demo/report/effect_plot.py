@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer.demo.report.dates import day_text, day_ticks
-from trainer.demo.report.svg import Plot, spread
+from turnout.report.effect import Reading
+from turnout.report.effect import effect_plot as plot_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,28 +15,9 @@ if TYPE_CHECKING:
 
 def effect_plot(effects: Sequence[EffectPoint], *, decided_us: int = 0) -> str:
     """Return the plot of the difference with its interval, over replayed time."""
-    # The first intervals are wider than the whole later story; beyond twice the last ones' reach they are cut.
-    reach = max(
-        (abs(end) for point in effects[len(effects) // 3 :] for end in (point.lower, point.upper)), default=0.01
+    readings = [Reading(each.now_us, each.difference, each.lower, each.upper) for each in effects]
+    return plot_of(
+        [("second", readings)],
+        title="The effect on the Brier score with its 95 % interval, over replayed time",
+        decided_us=decided_us,
     )
-    clip = 1.5 * reach
-    times = [float(point.now_us) for point in effects]
-    plot = Plot.over(
-        spread(times, margin=0.02),
-        spread((max(-clip, min(clip, end)) for point in effects for end in (point.lower, point.upper)), include=(0.0,)),
-    )
-    plot.grid(x_text=day_text, y_text=lambda value: f"{value:+.3f}", x_ticks=day_ticks(plot.x.low, plot.x.high))
-
-    def kept(value: float) -> float:
-        return max(plot.y.low, min(plot.y.high, value))
-
-    plot.area(
-        [(point.now_us, kept(point.lower)) for point in effects],
-        [(point.now_us, kept(point.upper)) for point in effects],
-        "band second",
-    )
-    plot.line([(point.now_us, kept(point.difference)) for point in effects], "second")
-    plot.rule(0.0, "no difference")
-    if plot.x.low <= decided_us <= plot.x.high:
-        plot.mark(decided_us, "decided", row=2)
-    return plot.to_svg("The effect on the Brier score with its 95 % interval, over replayed time")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.demo.report.svg import Plot
+from turnout.report.svg import Plot
 
 if TYPE_CHECKING:
     from trainer.demo.result import Result

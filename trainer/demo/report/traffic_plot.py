@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.demo.report.dates import day_text, day_ticks
-from trainer.demo.report.svg import Plot
+from turnout.report.svg import Plot
+from turnout.report.times import time_text, time_ticks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +24,7 @@ def traffic_plot(result: Result) -> str:
         return Plot.over((0, 1), (0, 1)).to_svg("No traffic")
     edges = np.linspace(event_us.min(), event_us.max() + 1, _BINS + 1)
     plot = Plot.over((edges[0], edges[-1]), (0.0, 1.0))
-    plot.grid(x_text=day_text, y_text=lambda value: f"{value:.0%}", x_ticks=day_ticks(edges[0], edges[-1]))
+    plot.grid(x_text=time_text, y_text=lambda value: f"{value:.0%}", x_ticks=time_ticks(edges[0], edges[-1]))
     total = np.histogram(event_us, edges)[0]
     held = total > 0
     middles = ((edges[:-1] + edges[1:]) / 2)[held]

@@ -1,4 +1,7 @@
-"""A small writer of plots as SVG, styled by the page's own CSS classes so that they follow its light or dark scheme."""
+"""A small writer of plots as SVG, styled by the page's own CSS classes so that they follow its light or dark scheme.
+
+It never writes a style into an element: a page that may only use its stylesheet shows plots too.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +40,16 @@ class Axis:
         """Return the pixel of a value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
+    def kept(self, value: float) -> float:
+        """Return the value, moved to the nearer end where it lies beyond the axis."""
+        return max(self.low, min(self.high, value))
+
     def ticks(self, count: int) -> list[float]:
         """Return about so many round values within the axis."""
         step = nice_step((self.high - self.low) / max(count, 1))
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
-        return [round(index * step, 12) for index in range(first, last + 1)]
+        return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
 
 
 def nice_step(step: float) -> float:
@@ -55,8 +62,9 @@ def spread(values: Iterable[float], *, margin: float = 0.05, include: Sequence[f
     """Return the ends of an axis that holds the values, some more, and a margin; never an empty range."""
     known = [value for value in (*values, *include) if math.isfinite(value)]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
-    if low == high:
-        low, high = low - 0.5, high + 0.5
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        half = max(0.5, abs(low) * 1e-3)
+        low, high = low - half, high + half
     return low - margin * (high - low), high + margin * (high - low)
 
 
@@ -75,26 +83,36 @@ class Plot:
     _parts: list[str] = field(default_factory=list)
 
     @classmethod
-    def over(cls, x: tuple[float, float], y: tuple[float, float]) -> Plot:
-        """Return an empty plot over two ranges of values."""
-        return cls(Axis(*x, _LEFT, WIDTH - _RIGHT), Axis(*y, HEIGHT - _BOTTOM, _TOP))
+    def over(
+        cls,
+        x: tuple[float, float],
+        y: tuple[float, float],
+        *,
+        height: int = HEIGHT,
+        left: int = _LEFT,
+        right: int = _RIGHT,
+    ) -> Plot:
+        """Return an empty plot over two ranges of values, with so many pixels for what stands beside it."""
+        return cls(Axis(*x, left, WIDTH - right), Axis(*y, height - _BOTTOM, _TOP))
 
     def grid(self, *, x_text: Callable[[float], str], y_text: Callable[[float], str], x_ticks: Sequence[float]) -> None:
         """Draw the axes' lines and the words at them."""
         for value in self.y.ticks(5):
             pixel = self.y.at(value)
             self._parts.append(
-                f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{pixel:.1f}" y2="{pixel:.1f}"/>'
-                f'<text class="tick" x="{_LEFT - 8}" y="{pixel + 4:.1f}" text-anchor="end">'
-                f"{escape(y_text(value))}</text>"
+                f'<line class="grid" x1="{self.x.start}" x2="{self.x.end}" y1="{pixel:.1f}" y2="{pixel:.1f}"/>'
             )
+            self.text(self.x.start - 8, pixel + 4, y_text(value), anchor="end")
+        self.columns(x_text=x_text, x_ticks=x_ticks)
+
+    def columns(self, *, x_text: Callable[[float], str], x_ticks: Sequence[float]) -> None:
+        """Draw the lines of the x axis alone, and the words below them."""
         for value in x_ticks:
             pixel = self.x.at(value)
             self._parts.append(
-                f'<line class="grid" x1="{pixel:.1f}" x2="{pixel:.1f}" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>'
-                f'<text class="tick" x="{pixel:.1f}" y="{HEIGHT - _BOTTOM + 18}" text-anchor="middle">'
-                f"{escape(x_text(value))}</text>"
+                f'<line class="grid" x1="{pixel:.1f}" x2="{pixel:.1f}" y1="{self.y.end}" y2="{self.y.start}"/>'
             )
+            self.text(pixel, self.y.start + 18, x_text(value), anchor="middle")
 
     def line(self, points: Sequence[tuple[float, float]], style: str) -> None:
         """Draw a line through the points."""
@@ -112,37 +130,58 @@ class Plot:
         if moves:
             self._parts.append(f'<path class="dots {style}" d="{moves}"/>')
 
+    def whisker(self, low: float, high: float, y: float, style: str) -> None:
+        """Draw an interval at a value of y; an end beyond the axis is an arrow's head."""
+        left, right, at = self.x.at(self.x.kept(low)), self.x.at(self.x.kept(high)), self.y.at(y)
+        ends = f"M{left:.1f} {at - 5:.1f}v10" if low >= self.x.low else f"M{left + 6:.1f} {at - 5:.1f}l-6 5l6 5"
+        ends += f"M{right:.1f} {at - 5:.1f}v10" if high <= self.x.high else f"M{right - 6:.1f} {at - 5:.1f}l6 5l-6 5"
+        self._parts.append(f'<path class="whisker {style}" d="M{left:.1f} {at:.1f}H{right:.1f}{ends}"/>')
+
+    def square(self, x: float, y: float, style: str) -> None:
+        """Draw a small square in the middle of a point, unless it lies beyond the axis."""
+        if self.x.low <= x <= self.x.high:
+            self._parts.append(
+                f'<rect class="square {style}" x="{self.x.at(x) - 4:.1f}" y="{self.y.at(y) - 4:.1f}" '
+                'width="8" height="8"/>'
+            )
+
     def span(self, begin: float, end: float, style: str, title: str) -> None:
         """Shade what lies between two values of x, from top to bottom."""
         left, right = self.x.at(begin), self.x.at(end)
         self._parts.append(
-            f'<rect class="span {style}" x="{left:.1f}" y="{_TOP}" width="{max(right - left, 1):.1f}" '
-            f'height="{HEIGHT - _BOTTOM - _TOP}"><title>{escape(title)}</title></rect>'
+            f'<rect class="span {style}" x="{left:.1f}" y="{self.y.end}" width="{max(right - left, 1):.1f}" '
+            f'height="{self.y.start - self.y.end}"><title>{escape(title)}</title></rect>'
         )
 
     def rule(self, value: float, text: str) -> None:
         """Draw a line across the plot at a value of y."""
         pixel = self.y.at(value)
         self._parts.append(
-            f'<line class="rule" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{pixel:.1f}" y2="{pixel:.1f}"/>'
-            f'<text class="note" x="{WIDTH - _RIGHT - 4}" y="{pixel - 5:.1f}" text-anchor="end">{escape(text)}</text>'
+            f'<line class="rule" x1="{self.x.start}" x2="{self.x.end}" y1="{pixel:.1f}" y2="{pixel:.1f}"/>'
         )
+        self.text(self.x.end - 4, pixel - 5, text, anchor="end", style="note")
 
-    def mark(self, value: float, text: str, *, row: int = 0) -> None:
+    def mark(self, value: float, text: str, *, row: int = 0, style: str = "mark") -> None:
         """Draw a line from top to bottom at a value of x, with words beside it."""
         pixel = self.x.at(value)
         anchor, shift = ("end", -5) if pixel > WIDTH * 0.8 else ("start", 5)
         self._parts.append(
-            f'<line class="mark" x1="{pixel:.1f}" x2="{pixel:.1f}" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>'
-            f'<text class="note" x="{pixel + shift:.1f}" y="{_TOP + 12 + 14 * row}" text-anchor="{anchor}">'
-            f"{escape(text)}</text>"
+            f'<line class="{style}" x1="{pixel:.1f}" x2="{pixel:.1f}" y1="{self.y.end}" y2="{self.y.start}"/>'
+        )
+        if text:
+            self.text(pixel + shift, self.y.end + 12 + 14 * row, text, anchor=anchor, style="note")
+
+    def text(self, x: float, y: float, words: str, *, anchor: str = "start", style: str = "tick") -> None:
+        """Write words at a pixel."""
+        self._parts.append(
+            f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
         )
 
     def to_svg(self, title: str) -> str:
         """Return the plot as an SVG element."""
         body = "".join(self._parts)
         return (
-            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
+            f'<svg viewBox="0 0 {WIDTH} {self.y.start + _BOTTOM:.0f}" role="img" aria-label="{escape(title)}">'
             f"<title>{escape(title)}</title>{body}</svg>"
         )
 
