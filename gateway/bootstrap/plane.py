@@ -105,7 +105,11 @@ class ControlPlane:
             folders.state,
             clock,
             interval_s=settings.compact_interval_s,
-            kept_days={"predictions": settings.predictions_kept_days, "outcomes": settings.outcomes_kept_days},
+            kept_days={
+                "predictions": settings.predictions_kept_days,
+                "shadows": settings.predictions_kept_days,
+                "outcomes": settings.outcomes_kept_days,
+            },
             database=self._database,
         )
         poster = Poster(private=settings.webhook_private, timeout_s=settings.webhook_timeout_s)

@@ -144,6 +144,7 @@ class Eraser:
                     "reason": reason,
                     "predictions": found.predictions,
                     "outcomes": found.outcomes,
+                    "shadows": found.shadows,
                     "files": found.files,
                 },
                 now_us=now_us,

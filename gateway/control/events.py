@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TAIL_LIMIT_MAX = 1000
 PIECE_BYTES = 1024 * 1024
 
-# Times and names are parameters; the kind is one of three that the codec knows.
+# Times and names are parameters; the kind is one of four that the codec knows.
 _EXPORT = """
 COPY (
     SELECT * FROM {kind} WHERE time_us >= $since_us AND ($until_us = 0 OR time_us < $until_us) {of_model}
@@ -68,7 +68,7 @@ class Events:
         Parameters
         ----------
         kind
-            `predictions`, `outcomes` or `gaps`.
+            `predictions`, `outcomes`, `gaps` or `shadows`.
         model
             Only events that name this model, and outcomes of its predictions; empty: all.
         since_us, until_us

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from gateway.journal.record import Gap, Outcome, Output, Prediction, Record
+from gateway.journal.record import Gap, Outcome, Output, Prediction, Record, Shadow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,11 +69,40 @@ OUTCOMES = pa.schema(
         ("sequence", pa.int64()),
     ]
 )
+SHADOWS = pa.schema(
+    [
+        ("request_id", _TEXT),
+        ("time_us", pa.int64()),
+        ("event_time_us", pa.int64()),
+        ("model", _TEXT),
+        ("version", pa.int64()),
+        ("digest", _TEXT),
+        ("live_version", pa.int64()),
+        ("share", pa.float64()),
+        ("unit_id", _TEXT),
+        ("entities", _TEXTS),
+        ("feature_set", _TEXT),
+        ("features", pa.list_(pa.float64())),
+        ("view_status", pa.list_(pa.uint8())),
+        ("view_age_ms", pa.list_(pa.int64())),
+        ("outputs", _OUTPUTS),
+        ("outputs_omitted", pa.list_(_TEXT)),
+        ("run_us", pa.int64()),
+        ("status", pa.int32()),
+        ("reason", _TEXT),
+        *_PLACE,
+    ]
+)
 _COUNTS = pa.map_(_TEXT, pa.int64())
 GAPS = pa.schema([("time_us", pa.int64()), ("lost", _COUNTS), *_PLACE, ("models", _COUNTS)])
 
-SCHEMAS: dict[str, pa.Schema] = {"predictions": PREDICTIONS, "outcomes": OUTCOMES, "gaps": GAPS}
-KINDS: dict[type[Record], str] = {Prediction: "predictions", Outcome: "outcomes", Gap: "gaps"}
+SCHEMAS: dict[str, pa.Schema] = {"predictions": PREDICTIONS, "outcomes": OUTCOMES, "gaps": GAPS, "shadows": SHADOWS}
+KINDS: dict[type[Record], str] = {
+    Prediction: "predictions",
+    Outcome: "outcomes",
+    Gap: "gaps",
+    Shadow: "shadows",
+}
 
 SCHEMA_KEY = b"turnout.schema"
 """Where a Parquet file tells the number of its schema, among its key-value metadata."""
@@ -114,8 +143,8 @@ def table_of(kind: str, segment: str, placed: Sequence[tuple[int, Any]]) -> pa.T
         "segment": pa.repeat(pa.scalar(segment, _TEXT), len(placed)),
         "position": pa.array([position for position, _ in placed], pa.int64()),
     }
-    if kind == "predictions":
-        special |= _prediction_columns(records)
+    if kind in {"predictions", "shadows"}:
+        special |= _run_columns(records, attributes=kind == "predictions")
     elif kind == "gaps":
         special["lost"] = _map_column([record.lost for record in records], pa.int64())
         special["models"] = _map_column([record.models for record in records], pa.int64())
@@ -145,12 +174,12 @@ def lift(kind: str, table: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _prediction_columns(records: Sequence[Prediction]) -> dict[str, pa.Array]:
-    """Return the columns of predictions that are not plain values."""
+def _run_columns(records: Sequence[Any], *, attributes: bool) -> dict[str, pa.Array]:
+    """Return the columns of predictions or shadows that are not plain values."""
     numbers, omitted = _output_columns(records)
-    return {
+    given = {"attributes": _map_column([record.attributes for record in records], _TEXT)} if attributes else {}
+    return given | {
         "entities": _map_column([record.entities for record in records], _TEXT),
-        "attributes": _map_column([record.attributes for record in records], _TEXT),
         "features": _bytes_column([record.features for record in records], np.dtype("<f8")),
         "view_status": _bytes_column([record.view_status for record in records], np.dtype("u1")),
         "outputs": numbers,
@@ -176,7 +205,7 @@ def _map_column(rows: Sequence[dict[str, Any]], value_type: pa.DataType) -> pa.A
     return pa.MapArray.from_arrays(_offsets([len(row) for row in rows]), keys, values)
 
 
-def _output_columns(records: Sequence[Prediction]) -> tuple[pa.Array, pa.Array]:
+def _output_columns(records: Sequence[Prediction | Shadow]) -> tuple[pa.Array, pa.Array]:
     """Return the map of numeric outputs and the names of those that are left out."""
     names: list[str] = []
     arrays: list[np.ndarray] = []

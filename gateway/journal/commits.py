@@ -27,7 +27,7 @@ class Part(msgspec.Struct, frozen=True):
     Attributes
     ----------
     kind
-        `predictions`, `outcomes` or `gaps`.
+        `predictions`, `outcomes`, `gaps` or `shadows`; a newer release may have others.
     path
         Where it is, from the events folder.
     rows

@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from gateway.journal.columns import KINDS, SCHEMA_NUMBER, marked, table_of
 from gateway.journal.commits import Commit, Commits, EventFolders, Part, write_commit
 from gateway.journal.errors import CompactorBusyError, SegmentDamagedError
-from gateway.journal.record import Gap, Outcome, Prediction, Record, decode
+from gateway.journal.record import Gap, Outcome, Prediction, Record, Shadow, decode
 from gateway.journal.recovery import Sealed, seal_dead
 from gateway.journal.segment import (
     HEADER_BYTES,
@@ -187,7 +187,7 @@ def _partition_of(record: Record) -> Partition:
     kind = KINDS[type(record)]
     day = (_EPOCH + timedelta(microseconds=record.time_us)).date().isoformat()
     match record:
-        case Prediction():
+        case Prediction() | Shadow():
             return kind, f"{kind}/day={day}/model={quote(record.model, safe='')}"
         case Outcome() | Gap():
             return kind, f"{kind}/day={day}"

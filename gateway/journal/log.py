@@ -112,12 +112,13 @@ class EventLog:
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Give a DuckDB connection with the relations predictions, outcomes, gaps and joined, for the body only.
+        """Give a DuckDB connection with the relations of the events, for the body only.
 
-        Columns of predictions, outcomes and gaps are those of `gateway.journal.columns`. `joined` has the outcomes
-        that belong to a prediction: ``request_id, unit_id, model`` are that prediction's, ``name, value,
+        Columns of predictions, outcomes, gaps and shadows are those of `gateway.journal.columns`. `joined` has the
+        outcomes that belong to a prediction: ``request_id, unit_id, model`` are that prediction's, ``name, value,
         event_time_us, outcome_id, time_us, segment, position`` the outcome's. `attributed` has in addition those that
-        came when their unit's window was over. Later writes do not change the relations.
+        came when their unit's window was over. `pairs` has the shadows beside the predictions that they pair with: what
+        both have as ``live_`` and ``shadow_`` columns. Later writes do not change the relations.
         """
         with self.reading() as files, tempfile.TemporaryDirectory(prefix="turnout-query-") as spill:
             connection = duckdb.connect(

@@ -1,4 +1,4 @@
-"""The records of the journal: one prediction, one outcome, or one gap each.
+"""The records of the journal: one prediction, one outcome, one gap, or one shadow each.
 
 A record is one byte that tells its kind and a MessagePack array of its fields in order. Fields are only ever appended,
 each with a default: an older reader leaves out what it does not know, a newer one fills in what is not there. Nothing
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PREDICTION_KIND = 1
 OUTCOME_KIND = 2
 GAP_KIND = 3
+SHADOW_KIND = 4
 
 
 class Output(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -160,18 +161,73 @@ class Gap(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
     models: dict[str, int] = {}
 
 
-Record = Prediction | Outcome | Gap
+class Shadow(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
+    """What a version that serves nobody made of a call's inputs, once the call was answered by another one.
+
+    It pairs with the prediction of the same request id. It is a kind of its own, so that whoever counts predictions
+    cannot count it among them. Its identity is (request_id, version): of several, readers keep the first.
+
+    Attributes
+    ----------
+    request_id
+        The live prediction's.
+    time_us
+        When the shadow ran.
+    event_time_us
+        The live prediction's.
+    model, version, digest
+        What ran.
+    live_version
+        What answered the call.
+    share
+        The part of the calls that were sampled when this one was.
+    unit_id, entities
+        The live prediction's.
+    feature_set, features, view_status, view_age_ms
+        The shadow's input row, as a prediction has them. Where the live version has the same set it is the row that was
+        served; else it was read from the store when the shadow ran.
+    outputs
+        What the shadow made of it; empty when it failed.
+    run_us
+        What its run took; its part of the run, where calls ran together.
+    status, reason
+        As a prediction has them.
+    """
+
+    request_id: str
+    time_us: int
+    event_time_us: int
+    model: str
+    version: int
+    digest: str = ""
+    live_version: int = 0
+    share: float = 1.0
+    unit_id: str = ""
+    entities: dict[str, str] = {}
+    feature_set: str = ""
+    features: bytes = b""
+    view_status: bytes = b""
+    view_age_ms: list[int] = []
+    outputs: list[Output] = []
+    run_us: int = 0
+    status: int = 0
+    reason: str = ""
+
+
+Record = Prediction | Outcome | Gap | Shadow
 
 _encode = msgspec.msgpack.Encoder().encode
 _DECODERS: dict[int, msgspec.msgpack.Decoder[Record]] = {
     PREDICTION_KIND: msgspec.msgpack.Decoder(Prediction),
     OUTCOME_KIND: msgspec.msgpack.Decoder(Outcome),
     GAP_KIND: msgspec.msgpack.Decoder(Gap),
+    SHADOW_KIND: msgspec.msgpack.Decoder(Shadow),
 }
 _PREFIXES: dict[type[Record], bytes] = {
     Prediction: bytes([PREDICTION_KIND]),
     Outcome: bytes([OUTCOME_KIND]),
     Gap: bytes([GAP_KIND]),
+    Shadow: bytes([SHADOW_KIND]),
 }
 
 

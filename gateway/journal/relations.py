@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 _IDENTITIES = {
     "predictions": "request_id",
     "outcomes": "request_id, unit_id, model, name, outcome_id",
+    "shadows": "request_id, version",
 }
 
 # The first counts; of outcomes the first of those with the highest sequence.
 _ORDERS = {
     "predictions": "time_us, segment, position",
     "outcomes": "sequence DESC, time_us, segment, position",
+    "shadows": "time_us, segment, position",
 }
 
 # Whole identities are compared only where their hashes meet: hashes of all fit the memory where identities would not.
@@ -71,6 +73,17 @@ ASOF JOIN by_unit p ON o.unit_id = p.unit_id AND o.event_time_us >= p.event_time
 _JOINED = """
 CREATE TEMP VIEW joined AS
 SELECT * FROM attributed WHERE by_request OR event_time_us - asked_us <= {window_us}
+"""
+
+# What a shadow made of a call, beside what was answered. A prediction whose record was lost has no pair.
+_PAIRS = """
+CREATE TEMP VIEW pairs AS
+SELECT s.request_id, s.model, s.version AS shadow_version, p.version AS live_version, p.experiment, p.variant, p.epoch,
+    p.unit_id, p.event_time_us, p.time_us, p.attributes, s.share, p.status AS live_status, s.status AS shadow_status,
+    s.reason AS shadow_reason, p.outputs AS live_outputs, s.outputs AS shadow_outputs, p.features AS live_features,
+    s.features AS shadow_features, p.feature_set AS live_feature_set, s.feature_set AS shadow_feature_set,
+    p.latency_us AS live_latency_us, s.run_us AS shadow_run_us
+FROM shadows s JOIN predictions p ON s.request_id = p.request_id AND s.model = p.model
 """
 
 # An outcome is a model's when it names the model or belongs to a prediction of it.
@@ -126,7 +139,7 @@ def schema_read(number: int) -> int:
 
 
 def define(connection: duckdb.DuckDBPyConnection, window_us: int) -> None:
-    """Define predictions, outcomes, gaps and joined over the relations of all records."""
+    """Define predictions, outcomes, gaps, shadows, pairs and joined over the relations of all records."""
     for kind, identity in _IDENTITIES.items():
         without = (
             f" ANTI JOIN {kind}_repeated USING (segment, position)" if _repeated(connection, kind, identity) else ""
@@ -134,6 +147,7 @@ def define(connection: duckdb.DuckDBPyConnection, window_us: int) -> None:
         connection.execute(f"CREATE TEMP VIEW {kind} AS SELECT * FROM all_{kind}{without}")
     connection.execute("CREATE TEMP VIEW gaps AS SELECT * FROM all_gaps")
     connection.execute(_ATTRIBUTED)
+    connection.execute(_PAIRS)
     connection.execute(_JOINED.format(window_us=int(window_us)))
 
 

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gateway.journal.columns import SCHEMA_NUMBER, lift, marked
+from gateway.journal.columns import SCHEMA_NUMBER, SCHEMAS, lift, marked
 from gateway.journal.commits import Commits, EventFolders, Part
 from gateway.journal.compact import folders_between
 from gateway.journal.rewrites import Parts, Rewrite, Rewrites, deleting, write_rewrite
@@ -69,6 +69,7 @@ class Erasure:
     predictions: int
     outcomes: int
     files: int
+    shadows: int = 0
 
 
 class Rewriter:
@@ -119,7 +120,7 @@ class Rewriter:
             for table in self._tables("predictions", part.path, _KEYS["predictions"]):
                 requests.update(table.filter(_of_subject(table, subject))["request_id"].to_pylist())
         gone = pa.array(sorted(requests), pa.string())
-        counts = {"predictions": 0, "outcomes": 0}
+        counts = {"predictions": 0, "outcomes": 0, "shadows": 0}
         replaced: list[str] = []
         parts: list[Part] = []
         for kind in counts:
@@ -141,7 +142,7 @@ class Rewriter:
                     parts += [written] if written else []
         if replaced and not dry_run:
             self._turn("erased", replaced, parts)
-        return Erasure(counts["predictions"], counts["outcomes"], len(replaced))
+        return Erasure(counts["predictions"], counts["outcomes"], len(replaced), counts["shadows"])
 
     def sweep(self) -> int:
         """Delete what nobody reads any more, and what an interrupted run left; return how many files."""
@@ -167,6 +168,8 @@ class Rewriter:
         """Yield groups of small parts that lie in one folder, smallest first."""
         by_folder: dict[str, list[tuple[int, Part]]] = defaultdict(list)
         for part, _ in list(self._parts.present.values()):
+            if part.kind not in SCHEMAS:  # a newer release wrote it
+                continue
             size = (self._folders.events / part.path).stat().st_size
             if size <= bytes_max // parts_min:
                 by_folder[str(Path(part.path).parent)].append((size, part))
@@ -236,6 +239,7 @@ _KEYS = {
     "predictions": ["request_id", "unit_id", "entities", "time_us"],
     "outcomes": ["request_id", "unit_id", "time_us"],
     "gaps": [],
+    "shadows": ["request_id", "unit_id", "entities", "time_us"],
 }
 
 
@@ -252,7 +256,7 @@ def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _of_subject(table: pa.Table, subject: Subject) -> pa.ChunkedArray:
-    """Return for each prediction whether it is the subject's."""
+    """Return for each prediction or shadow whether it is the subject's."""
     before = pc.less_equal(table["time_us"], subject.until_us)
     if not subject.key:
         return pc.and_(before, pc.equal(table["unit_id"], subject.unit_id))
@@ -263,7 +267,7 @@ def _of_subject(table: pa.Table, subject: Subject) -> pa.ChunkedArray:
 def _erased(kind: str, table: pa.Table, subject: Subject, requests: pa.Array) -> pa.ChunkedArray:
     """Return for each row whether it goes: the subject's own, what has its request id, and what happened to it."""
     gone = pc.is_in(table["request_id"], requests)
-    if kind == "predictions":
+    if kind != "outcomes":
         return pc.or_(gone, _of_subject(table, subject))
     return pc.or_(gone, _of_subject(table, subject)) if subject.unit_id else gone
 

@@ -10,7 +10,7 @@ import msgspec
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gateway.journal.columns import lift
+from gateway.journal.columns import SCHEMAS, lift
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,6 +24,7 @@ _IDENTITIES = {
     "predictions": ("request_id",),
     "outcomes": ("request_id", "unit_id", "model", "name", "outcome_id", "sequence"),
     "gaps": ("segment", "position"),
+    "shadows": ("request_id", "version"),
 }
 
 
@@ -34,7 +35,7 @@ class Event:
     Attributes
     ----------
     kind
-        `predictions`, `outcomes` or `gaps`.
+        `predictions`, `outcomes`, `gaps` or `shadows`.
     time_us
         When it was recorded.
     row
@@ -120,7 +121,12 @@ class EventTail:
     def _of_commit(self, files: Files, commit: Commit, start: int, limit: int | None = None) -> list[Event]:
         """Return the events of a segment, from wherever they are now."""
         events: list[Event] = []
-        paths = {heir.path: heir.kind for part in commit.parts for heir in files.parts.heirs(part.path)}
+        paths = {
+            heir.path: heir.kind
+            for part in commit.parts
+            if part.kind in SCHEMAS  # a newer release may have written other kinds
+            for heir in files.parts.heirs(part.path)
+        }
         for path, kind in paths.items():
             table = pq.ParquetFile(self._log.folders.events / path).read()
             table = lift(kind, table.filter(pc.equal(table["segment"], commit.segment)))

@@ -23,6 +23,7 @@ _KINDS = {
     "predictions": event_service_pb2.EVENT_KIND_PREDICTION,
     "outcomes": event_service_pb2.EVENT_KIND_OUTCOME,
     "gaps": event_service_pb2.EVENT_KIND_GAP,
+    "shadows": event_service_pb2.EVENT_KIND_SHADOW,
 }
 
 
@@ -97,7 +98,11 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
                 subject, reason=request.reason, actor=status.actor(context), dry_run=request.dry_run
             )
             return event_service_pb2.EraseEventsResponse(
-                predictions=found.predictions, outcomes=found.outcomes, files=found.files, pending=pending
+                predictions=found.predictions,
+                outcomes=found.outcomes,
+                files=found.files,
+                pending=pending,
+                shadows=found.shadows,
             )
 
 

@@ -39,6 +39,7 @@ class Kind(StrEnum):
     PREDICTION = "prediction"
     OUTCOME = "outcome"
     GAP = "gap"
+    SHADOW = "shadow"
 
 
 @app.command()

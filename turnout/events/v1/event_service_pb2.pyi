@@ -31,6 +31,8 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     """An outcome."""
     EVENT_KIND_GAP: _EventKind.ValueType  # 3
     """Predictions that were answered and could not be journalled."""
+    EVENT_KIND_SHADOW: _EventKind.ValueType  # 4
+    """What a shadow made of a call that another version answered."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """The kinds of events."""
@@ -43,6 +45,8 @@ EVENT_KIND_OUTCOME: EventKind.ValueType  # 2
 """An outcome."""
 EVENT_KIND_GAP: EventKind.ValueType  # 3
 """Predictions that were answered and could not be journalled."""
+EVENT_KIND_SHADOW: EventKind.ValueType  # 4
+"""What a shadow made of a call that another version answered."""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
 
 @_typing.final
@@ -315,6 +319,7 @@ class EraseEventsResponse(_message.Message):
     OUTCOMES_FIELD_NUMBER: _builtins.int
     FILES_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
+    SHADOWS_FIELD_NUMBER: _builtins.int
     predictions: _builtins.int
     """Predictions, repeated records included."""
     outcomes: _builtins.int
@@ -323,6 +328,8 @@ class EraseEventsResponse(_message.Message):
     """Files that were written anew."""
     pending: _builtins.bool
     """Whether segments that workers still write may hold more; it goes when they are compacted."""
+    shadows: _builtins.int
+    """Shadows, repeated records included."""
     def __init__(
         self,
         *,
@@ -330,10 +337,11 @@ class EraseEventsResponse(_message.Message):
         outcomes: _builtins.int = ...,
         files: _builtins.int = ...,
         pending: _builtins.bool = ...,
+        shadows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "outcomes", b"outcomes", "pending", b"pending", "predictions", b"predictions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "outcomes", b"outcomes", "pending", b"pending", "predictions", b"predictions", "shadows", b"shadows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
