@@ -8,6 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 ARGS ?=
+JOBS ?= 3
 VENV := .venv
 # setuptools warns of every editable installation, however it is asked for.
 PIP_INSTALL = PYTHONWARNINGS='ignore:Editable installation' \
@@ -106,8 +107,8 @@ check-imports: $(DEV_READY)  ## Do imports go one way?
 check-types: $(DEV_READY)  ## Do the types hold?
 	$(BIN)/mypy
 
-tests: $(DEV_READY) $(CLIENTS_READY)  ## Run the tests alone (ARGS go to pytest)
-	$(BIN)/python -m pytest -m 'not soak' $(ARGS)
+tests: $(DEV_READY) $(CLIENTS_READY)  ## Run the tests alone, JOBS=3 files side by side (ARGS go to pytest)
+	$(BIN)/python -m pytest -m 'not soak' --numprocesses $(JOBS) $(ARGS)
 
 .PHONY: format generate release-image constraints
 format: $(DEV_READY)  ## Format the code and the contract, fix what can be fixed

@@ -275,7 +275,7 @@ class BucketServer:
         self.endpoint = f"http://127.0.0.1:{ports[6]}"
         command = [
             *(Path(sys.executable).with_name("weed"), "server", f"-dir={self._folder / 'data'}", "-ip=127.0.0.1"),
-            *("-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={config}", "-s3.port.iceberg=0"),
+            *("-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={config}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
             *("-master.volumeSizeLimitMB=64", "-volume.max=24", "-master.telemetry=false", *flags),
         ]
         with (self._folder / "log").open("ab") as log:
