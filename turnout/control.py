@@ -57,6 +57,7 @@ _READS = {
         "AnalyzeExperiment",
         "GetRecommendation",
         "GetAssignment",
+        "ListLooks",
         "EstimateSampleSize",
         "VerifyExperiment",
         "ReplayExperiment",

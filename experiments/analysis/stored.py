@@ -10,13 +10,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from experiments.allocation import Allocation
+from experiments.analysis.balance import BalanceCheck
 from experiments.analysis.estimation import Adjusted
 from experiments.analysis.evidence import Cell, Evidence, Maturity, MetricEvidence, VariantCount
-from experiments.analysis.findings import Contrast
+from experiments.analysis.findings import (
+    Comparison,
+    Contrast,
+    Estimate,
+    NotEnoughData,
+    Posterior,
+    Relative,
+    SampleRatioCheck,
+)
 from experiments.analysis.histogram import Histogram
 from experiments.analysis.joint import JointMoments
 from experiments.analysis.sequence import Running
-from experiments.analysis.stages import Stage
+from experiments.analysis.stages import Stage, StageCheck
 from experiments.analysis.watch import Watch
 from experiments.definition import Experiment
 from experiments.plan import Plan
@@ -27,8 +36,9 @@ _T = TypeVar("_T")
 _NAMES: dict[str, Any] = {
     each.__name__: each
     for each in (
-        Adjusted, Allocation, Contrast, Evidence, Experiment, Histogram, JointMoments, Maturity, MetricEvidence, Plan,
-        Running, Stage, VariantCount, Watch,
+        Adjusted, Allocation, BalanceCheck, Comparison, Contrast, Estimate, Evidence, Experiment, Histogram,
+        JointMoments, Maturity, MetricEvidence, NotEnoughData, Plan, Posterior, Relative, Running, SampleRatioCheck,
+        Stage, StageCheck, VariantCount, Watch,
     )
 } | {"Cell": Cell, "Mapping": Mapping, "Sequence": Sequence}  # fmt: skip
 
@@ -68,8 +78,8 @@ def rebuild(kind: type[_T], data: Any) -> _T:
 def _rebuild(kind: Any, data: Any) -> Any:  # noqa: PLR0911  (one for each kind of type)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in {Union, types.UnionType}:
-        inner = next(each for each in arguments if each is not type(None))
-        return None if data is None else _rebuild(inner, data)
+        inner = [each for each in arguments if each is not type(None)]
+        return None if data is None else _rebuild(next(each for each in inner if _fits(each, data)), data)
     if origin is tuple:
         if len(arguments) == 2 and arguments[1] is Ellipsis:  # noqa: PLR2004  (tuple[X, ...])
             return tuple(_rebuild(arguments[0], each) for each in data)
@@ -85,3 +95,10 @@ def _rebuild(kind: Any, data: Any) -> Any:  # noqa: PLR0911  (one for each kind 
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return kind(data)
     return float(data) if kind is float else data
+
+
+def _fits(kind: Any, data: Any) -> bool:
+    """Whether data may be of one kind of a union: dataclasses are told apart by their fields."""
+    if not dataclasses.is_dataclass(kind):
+        return True
+    return set(data) <= {field.name for field in dataclasses.fields(kind)}

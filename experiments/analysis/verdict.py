@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from experiments.allocation import Allocation
-from experiments.analysis.conclusions import Watches, conclude
-from experiments.analysis.decision import recommend
+from experiments.analysis.balance import BalanceCheck
+from experiments.analysis.conclusions import Conclusions, Missingness, Watches, conclude
+from experiments.analysis.decision import Decision, recommend
 from experiments.analysis.evidence import Evidence
+from experiments.analysis.findings import Comparison
+from experiments.analysis.stages import StageCheck
 from experiments.analysis.stored import canonical, plain, rebuild
 from experiments.analysis.watch import Watch
 from experiments.definition import Experiment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from experiments.analysis.conclusions import Conclusions
-    from experiments.analysis.decision import Decision
 
 ENGINE = "turnout-statistics/3"
 """Raised whenever the same evidence may come to another verdict."""
@@ -46,9 +46,31 @@ class Verdict:
     outcome: str
 
     @property
+    def engine(self) -> str:
+        """The engine that made it."""
+        made: str = json.loads(self.basis)["engine"]
+        return made
+
+    @property
     def digest(self) -> str:
         """The sha256 of basis and outcome: the identity of the verdict."""
         return digest_of(self.basis, self.outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A verdict with what it was about.
+
+    Parameters
+    ----------
+    epoch
+        Of the newest split; 0 when none had been in force.
+    """
+
+    experiment: Experiment
+    epoch: int
+    evidence: Evidence
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +136,24 @@ def again(basis: str) -> Verdict:
         rebuild(tuple[Allocation, ...], stored["epochs"]),
         rebuild(Evidence, stored["evidence"]),
         watches_from(stored["watches"]),
+    )
+
+
+def as_told(basis: str, outcome: str) -> Told:
+    """Return a stored verdict as it was told, by whatever engine; nothing is computed."""
+    stored, made = json.loads(basis), json.loads(outcome)
+    conclusions = Conclusions(
+        comparisons=rebuild(tuple[Comparison, ...], made["comparisons"]),
+        stages=rebuild(tuple[StageCheck, ...], made["stages"]),
+        balance=rebuild(tuple[BalanceCheck, ...], made["balance"]),
+        missingness=rebuild(tuple[Missingness, ...], made["missingness"]),
+        watches=watches_from(made["watches"]),
+    )
+    return Told(
+        experiment=rebuild(Experiment, stored["experiment"]),
+        epoch=max((each["epoch"] for each in stored["epochs"]), default=0),
+        evidence=rebuild(Evidence, stored["evidence"]),
+        verdict=Verdict(conclusions, rebuild(Decision, made["decision"]), basis, outcome),
     )
 
 

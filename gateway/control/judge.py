@@ -11,10 +11,10 @@ from experiments.analysis.findings import NotEnoughData
 from experiments.analysis.power import DEFAULT_POWER, Design, minimum_effect, sample_size
 from experiments.analysis.reasons import primary
 from experiments.analysis.replay import replay_aa
-from experiments.analysis.verdict import Verdict, again, reach_verdict, same_evidence, verify, watches_of
+from experiments.analysis.verdict import Verdict, again, as_told, reach_verdict, same_evidence, verify, watches_of
 from experiments.definition import ALPHA_BELOW, ALPHA_MIN, State
 from experiments.errors import ExperimentInvalidError
-from experiments.looks import Look, keep_look, last_look, read_looks
+from experiments.looks import Look, keep_look, last_look, page_of_looks, read_looks
 from experiments.plan import Method
 from gateway.control.analysis import read_units, reduce_events
 from gateway.control.moving import preview_split
@@ -49,6 +49,8 @@ class Analysis:
         The number of the look that was kept; 0 when none was.
     time_us
         The gateway's time when the events were looked at.
+    epoch
+        Of the split that was in force; 0 for a draft.
     """
 
     experiment: Experiment
@@ -56,6 +58,7 @@ class Analysis:
     verdict: Verdict
     look: int
     time_us: int
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,22 +123,34 @@ class ExperimentJudge:
         time_us = self._clock.now_us()
         with self._events.snapshot() as connection:
             evidence = reduce_events(connection, experiment, now_us=time_us)
+        epoch = max((each.epoch for each in epochs), default=0)
         if method is not None or experiment.state is State.DRAFT:
             asked = replace(experiment, plan=replace(experiment.plan, method=method or experiment.plan.method))
-            return Analysis(asked, evidence, reach_verdict(asked, epochs, evidence, {}), 0, time_us)
+            return Analysis(asked, evidence, reach_verdict(asked, epochs, evidence, {}), 0, time_us, epoch)
         for _ in range(_TRIES_MAX):
             with self._database.read() as tx:
                 last = last_look(tx, experiment_id)
             if last is not None and same_evidence(last.basis, experiment, evidence):
-                return Analysis(experiment, evidence, again(last.basis), last.look, last.time_us)
+                return Analysis(experiment, evidence, again(last.basis), last.look, last.time_us, epoch)
             watches: Watches = {} if last is None else watches_of(last.outcome)
             verdict = reach_verdict(experiment, epochs, evidence, watches)
             if last is not None and self._too_soon(last, watches, verdict, time_us):
-                return Analysis(experiment, evidence, verdict, 0, time_us)
+                return Analysis(experiment, evidence, verdict, 0, time_us, epoch)
             look = 1 if last is None else last.look + 1
             if self._keep(experiment_id, look, verdict, time_us):
-                return Analysis(experiment, evidence, verdict, look, time_us)
+                return Analysis(experiment, evidence, verdict, look, time_us, epoch)
         raise ExperimentInvalidError(f"{experiment_id!r} is being looked at by too many at once: ask again")
+
+    def looks(self, experiment_id: str, *, after: int, limit_max: int, spread_max: int) -> list[Analysis]:
+        """Return a page of the looks that were kept, as each was told; see `experiments.looks.page_of_looks`."""
+        with self._database.read() as tx:
+            records.get(tx, experiment_id)
+            page = page_of_looks(tx, experiment_id, after=after, limit_max=limit_max, spread_max=spread_max)
+        found: list[Analysis] = []
+        for look in page:
+            told = as_told(look.basis, look.outcome)
+            found.append(Analysis(told.experiment, told.evidence, told.verdict, look.look, look.time_us, told.epoch))
+        return found
 
     def matured_units(self, experiment: Experiment, variant: str) -> int:
         """Return how many units of a variant have an outcome that is compared; no look is kept."""

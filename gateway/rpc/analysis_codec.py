@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from experiments.analysis.decision import Recommendation, Status
 from experiments.analysis.findings import NotEnoughData
-from experiments.analysis.verdict import ENGINE
+from experiments.analysis.judgement import Verdict, judge
+from experiments.analysis.methods import methods_used
 from turnout import resources
 from turnout.experiments.v1 import experiment_service_pb2 as pb
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from experiments.analysis.conclusions import Conclusions
     from experiments.analysis.evidence import VariantCount
     from experiments.analysis.findings import Comparison, Estimate, Posterior, Relative, SampleRatioCheck
+    from experiments.analysis.judgement import Judgement
     from experiments.analysis.replay import Replay
     from experiments.analysis.verdict import Verification
     from experiments.looks import Look
@@ -38,13 +40,24 @@ _STATUSES = {
 }
 
 
-def analysis_message(analysis: Analysis) -> pb.AnalyzeExperimentResponse:
-    """Return the message of an analysis."""
+_FINDINGS = {
+    Verdict.BETTER: pb.FINDING_BETTER,
+    Verdict.WORSE: pb.FINDING_WORSE,
+    Verdict.HOLDS: pb.FINDING_HOLDS,
+    Verdict.OPEN: pb.FINDING_OPEN,
+    Verdict.UNKNOWN: pb.FINDING_UNKNOWN,
+}
+
+
+def analysis_message(analysis: Analysis, *, explained: bool = True) -> pb.AnalyzeExperimentResponse:
+    """Return the message of an analysis, with the methods that it rests on when it is to be explained."""
     found = analysis.verdict.conclusions
+    judged = judge(analysis.experiment, found.comparisons)
+    notes = methods_used(analysis.experiment, found) if explained else ()
     return pb.AnalyzeExperimentResponse(
         name=resources.experiment_name(analysis.experiment.id),
         counts=[_count_message(each) for each in analysis.evidence.counts],
-        comparisons=[_comparison_message(each) for each in found.comparisons],
+        comparisons=[_comparison_message(*each) for each in zip(found.comparisons, judged, strict=True)],
         sample_ratio=_ratio_message(found.sample_ratio),
         outcomes_analyzed=analysis.evidence.outcomes_analyzed,
         time_us=analysis.time_us,
@@ -55,25 +68,45 @@ def analysis_message(analysis: Analysis) -> pb.AnalyzeExperimentResponse:
         balance=[_balance_message(each) for each in found.balance],
         maturity=list(_maturity_messages(analysis, found)),
         look=analysis.look,
+        epoch=analysis.epoch,
+        methods=[
+            pb.MethodNote(
+                method=each.method, formula=each.formula, assumptions=each.assumptions, reference=each.reference
+            )
+            for each in notes
+        ],
     )
 
 
-def recommendation_message(analysis: Analysis) -> pb.GetRecommendationResponse:
+def recommendation_message(analysis: Analysis, *, explained: bool = True) -> pb.GetRecommendationResponse:
     """Return the message of a recommendation and the analysis it rests on."""
     decision = analysis.verdict.decision
     return pb.GetRecommendationResponse(
         recommendation=_RECOMMENDATIONS[decision.recommendation],
         variant=decision.variant,
         reasons=decision.reasons,
-        analysis=analysis_message(analysis),
+        analysis=analysis_message(analysis, explained=explained),
         status=_STATUSES[decision.status],
         confidence=decision.confidence,
         average_improvement=decision.average_improvement,
         remaining_units=decision.remaining_units,
         remaining_us=decision.remaining_us,
         digest=analysis.verdict.digest,
-        engine=ENGINE,
+        engine=analysis.verdict.engine,
     )
+
+
+def page_of_looks(found: Sequence[Analysis], *, bytes_max: int) -> pb.ListLooksResponse:
+    """Return the message of as many looks as fit into these bytes, at least one; its token is the caller's to set."""
+    page = pb.ListLooksResponse()
+    size = 0
+    for each in found:
+        message = recommendation_message(each, explained=False)
+        size += message.ByteSize()
+        if page.looks and size > bytes_max:
+            break
+        page.looks.append(message)
+    return page
 
 
 def size_message(size: Size) -> pb.EstimateSampleSizeResponse:
@@ -131,11 +164,18 @@ def _count_message(count: VariantCount) -> pb.VariantCount:
     )
 
 
-def _comparison_message(comparison: Comparison) -> pb.Comparison:
-    result = comparison.result
-    if isinstance(result, NotEnoughData):
-        return pb.Comparison(metric=comparison.metric, variant=comparison.variant, not_enough_data=result.reason)
-    return pb.Comparison(metric=comparison.metric, variant=comparison.variant, estimate=_estimate_message(result))
+def _comparison_message(comparison: Comparison, judged: Judgement) -> pb.Comparison:
+    message = pb.Comparison(
+        metric=comparison.metric,
+        variant=comparison.variant,
+        finding=_FINDINGS[judged.verdict],
+        adjusted_p_value=judged.p_value,
+    )
+    if isinstance(comparison.result, NotEnoughData):
+        message.not_enough_data = comparison.result.reason
+    else:
+        message.estimate.CopyFrom(_estimate_message(comparison.result))
+    return message
 
 
 def _estimate_message(estimate: Estimate) -> pb.Estimate:

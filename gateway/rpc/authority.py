@@ -104,6 +104,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "ListExperiments": READ,
         "AnalyzeExperiment": READ,
         "GetRecommendation": READ,
+        "ListLooks": READ,
         "GetAssignment": READ,
         "EstimateSampleSize": READ,
         "VerifyExperiment": READ,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.control.judge import SizeQuestion
+from gateway.errors import RequestMalformedError
 from gateway.rpc import analysis_codec, paging, status
 from gateway.rpc import experiment_codec as codec
 from turnout.experiments.v1 import experiment_service_pb2 as pb
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from gateway.control.experiments import ExperimentControl
     from gateway.control.judge import ExperimentJudge
+
+_LOOKS_BYTES_MAX = 1 << 20
 
 
 class ExperimentService(pb_grpc.ExperimentServiceServicer):
@@ -189,6 +192,26 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         """Say what to do, and why."""
         with status.mapped(context):
             return analysis_codec.recommendation_message(self._judge.analyze(codec.experiment_id(request.name)))
+
+    def ListLooks(self, request: pb.ListLooksRequest, context: grpc.ServicerContext) -> pb.ListLooksResponse:
+        """List the looks that were kept."""
+        with status.mapped(context):
+            if not 0 <= request.spread_max <= paging.PAGE_SIZE_MAX:
+                raise RequestMalformedError(
+                    f"spread_max is {request.spread_max}, not from 0 to {paging.PAGE_SIZE_MAX}",
+                    spread_max=request.spread_max,
+                )
+            size = paging.page_size(request.page_size)
+            found = self._judge.looks(
+                codec.experiment_id(request.name),
+                after=paging.number_after(request.page_token) or 0,
+                limit_max=size + 1,
+                spread_max=request.spread_max,
+            )
+            page = analysis_codec.page_of_looks(found[:size], bytes_max=_LOOKS_BYTES_MAX)
+            if len(page.looks) < len(found):
+                page.next_page_token = paging.token_for(found[len(page.looks) - 1].look)
+            return page
 
     def EstimateSampleSize(
         self, request: pb.EstimateSampleSizeRequest, context: grpc.ServicerContext

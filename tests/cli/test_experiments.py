@@ -74,6 +74,23 @@ def check_preview(at_gateway):
     assert at_gateway("experiments", "split", "two-or-three", *shares, "--dry-run", "--last-units", -1).code == 1
 
 
+def check_report(at_gateway, folder):
+    printed = at_gateway("experiments", "report", "two-or-three").out
+    assert printed.startswith("SHIP three\n- ")
+    assert "miss of three: " in printed
+    page, rows = folder / "report.html", folder / "report.csv"
+    written = at_gateway("experiments", "report", "two-or-three", "--html", page, "--csv", rows)
+    assert str(page) in written.out
+    assert "<h1>two-or-three: ship three</h1>" in page.read_text()
+    header, row = rows.read_text().splitlines()
+    assert dict(zip(header.split(","), row.split(","), strict=True))["finding"] == "better"
+    document = at_gateway("experiments", "report", "two-or-three", "--json").document
+    assert document["recommendation"]["analysis"]["comparisons"][0]["finding"] == "BETTER"
+    looks = at_gateway("experiments", "looks", "two-or-three", "--json").document["looks"]
+    assert document["looks"] == looks
+    assert [one["analysis"]["look"] for one in looks] == [1]
+
+
 def check_watch(at_gateway):
     watched = at_gateway("experiments", "watch", "two-or-three", "--count", 2, "--interval", 0.1)
     assert watched.code == 0
@@ -120,6 +137,7 @@ def test_an_experiment_goes_from_its_file_to_its_decision(at_gateway, gateway, f
     replayed = at_gateway("experiments", "replay", "two-or-three", "--replays", 40, "--json").document
     assert replayed["replays"] == 40
 
+    check_report(at_gateway, factor)
     check_preview(at_gateway)
     check_watch(at_gateway)
 

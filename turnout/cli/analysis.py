@@ -1,6 +1,6 @@
 """Experiments and their analyses as tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from google.protobuf.json_format import MessageToJson
 from rich.console import RenderableType
@@ -85,6 +85,35 @@ def analysis_parts(analysis: pb.AnalyzeExperimentResponse) -> Iterator[Renderabl
             yield f"{one.metric} of {one.variant}: not enough data: {one.not_enough_data}"
     yield from _quality(analysis)
     yield f"outcomes analyzed: {analysis.outcomes_analyzed}"
+
+
+def advice_parts(answer: pb.GetRecommendationResponse) -> Iterator[RenderableType]:
+    """Yield what to do, why, how far the experiment is, and the analysis that it rests on."""
+    yield f"{enum_name(pb.Recommendation.DESCRIPTOR, answer.recommendation)} {answer.variant}".strip()
+    yield from (f"- {reason}" for reason in answer.reasons)
+    yield from standing_parts(answer)
+    yield from analysis_parts(answer.analysis)
+
+
+def look_parts(looks: Sequence[pb.GetRecommendationResponse]) -> Iterator[RenderableType]:
+    """Yield the looks that were kept, with the first comparison of each."""
+    rows: list[tuple[object, ...]] = []
+    for one in looks:
+        found = one.analysis
+        head = (
+            found.look,
+            literals.format_time(found.time_us),
+            sum(count.units for count in found.counts),
+            f"{enum_name(pb.Recommendation.DESCRIPTOR, one.recommendation)} {one.variant}".strip(),
+        )
+        first = found.comparisons[0] if found.comparisons else pb.Comparison()
+        if first.WhichOneof("result") != "estimate":
+            rows.append((*head, "not enough data", ""))
+            continue
+        told = first.estimate
+        interval = f"{told.difference:+.4g} in [{told.lower:+.4g}, {told.upper:+.4g}]"
+        rows.append((*head, f"{first.metric} of {first.variant}: {interval}", f"{told.p_value:.4g}"))
+    yield show.table("Looks", ("look", "time", "units", "recommendation", "first comparison", "p"), rows)
 
 
 def standing_parts(answer: pb.GetRecommendationResponse) -> Iterator[RenderableType]:

@@ -134,18 +134,7 @@ def recommend(name: Name, *, server: options.Server = options.SERVER, as_json: o
         answer = connection.experiments.GetRecommendation(
             pb.GetRecommendationRequest(name=resources.experiment_name(name))
         )
-    advice = enum_name(pb.Recommendation.DESCRIPTOR, answer.recommendation)
-    head = f"{advice} {answer.variant}".strip()
-    show.emit(
-        document_of(answer),
-        lambda: (
-            head,
-            *(f"- {reason}" for reason in answer.reasons),
-            *analysis.standing_parts(answer),
-            *analysis.analysis_parts(answer.analysis),
-        ),
-        as_json=as_json,
-    )
+    show.emit(document_of(answer), lambda: analysis.advice_parts(answer), as_json=as_json)
 
 
 @app.command("sample-size")

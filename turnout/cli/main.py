@@ -14,6 +14,7 @@ from turnout.cli import (  # noqa: F401  (they add commands to `models` and `exp
     demo,
     events,
     experiment_changes,
+    experiment_report,
     experiment_watch,
     experiments,
     failures,

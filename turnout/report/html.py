@@ -43,7 +43,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Ite
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
     """Return names and values in two columns."""
-    rows = "".join(f"<tr><th>{escape(name)}</th><td class=number>{escape(value)}</td></tr>" for name, value in pairs)
+    rows = "".join(f"<tr><th>{escape(name)}</th><td class=value>{escape(value)}</td></tr>" for name, value in pairs)
     return f"<table>{rows}</table>"
 
 

@@ -42,7 +42,8 @@ p, ul { margin: .3rem 0 .8rem; max-width: 46rem; } .soft { color: var(--soft); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; margin: .8rem 0; }
 th, td { border-bottom: 1px solid var(--rule); padding: .35rem .8rem .35rem 0; text-align: left; vertical-align: top; }
 th { font-weight: 500; color: var(--soft); } td.number, th.number { text-align: right; }
-tr > .number:last-child { padding-right: 0; }
+td.number { white-space: nowrap; } td.value { text-align: right; }
+tr > .number:last-child, td.value { padding-right: 0; }
 p.bad, li.bad, span.bad, td.bad { color: var(--bad); } span.good, td.good { color: var(--good); }
 code { font-size: .92em; overflow-wrap: anywhere; }
 @media print { body { max-width: none; padding: 0; } figure, table { break-inside: avoid; } }

@@ -309,6 +309,42 @@ METRIC_ROLE_MONITORING: MetricRole.ValueType  # 3
 """Is shown."""
 Global___MetricRole: _TypeAlias = MetricRole  # noqa: Y015
 
+class _Finding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FindingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Finding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FINDING_UNSPECIFIED: _Finding.ValueType  # 0
+    """Never sent."""
+    FINDING_BETTER: _Finding.ValueType  # 1
+    """Significantly better."""
+    FINDING_WORSE: _Finding.ValueType  # 2
+    """Significantly worse."""
+    FINDING_HOLDS: _Finding.ValueType  # 3
+    """A guardrail that is not worse than its margin."""
+    FINDING_OPEN: _Finding.ValueType  # 4
+    """Not settled."""
+    FINDING_UNKNOWN: _Finding.ValueType  # 5
+    """There is no estimate."""
+
+class Finding(_Finding, metaclass=_FindingEnumTypeWrapper):
+    """What a comparison means for the decision."""
+
+FINDING_UNSPECIFIED: Finding.ValueType  # 0
+"""Never sent."""
+FINDING_BETTER: Finding.ValueType  # 1
+"""Significantly better."""
+FINDING_WORSE: Finding.ValueType  # 2
+"""Significantly worse."""
+FINDING_HOLDS: Finding.ValueType  # 3
+"""A guardrail that is not worse than its margin."""
+FINDING_OPEN: Finding.ValueType  # 4
+"""Not settled."""
+FINDING_UNKNOWN: Finding.ValueType  # 5
+"""There is no estimate."""
+Global___Finding: _TypeAlias = Finding  # noqa: Y015
+
 class _RecommendationStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1387,6 +1423,8 @@ class AnalyzeExperimentResponse(_message.Message):
     BALANCE_FIELD_NUMBER: _builtins.int
     MATURITY_FIELD_NUMBER: _builtins.int
     LOOK_FIELD_NUMBER: _builtins.int
+    METHODS_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The experiment's resource name."""
     outcomes_analyzed: _builtins.int
@@ -1395,6 +1433,8 @@ class AnalyzeExperimentResponse(_message.Message):
     """Up to which time, by the gateway's clock, in microseconds since the Unix epoch."""
     look: _builtins.int
     """The number of the look that was stored; 0 when none was: a draft, another method, or nothing new within a minute."""
+    epoch: _builtins.int
+    """The epoch of the split that was in force; 0 for a draft."""
     @_builtins.property
     def counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___VariantCount]:
         """How many units each variant has, in the order of the definition."""
@@ -1419,6 +1459,10 @@ class AnalyzeExperimentResponse(_message.Message):
     def maturity(self) -> _containers.RepeatedCompositeFieldContainer[Global___Maturity]:
         """How many units each metric knows the outcome of."""
 
+    @_builtins.property
+    def methods(self) -> _containers.RepeatedCompositeFieldContainer[Global___MethodNote]:
+        """The methods that its numbers rest on; not given with the looks of a list."""
+
     def __init__(
         self,
         *,
@@ -1432,14 +1476,50 @@ class AnalyzeExperimentResponse(_message.Message):
         balance: _abc.Iterable[Global___Balance] | None = ...,
         maturity: _abc.Iterable[Global___Maturity] | None = ...,
         look: _builtins.int = ...,
+        methods: _abc.Iterable[Global___MethodNote] | None = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sample_ratio", b"sample_ratio"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "comparisons", b"comparisons", "counts", b"counts", "look", b"look", "maturity", b"maturity", "name", b"name", "outcomes_analyzed", b"outcomes_analyzed", "sample_ratio", b"sample_ratio", "stages", b"stages", "time_us", b"time_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "comparisons", b"comparisons", "counts", b"counts", "epoch", b"epoch", "look", b"look", "maturity", b"maturity", "methods", b"methods", "name", b"name", "outcomes_analyzed", b"outcomes_analyzed", "sample_ratio", b"sample_ratio", "stages", b"stages", "time_us", b"time_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AnalyzeExperimentResponse: _TypeAlias = AnalyzeExperimentResponse  # noqa: Y015
+
+@_typing.final
+class MethodNote(_message.Message):
+    """A method, so that a reader of the numbers can check them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    FORMULA_FIELD_NUMBER: _builtins.int
+    ASSUMPTIONS_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """Its name."""
+    formula: _builtins.str
+    """What it computes, as a formula."""
+    assumptions: _builtins.str
+    """What has to hold for it."""
+    reference: _builtins.str
+    """Where it comes from."""
+    def __init__(
+        self,
+        *,
+        method: _builtins.str = ...,
+        formula: _builtins.str = ...,
+        assumptions: _builtins.str = ...,
+        reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assumptions", b"assumptions", "formula", b"formula", "method", b"method", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MethodNote: _TypeAlias = MethodNote  # noqa: Y015
 
 @_typing.final
 class Stage(_message.Message):
@@ -1619,12 +1699,18 @@ class Comparison(_message.Message):
     VARIANT_FIELD_NUMBER: _builtins.int
     ESTIMATE_FIELD_NUMBER: _builtins.int
     NOT_ENOUGH_DATA_FIELD_NUMBER: _builtins.int
+    FINDING_FIELD_NUMBER: _builtins.int
+    ADJUSTED_P_VALUE_FIELD_NUMBER: _builtins.int
     metric: _builtins.str
     """The metric's name."""
     variant: _builtins.str
     """The treatment's name."""
     not_enough_data: _builtins.str
     """Why there is no estimate, as a sentence."""
+    finding: Global___Finding.ValueType
+    """What it means for the decision."""
+    adjusted_p_value: _builtins.float
+    """The p-value adjusted for the other claims, where it is one of several; not given without an estimate."""
     @_builtins.property
     def estimate(self) -> Global___Estimate:
         """The estimate and its uncertainty."""
@@ -1636,13 +1722,20 @@ class Comparison(_message.Message):
         variant: _builtins.str = ...,
         estimate: Global___Estimate | None = ...,
         not_enough_data: _builtins.str = ...,
+        finding: Global___Finding.ValueType = ...,
+        adjusted_p_value: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate", "not_enough_data", b"not_enough_data", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "adjusted_p_value", b"adjusted_p_value", "estimate", b"estimate", "not_enough_data", b"not_enough_data", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate", "metric", b"metric", "not_enough_data", b"not_enough_data", "result", b"result", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value", "adjusted_p_value", b"adjusted_p_value", "estimate", b"estimate", "finding", b"finding", "metric", b"metric", "not_enough_data", b"not_enough_data", "result", b"result", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__adjusted_p_value: _TypeAlias = _typing.Literal["adjusted_p_value"]  # noqa: Y015
+    _WhichOneofArgType__adjusted_p_value: _TypeAlias = _typing.Literal["_adjusted_p_value", b"_adjusted_p_value"]  # noqa: Y015
     _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["estimate", "not_enough_data"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__adjusted_p_value) -> _WhichOneofReturnType__adjusted_p_value | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
 Global___Comparison: _TypeAlias = Comparison  # noqa: Y015
@@ -1987,6 +2080,68 @@ class GetRecommendationResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__remaining_us) -> _WhichOneofReturnType__remaining_us | None: ...
 
 Global___GetRecommendationResponse: _TypeAlias = GetRecommendationResponse  # noqa: Y015
+
+@_typing.final
+class ListLooksRequest(_message.Message):
+    """Which looks to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SPREAD_MAX_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The resource name."""
+    page_size: _builtins.int
+    """How many at most; 0 means 100, 1 000 is the most. A page also ends near 1 MiB."""
+    page_token: _builtins.str
+    """Where to go on: the token of the previous page."""
+    spread_max: _builtins.int
+    """Only about so many, evenly spread over all of them, the first and the last among them, at most 1 000; 0: all."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        spread_max: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "page_size", b"page_size", "page_token", b"page_token", "spread_max", b"spread_max"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLooksRequest: _TypeAlias = ListLooksRequest  # noqa: Y015
+
+@_typing.final
+class ListLooksResponse(_message.Message):
+    """A page of looks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOOKS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page; empty on the last."""
+    @_builtins.property
+    def looks(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetRecommendationResponse]:
+        """By number, which is `analysis.look`."""
+
+    def __init__(
+        self,
+        *,
+        looks: _abc.Iterable[Global___GetRecommendationResponse] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["looks", b"looks", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLooksResponse: _TypeAlias = ListLooksResponse  # noqa: Y015
 
 @_typing.final
 class EstimateSampleSizeRequest(_message.Message):

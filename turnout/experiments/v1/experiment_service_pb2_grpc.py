@@ -100,6 +100,11 @@ class ExperimentServiceStub:
                 request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetRecommendationRequest.SerializeToString,
                 response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetRecommendationResponse.FromString,
                 _registered_method=True)
+        self.ListLooks = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/ListLooks',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ListLooksRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ListLooksResponse.FromString,
+                _registered_method=True)
         self.EstimateSampleSize = channel.unary_unary(
                 '/turnout.experiments.v1.ExperimentService/EstimateSampleSize',
                 request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.EstimateSampleSizeRequest.SerializeToString,
@@ -217,6 +222,13 @@ class ExperimentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListLooks(self, request, context):
+        """Lists the looks that were kept, oldest first: the effect over time. Each was told at its time; none is computed anew.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EstimateSampleSize(self, request, context):
         """Says how many units an effect needs, and what effect so many units can show.
         """
@@ -312,6 +324,11 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
                     servicer.GetRecommendation,
                     request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetRecommendationRequest.FromString,
                     response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetRecommendationResponse.SerializeToString,
+            ),
+            'ListLooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLooks,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ListLooksRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ListLooksResponse.SerializeToString,
             ),
             'EstimateSampleSize': grpc.unary_unary_rpc_method_handler(
                     servicer.EstimateSampleSize,
@@ -686,6 +703,33 @@ class ExperimentService:
             '/turnout.experiments.v1.ExperimentService/GetRecommendation',
             turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetRecommendationRequest.SerializeToString,
             turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetRecommendationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/ListLooks',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ListLooksRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ListLooksResponse.FromString,
             options,
             channel_credentials,
             insecure,

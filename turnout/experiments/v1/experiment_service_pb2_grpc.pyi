@@ -59,6 +59,8 @@ class ExperimentServiceStub:
     """Compares the variants on the outcomes so far."""
     GetRecommendation: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.GetRecommendationRequest, _experiment_service_pb2.GetRecommendationResponse]
     """Says what to do on the outcomes so far, and why."""
+    ListLooks: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ListLooksRequest, _experiment_service_pb2.ListLooksResponse]
+    """Lists the looks that were kept, oldest first: the effect over time. Each was told at its time; none is computed anew."""
     EstimateSampleSize: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.EstimateSampleSizeRequest, _experiment_service_pb2.EstimateSampleSizeResponse]
     """Says how many units an effect needs, and what effect so many units can show."""
     VerifyExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.VerifyExperimentRequest, _experiment_service_pb2.VerifyExperimentResponse]
@@ -99,6 +101,8 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     """Compares the variants on the outcomes so far."""
     GetRecommendation: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.GetRecommendationRequest, _experiment_service_pb2.GetRecommendationResponse]  # type: ignore[assignment]
     """Says what to do on the outcomes so far, and why."""
+    ListLooks: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ListLooksRequest, _experiment_service_pb2.ListLooksResponse]  # type: ignore[assignment]
+    """Lists the looks that were kept, oldest first: the effect over time. Each was told at its time; none is computed anew."""
     EstimateSampleSize: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.EstimateSampleSizeRequest, _experiment_service_pb2.EstimateSampleSizeResponse]  # type: ignore[assignment]
     """Says how many units an effect needs, and what effect so many units can show."""
     VerifyExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.VerifyExperimentRequest, _experiment_service_pb2.VerifyExperimentResponse]  # type: ignore[assignment]
@@ -214,6 +218,14 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_service_pb2.GetRecommendationResponse, _abc.Awaitable[_experiment_service_pb2.GetRecommendationResponse]]:
         """Says what to do on the outcomes so far, and why."""
+
+    @_abc_1.abstractmethod
+    def ListLooks(
+        self,
+        request: _experiment_service_pb2.ListLooksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.ListLooksResponse, _abc.Awaitable[_experiment_service_pb2.ListLooksResponse]]:
+        """Lists the looks that were kept, oldest first: the effect over time. Each was told at its time; none is computed anew."""
 
     @_abc_1.abstractmethod
     def EstimateSampleSize(
