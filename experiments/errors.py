@@ -87,3 +87,15 @@ class AliasUnresolvedError(MissingError):
     """A variant names an alias that its model does not have."""
 
     reason = "ALIAS_NOT_FOUND"
+
+
+class ShadowInvalidError(InvalidError):
+    """The shadow names no version, or its share is none."""
+
+    reason = "SHADOW_INVALID"
+
+
+class ShadowMissingError(MissingError):
+    """The model has no shadow."""
+
+    reason = "SHADOW_NOT_FOUND"

@@ -108,3 +108,17 @@ experiment_epochs = Table(
     Column("revision", ForeignKey("changes.revision"), nullable=False),
     Column("time_us", BigInteger, nullable=False),
 )
+
+# What runs in the shadow of a model's answers.
+shadows = Table(
+    "shadows",
+    metadata,
+    # No foreign key, as above.
+    Column("model", String(63), primary_key=True),
+    # A version's number, or 0 and an alias.
+    Column("version", BigInteger, nullable=False),
+    Column("alias", String(63), nullable=False),
+    Column("share", Double, nullable=False),
+    Column("set_us", BigInteger, nullable=False),
+    Column("set_by", String(128), nullable=False),
+)

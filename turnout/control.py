@@ -17,7 +17,7 @@ from turnout import artifacts, resources, signing
 from turnout import channel as _channel
 from turnout.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
 from turnout.events.v1 import event_service_pb2_grpc
-from turnout.experiments.v1 import experiment_service_pb2_grpc
+from turnout.experiments.v1 import experiment_service_pb2_grpc, shadow_service_pb2_grpc
 from turnout.features.v1 import feature_service_pb2, feature_service_pb2_grpc
 from turnout.registry.v1 import (
     archive_pb2,
@@ -62,6 +62,7 @@ _READS = {
         "VerifyExperiment",
         "ReplayExperiment",
     ),
+    "turnout.experiments.v1.ShadowService": ("GetShadow", "ListShadows"),
     "turnout.features.v1.FeatureService": ("ListFeatureViews", "ListFeatureSets", "ReadFeatures"),
     "turnout.events.v1.EventService": ("CountEvents",),
     "turnout.admin.v1.AdminService": ("GetServingStatus", "WaitForRevision", "ListChanges", "ListEvents"),
@@ -122,6 +123,11 @@ class Control:
     def experiments(self) -> experiment_service_pb2_grpc.ExperimentServiceStub:
         """Experiments."""
         return experiment_service_pb2_grpc.ExperimentServiceStub(self._channel)
+
+    @functools.cached_property
+    def shadows(self) -> shadow_service_pb2_grpc.ShadowServiceStub:
+        """What runs in the shadow of a model's answers."""
+        return shadow_service_pb2_grpc.ShadowServiceStub(self._channel)
 
     @functools.cached_property
     def features(self) -> feature_service_pb2_grpc.FeatureServiceStub:

@@ -3,6 +3,7 @@
 =============================== ================================
 ``models/{model}``              a model
 ``models/{model}/versions/{n}`` a version, ``n`` from 1
+``models/{model}/shadow``       a model's shadow
 ``experiments/{experiment}``    an experiment
 ``featureViews/{view}``         a feature view
 ``featureSets/{set}``           a feature set
@@ -58,6 +59,19 @@ def parse_version(name: str) -> tuple[str, int]:
     if _NUMBER.fullmatch(parts[3]) is None:
         raise ResourceNameError(f"{parts[3]!r} in {name!r} is not a version number: expected 1, 2, 3 ...")
     return model_id("/".join(parts[:2])), int(parts[3])
+
+
+def shadow_name(model: str) -> str:
+    """Return ``models/{model}/shadow``, or raise ResourceNameError when it is not an id."""
+    return f"{model_name(model)}/shadow"
+
+
+def shadow_model(name: str) -> str:
+    """Return the model's id in ``models/{model}/shadow``, or raise ResourceNameError."""
+    parent, _, last = name.rpartition("/")
+    if last != "shadow":
+        raise ResourceNameError(f"{name!r} is not the name of a shadow: expected models/{{model}}/shadow")
+    return model_id(parent)
 
 
 def experiment_name(experiment: str) -> str:

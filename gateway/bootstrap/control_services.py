@@ -20,6 +20,7 @@ from gateway.control.judge import ExperimentJudge
 from gateway.control.labels import write_outcomes
 from gateway.control.lineage import Lineages
 from gateway.control.publish import FeatureSetShape, Publisher
+from gateway.control.shadows import ShadowControl
 from gateway.control.trial import Trial
 from gateway.control.upkeep import Upkeep
 from gateway.rpc.admin_service import AdminService
@@ -29,10 +30,16 @@ from gateway.rpc.experiment_service import ExperimentService
 from gateway.rpc.feature_service import FeatureService
 from gateway.rpc.registry_calls.parts import RegistryParts
 from gateway.rpc.registry_service import RegistryService
+from gateway.rpc.shadow_service import ShadowService
 from gateway.rpc.webhook_service import WebhookService
 from turnout.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
 from turnout.events.v1 import event_service_pb2, event_service_pb2_grpc
-from turnout.experiments.v1 import experiment_service_pb2, experiment_service_pb2_grpc
+from turnout.experiments.v1 import (
+    experiment_service_pb2,
+    experiment_service_pb2_grpc,
+    shadow_service_pb2,
+    shadow_service_pb2_grpc,
+)
 from turnout.features.v1 import feature_service_pb2, feature_service_pb2_grpc
 from turnout.registry.v1 import (
     deployment_service_pb2,
@@ -115,6 +122,8 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str,
         server,
     )
     experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(ExperimentService(experiments, judge), server)
+    shadows = ShadowControl(database=parts.database, clock=parts.clock, figures=parts.fleet.figures)
+    shadow_service_pb2_grpc.add_ShadowServiceServicer_to_server(ShadowService(shadows), server)
     eraser = Eraser(database=parts.database, clock=parts.clock, tend=parts.compactor.tend)
     event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(Events(parts.events), eraser), server)
     files = (
@@ -124,6 +133,7 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str,
         webhook_service_pb2,
         feature_service_pb2,
         experiment_service_pb2,
+        shadow_service_pb2,
         event_service_pb2,
     )
     return tuple(service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values())

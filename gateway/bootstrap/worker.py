@@ -38,6 +38,8 @@ from gateway.rpc.traced import TracedDataPlane
 from gateway.serving.installer import Installer
 from gateway.serving.outcomes import OutcomeRecorder
 from gateway.serving.pipeline import Pipeline, PipelineLimits
+from gateway.serving.shadow_runs import ShadowRuns
+from gateway.serving.shadows import Shadows
 from gateway.serving.standing import NOTHING_APPLIED, Progress
 from gateway.serving.tally import Tally
 from gateway.telemetry.logs import start_logs
@@ -94,14 +96,14 @@ class Worker:
         self._tracer = None
         if config.trace_ratio is not None:
             self._tracer = Tracer(f"worker-{config.slot}", ratio=config.trace_ratio, meter=self._meter)
-        self._journal = JournalWriter(
+        open_journal = partial(
+            JournalWriter,
             folders.journal,
-            name=f"worker-{config.slot}",
             clock=clock,
             segment_bytes_max=config.segment_bytes_max,
             segment_age_max_s=config.segment_age_max_s,
-            sync_interval_ms=config.sync_interval_ms,
         )
+        self._journal = open_journal(name=f"worker-{config.slot}", sync_interval_ms=config.sync_interval_ms)
         self._store = open_store(config.online or folders.online_url, writable=False)
         pipeline = Pipeline(
             store=self._store,
@@ -117,6 +119,20 @@ class Worker:
         )
         self._turns = Turns(folders.run / "loading")
         waves = self._meter.series("turnout_wave_calls")
+        self._shadow_runs = ShadowRuns(
+            store=self._store,
+            open_journal=partial(open_journal, name=f"shadow-{config.slot}"),
+            clock=clock,
+            code_of=number_of,
+        )
+        self._shadows = Shadows(
+            run=self._shadow_runs.run,
+            table=lambda: pipeline.table,
+            others_cpu_s=lambda: time.process_time() - time.thread_time(),
+            in_flight=self._calls_in_flight,
+            meter=self._meter,
+        )
+        pipeline.shadow_by(self._shadows)
         self._keys = TrustedKeys(
             Path(config.trusted_keys) if config.trusted_keys else None, required=config.require_signatures
         )
@@ -191,6 +207,9 @@ class Worker:
         """Add to the port's grpcio server what is not answered in waves."""
         add_GRPCInferenceServiceServicer_to_server(self._inference, server)
         self._services.add(server)
+
+    def _calls_in_flight(self) -> int:
+        return self._transport.calls_in_flight()
 
     def _listen(self) -> None:
         """Follow the supervisor's messages; stop when it is gone."""
@@ -294,6 +313,8 @@ class Worker:
         self._installer.wishes.close()
         started = time.monotonic()
         finished = self._transport.drain(self._config.grace_s) if self._ready else True
+        self._shadows.close()
+        self._shadow_runs.close()
         self._journal.close()
         self._store.close()
         self._send()

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.assignment import assignment_document
 from experiments.records import list_running
+from experiments.shadows import list_page as list_shadows
 from features.records import plan_document_for
+from gateway.control.shadows import running_version
 from registry.deployments import deployments_of
 from registry.desired import DesiredModel, desired_versions
 from registry.manifest import manifest_of
@@ -36,20 +38,22 @@ KEPT_TABLES_MAX = 8
 def desired_document(tx: Connection, artifacts: ArtifactStore, *, previous_max: int) -> dict[str, Any]:
     """Return the desired set as the database says it is, at one revision, with so many champions before the present."""
     running = _running(tx)
-    models = _desired_models(tx, running, previous_max)
+    shadows = _shadows(tx)
+    models = _desired_models(tx, running, shadows, previous_max)
     return {
         "revision": current_revision(tx),
-        "models": {desired.model: _model(desired, running[desired.model]) for desired in models},
+        "models": {
+            desired.model: _model(desired, running[desired.model], shadows.get(desired.model)) for desired in models
+        },
         "versions": {desired.model: _versions(tx, desired, artifacts) for desired in models},
     }
 
 
 def bound_sets(tx: Connection, *, previous_max: int) -> set[tuple[str, str]]:
     """Return the feature sets, with their digests, that versions of the desired set are bound to."""
-    running = _running(tx)
     return {
         (version.feature_set, version.feature_set_digest)
-        for desired in _desired_models(tx, running, previous_max)
+        for desired in _desired_models(tx, _running(tx), _shadows(tx), previous_max)
         for version in desired.versions
         if version.feature_set
     }
@@ -63,18 +67,35 @@ def _running(tx: Connection) -> defaultdict[str, list[Experiment]]:
     return running
 
 
-def _desired_models(tx: Connection, running: Mapping[str, list[Experiment]], previous_max: int) -> list[DesiredModel]:
-    pinned = {
-        model: {variant.version for experiment in found for variant in experiment.variants}
-        for model, found in running.items()
+def _shadows(tx: Connection) -> dict[str, dict[str, Any]]:
+    """Return what runs in the shadow, by model."""
+    return {
+        shadow.model: {"version": version, "places": shadow.places, "share": shadow.share}
+        for shadow in list_shadows(tx)
+        if (version := running_version(tx, shadow))
     }
+
+
+def _desired_models(
+    tx: Connection,
+    running: Mapping[str, list[Experiment]],
+    shadows: Mapping[str, dict[str, Any]],
+    previous_max: int,
+) -> list[DesiredModel]:
+    pinned: defaultdict[str, set[int]] = defaultdict(set)
+    for model, found in running.items():
+        pinned[model] |= {variant.version for experiment in found for variant in experiment.variants}
+    for model, shadow in shadows.items():
+        pinned[model].add(shadow["version"])
     return desired_versions(tx, pinned=pinned, previous_max=previous_max)
 
 
-def _model(desired: DesiredModel, experiments: list[Experiment]) -> dict[str, Any]:
+def _model(desired: DesiredModel, experiments: list[Experiment], shadow: dict[str, Any] | None) -> dict[str, Any]:
     """Return a model's part: who answers, and what is resident, the most urgent first."""
     arms = [variant.version for experiment in experiments for variant in experiment.variants]
     order = [desired.champion, *arms, *desired.aliases.values(), *desired.previous_champions]
+    if shadow is not None:
+        order.append(shadow["version"])
     there = {version.number for version in desired.versions}
     resident = list(dict.fromkeys(number for number in order if number is not None and number in there))
     return {
@@ -83,6 +104,7 @@ def _model(desired: DesiredModel, experiments: list[Experiment]) -> dict[str, An
         "aliases": dict(desired.aliases),
         "resident": resident,
         "assignments": [assignment_document(experiment) for experiment in experiments],
+        "shadow": shadow,
     }
 
 

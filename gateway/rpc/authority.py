@@ -119,6 +119,12 @@ _TABLE: dict[str, dict[str, str]] = {
         "SetTrafficSplit": ADMIN,
         "ConcludeExperiment": ADMIN,
     },
+    "turnout.experiments.v1.ShadowService": {
+        "GetShadow": READ,
+        "ListShadows": READ,
+        "SetShadow": ADMIN,
+        "RemoveShadow": ADMIN,
+    },
     "turnout.features.v1.FeatureService": {
         "ListFeatureViews": READ,
         "ListFeatureSets": READ,

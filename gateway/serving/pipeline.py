@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.journal.writer import JournalWriter
     from gateway.models.slots import Slot
     from gateway.serving.request import Request
+    from gateway.serving.shadows import Shadows
     from gateway.serving.table import ServingTable, Target
     from gateway.serving.tally import Tally
     from gateway.serving.walk import Done, Groups, Share
@@ -102,6 +103,8 @@ class Pipeline:
         self._limits = limits = limits or PipelineLimits()
         self._lock = threading.Lock()
         self._table: ServingTable | None = None
+        self._shadows: Shadows | None = None
+        self._shadowing: Shadows | None = None
         self._slow: Lanes[Walk] = Lanes(
             "slow",
             threads_max=limits.slow_threads,
@@ -121,7 +124,15 @@ class Pipeline:
         """Answer from this table from now on; returns when no wave walks on the one before without a lease."""
         self._table = table
         with self._lock:
-            return
+            self._shadowing = self._shadows if table.shadowed else None
+        if self._shadows is not None:
+            if table.shadowed:
+                self._shadows.begin()
+            self._shadows.settle()
+
+    def shadow_by(self, shadows: Shadows) -> None:
+        """Say who takes the answered calls of models that have a shadow; called before the first table."""
+        self._shadows = shadows
 
     def run(self, wave: Sequence[Request]) -> None:
         """Give each request its outputs or its error."""
@@ -154,6 +165,8 @@ class Pipeline:
             requests = [*refused, *walk.requests]
             self._tally.count(requests, walk.started)
         done(requests)
+        if self._shadowing is not None:
+            self._shadowing.offer(walk.groups)
 
     def _admit(self, wave: Sequence[Request], done: Done) -> tuple[Walk, list[Request]]:
         """Give each request its target; return those whose inputs fit it, under leases, and those that leave."""
@@ -175,7 +188,7 @@ class Pipeline:
                 if not request.unit_id and len(request.entities) == 1:
                     request.unit_id = next(iter(request.entities.values()))
                 target = _target(table, request)
-                _check(request, target.slot)
+                check_inputs(request, target.slot)
             except DomainError as error:
                 request.error = error
                 refused.append(request)
@@ -215,6 +228,8 @@ class Pipeline:
         requests = walk.requests
         self._tally.count(requests, walk.started)
         walk.done(requests)
+        if self._shadowing is not None:
+            self._shadowing.offer(walk.groups)
 
     def _feed(self, walks: Sequence[Walk]) -> None:
         """Read the features of all the calls at once."""
@@ -303,7 +318,7 @@ def _target(table: ServingTable, request: Request) -> Target:
     return route.unpinned(request.unit_id, request.request_id, request.attributes)
 
 
-def _check(request: Request, slot: Slot) -> None:
+def check_inputs(request: Request, slot: Slot) -> None:
     """Take over the tensors that the caller sent, or raise InputMismatchError where anything does not fit."""
     plan = slot.plan
     if request.tensors or plan is None or slot.more_inputs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from features.fetch import FeatureMatrix, Lookup, fetch
 from gateway.errors import InputMismatchError
@@ -15,8 +15,17 @@ if TYPE_CHECKING:
     from features.plan import FeaturePlan
     from features.store import OnlineStore
     from gateway.serving.request import Request
-    from gateway.serving.tally import Tally
     from gateway.serving.walk import Share
+
+
+class ReadCounts(Protocol):
+    """Counts what was read of the store."""
+
+    def count_read(self, began: float) -> None:
+        """Count a read, from a time of the monotonic clock to now."""
+
+    def count_features(self, plan: FeaturePlan, matrix: FeatureMatrix) -> None:
+        """Count what was found of each view of a feature set."""
 
 
 def check_given(request: Request, plan: FeaturePlan) -> None:
@@ -37,7 +46,7 @@ def check_given(request: Request, plan: FeaturePlan) -> None:
         )
 
 
-def feed(store: OnlineStore, shares: Sequence[Share], tally: Tally) -> None:
+def feed(store: OnlineStore, shares: Sequence[Share], tally: ReadCounts) -> None:
     """Fill the input that bound feature sets cover, with one read of the store for all the calls."""
     # The arms of an experiment mostly share one set: they are decoded together, too.
     sets: dict[str, _Reading] = {}

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from msgspec import Raw
 
 from experiments.assignment import Assigned, AssignmentTable, compile_assignment
+from experiments.bucketing import seed_state
 from experiments.layer import Layer
+from experiments.shadow import shadow_seed
 from gateway.errors import ModelNotServedError, VersionNotServedError
 from gateway.models.slots import Slot, VersionKey
 from gateway.serving.entries import facts_of
@@ -23,6 +26,30 @@ NOTHING: Mapping[str, str] = {}
 """The attributes of a call that has none; never changed."""
 MakeHeads = Callable[["Target"], tuple[bytes, bytes]]
 """Makes a target's `head` and `infer_head`."""
+
+
+Dress = Callable[["Target"], "Target"]
+"""Gives a target all that is made once for its calls."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ShadowTarget:
+    """What runs in the shadow of a model's answers.
+
+    Attributes
+    ----------
+    slot
+        The loaded version.
+    state
+        The hash's state after the seed that samples the model's calls.
+    places, share
+        How many of the places of `experiments.bucketing` are sampled, and what part of the calls that is.
+    """
+
+    slot: Slot
+    state: int
+    places: int
+    share: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,6 +68,8 @@ class Target:
         The part of the reply that is the same for every call: of Predict's, and of ModelInfer's.
     facts
         The fields of the journal's records that are the same for every call.
+    shadow
+        What runs in the shadow of its answers; None when nothing does.
     """
 
     slot: Slot
@@ -52,6 +81,7 @@ class Target:
     head: bytes = b""
     infer_head: bytes = b""
     facts: tuple[Raw, Raw] = (Raw(), Raw())
+    shadow: ShadowTarget | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +102,8 @@ class Route:
         All running experiments' assignments where there is more to ask; else None.
     arms
         What answers each arm of the experiments, in their order; None where neither it nor its control is loaded.
+    shadow
+        What runs in the shadow of all answers but its own; None when nothing does, or it is not loaded.
     """
 
     model: str
@@ -81,6 +113,7 @@ class Route:
     assignment: AssignmentTable | None = None
     layer: Layer | None = None
     arms: tuple[Target | None, ...] = ()
+    shadow: ShadowTarget | None = None
 
     def pinned(self, *, version: int, alias: str) -> Target:
         """Return what answers a pin, the version's number or else the alias; or raise VersionNotServedError."""
@@ -114,7 +147,8 @@ class Route:
     def slots(self) -> set[VersionKey]:
         """Return the versions that it names."""
         targets = [self.champion, *self.arms, *self.versions.values(), *self.aliases.values()]
-        return {target.slot.key for target in targets if target is not None}
+        shadow = {self.shadow.slot.key} if self.shadow is not None else set()
+        return shadow | {target.slot.key for target in targets if target is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +163,14 @@ class ServingTable:
         How calls are answered, by model.
     held
         The models that are wanted and yet not served here, each with the reason.
+    shadowed
+        Whether any model has a shadow.
     """
 
     revision: int
     routes: Mapping[str, Route] = field(default_factory=dict)
     held: Mapping[str, str] = field(default_factory=dict)
+    shadowed: bool = False
 
     def route(self, model: str) -> Route:
         """Return how calls for a model are answered, or raise ModelNotServedError."""
@@ -176,7 +213,8 @@ def build_table(
         for model, entry in document["models"].items()
         if model not in held
     }
-    return ServingTable(revision=document["revision"], routes=routes, held=held)
+    shadowed = any(route.shadow is not None for route in routes.values())
+    return ServingTable(revision=document["revision"], routes=routes, held=held, shadowed=shadowed)
 
 
 def _route(
@@ -186,28 +224,30 @@ def _route(
     previous: Route | None,
     make_heads: MakeHeads,
 ) -> Route:
+    shadow = _shadow(model, entry, slots)
+    dress = partial(_dressed, make_heads, shadow)
     plain: dict[int, Target] = {}
     for number in entry["resident"]:
         slot = slots.get(VersionKey(model, number))
         if slot is not None:
-            plain[number] = _headed(Target(slot=slot), make_heads)
+            plain[number] = dress(Target(slot=slot))
     champion = plain.get(entry["champion"])
     if champion is None and entry["champion"]:
         answered = previous.champion if previous is not None else None
         before = answered.slot.key if answered is not None else VersionKey(model, entry["previous"])
         kept = slots.get(before)
-        champion = _headed(Target(slot=kept), make_heads) if kept is not None else None
+        champion = dress(Target(slot=kept)) if kept is not None else None
     aliases: dict[str, Target] = {}
     for alias, number in entry["aliases"].items():
         target = plain.get(number) or (champion if number == entry["champion"] else None)
         if target is None and previous is not None and alias in previous.aliases:
             kept = slots.get(previous.aliases[alias].slot.key)
-            target = _headed(Target(slot=kept), make_heads) if kept is not None else None
+            target = dress(Target(slot=kept)) if kept is not None else None
         if target is not None:
             aliases[alias] = target
     assignments = [compile_assignment(document) for document in entry.get("assignments", ())]
     if not assignments:
-        return Route(model=model, champion=champion, versions=plain, aliases=aliases)
+        return Route(model=model, champion=champion, versions=plain, aliases=aliases, shadow=shadow)
     layer = Layer(model, assignments)
     controls = {each.experiment: each.control for each in assignments}
     return Route(
@@ -217,11 +257,12 @@ def _route(
         aliases=aliases,
         assignment=layer.sole,
         layer=None if layer.sole is not None else layer,
-        arms=tuple(_arm(assigned, controls[assigned.experiment], plain, make_heads) for assigned in layer.arms),
+        arms=tuple(_arm(assigned, controls[assigned.experiment], plain, dress) for assigned in layer.arms),
+        shadow=shadow,
     )
 
 
-def _arm(assigned: Assigned, control: Assigned, plain: Mapping[int, Target], make_heads: MakeHeads) -> Target | None:
+def _arm(assigned: Assigned, control: Assigned, plain: Mapping[int, Target], dress: Dress) -> Target | None:
     own = plain.get(assigned.version)
     answering = own or plain.get(control.version)
     if answering is None:
@@ -234,9 +275,20 @@ def _arm(assigned: Assigned, control: Assigned, plain: Mapping[int, Target], mak
         propensity=assigned.propensity,
         fallback=own is None,
     )
-    return _headed(target, make_heads)
+    return dress(target)
 
 
-def _headed(target: Target, make_heads: MakeHeads) -> Target:
+def _shadow(model: str, entry: Document, slots: Mapping[VersionKey, Slot]) -> ShadowTarget | None:
+    """Return what runs in the shadow of a model; None when nothing does, or it is not loaded."""
+    wanted: Document = entry.get("shadow") or {}
+    slot = slots.get(VersionKey(model, wanted.get("version", 0)))
+    if slot is None:
+        return None
+    return ShadowTarget(slot=slot, state=seed_state(shadow_seed(model)), places=wanted["places"], share=wanted["share"])
+
+
+def _dressed(make_heads: MakeHeads, shadow: ShadowTarget | None, target: Target) -> Target:
     head, infer_head = make_heads(target)
-    return replace(target, head=head, infer_head=infer_head, facts=facts_of(target))
+    # A version's answer beside its own would be a pair with itself.
+    beside = shadow if shadow is not None and shadow.slot is not target.slot else None
+    return replace(target, head=head, infer_head=infer_head, facts=facts_of(target), shadow=beside)

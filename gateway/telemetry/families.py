@@ -79,6 +79,13 @@ _ALL = (
     # Calls and predictions.
     _counter("turnout_calls_total", "Calls of the data port that were answered, by status code.", "method", "code"),
     _counter("turnout_calls_shed_total", "Calls that were refused unread: `overload` or `draining`.", "reason"),
+    _counter(
+        "turnout_shadow_calls_total",
+        "Sampled calls by what became of them in the shadow: paired, failed or dropped.",
+        "model",
+        "version",
+        "result",
+    ),
     _gauge("turnout_calls_in_flight", "Calls that a worker has taken and not answered.", "worker"),
     _times("turnout_call_queue_seconds", "From a call's arrival to the beginning of its wave.", bounds=CALL_BOUNDS_US),
     Family("turnout_wave_calls", Kind.HISTOGRAM, "Predictions in a wave; its count is that of waves.", (), SIZE_BOUNDS),

@@ -29,6 +29,7 @@ from turnout.cli import (  # noqa: F401  (they add commands to `models` and `exp
     predict_batch,
     registry,
     serve,
+    shadow,
     status,
     tokens,
     webhooks,
@@ -71,6 +72,7 @@ app.add_typer(registry.app, name="registry")
 app.add_typer(model_gates.taints, name="taints")
 app.add_typer(features.app, name="features")
 app.add_typer(experiments.app, name="experiments")
+app.add_typer(shadow.app, name="shadow")
 app.add_typer(webhooks.app, name="webhooks")
 app.command("predict")(predict.predict)
 app.command("predict-batch")(predict_batch.predict_batch)
