@@ -8,15 +8,17 @@ that the control answered in place of a variant, are counted and not compared, b
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from experiments.analysis.evidence import Evidence, VariantCount
 from experiments.analysis.stages import Stage
-from experiments.metric import OF_OUTPUT, Covariate, Direction, Metric, MetricKind, Role
-from experiments.scope import UnitKind
-from gateway.control.reduction import counts_for_maturity, reduce_metric
+from experiments.metric import MetricKind
+from gateway.control.reducing.asked import counts_for_maturity
+from gateway.control.reducing.moments import KEPT_STRATUM, STRATA, STRATA_MAX, evidence_of, moments_of
+from gateway.control.reducing.tables import tables_of, tabulate, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,93 +29,38 @@ if TYPE_CHECKING:
     from experiments.analysis.evidence import Cell
     from experiments.analysis.joint import JointMoments
     from experiments.definition import Experiment
+    from experiments.metric import Metric
 
-STRATA_MAX = 64
 REPLAY_UNITS_MAX = 1_000_000
 
-# What was forced is in no epoch: its variant was not given by chance.
-# What came before the experiment stands in the epoch -1 of no variant: only covariates are made of it. What is wide and
-# no metric asks for stays where it is, and predictions are told apart by a number: rows are many.
-_COLUMNS = """
-    {number} AS prediction, request_id, time_us, event_time_us, {unit} AS unit_id, latency_us,
-    {outputs} AS outputs, {attributes} AS attributes,
-    -- Missing, stale or unavailable: the declared default was served.
-    CASE WHEN len(view_status) > 0
-        THEN len(list_filter(view_status, lambda s: s IN (2, 3, 4))) / CAST(len(view_status) AS DOUBLE) END
-        AS default_rate,
-    CAST(list_max(list_filter(view_age_ms, lambda a: a >= 0)) AS DOUBLE) AS feature_age,
-    feature_set, status <> 0 AS failed, fallback
+_EPOCHS = "SELECT count(DISTINCT epoch) FROM unit_counts"
+
+_UNITS = """
+SELECT variant, {units}, sum(predictions), sum(failed), sum(fallback) FROM unit_counts GROUP BY variant
 """
 
-_OWN = """
-CREATE TEMP TABLE own AS
-SELECT {columns}, variant, epoch, {stratum} AS stratum
-FROM predictions
-WHERE experiment = $experiment AND model = $model AND {unit} <> '' AND epoch > 0
-"""
-
-_BEFORE = """
-INSERT INTO own BY NAME
-SELECT {columns}, '' AS variant, -1 AS epoch, '' AS stratum
-FROM predictions
-WHERE experiment <> $experiment AND model = $model AND event_time_us < $started_us
-    AND unit_id IN (SELECT unit_id FROM own)
-"""
-
-_FEW_STRATA = """
-UPDATE own SET stratum = '' WHERE stratum NOT IN (
-    SELECT stratum FROM own GROUP BY stratum ORDER BY count(DISTINCT unit_id) DESC, stratum LIMIT $strata_max
-)
-"""
-
-# Outcomes of the whole model, in the experiment or not; those that are not belong to no prediction of it.
-_MATCHED = """
-CREATE TEMP TABLE matched AS
-SELECT p.prediction, o.name, o.value, o.event_time_us
-FROM (SELECT request_id, name, value, event_time_us FROM joined WHERE model = $model) o
-LEFT JOIN own p USING (request_id)
-"""
-
-_COMPARED = """
-CREATE TEMP TABLE compared AS
-SELECT DISTINCT p.variant, p.unit_id, list_contains($telling, o.name) AS telling
-FROM own p JOIN matched o USING (prediction)
-WHERE p.epoch >= 0 AND NOT p.failed AND NOT p.fallback AND list_contains($names, o.name)
-"""
-
-_COUNTS = """
-SELECT variant, count(DISTINCT unit_id), count(*), count(*) FILTER (failed), count(*) FILTER (fallback)
-FROM own WHERE epoch >= 0 GROUP BY variant
-"""
-
-_MATURED = "SELECT variant, count(DISTINCT unit_id) FROM compared GROUP BY variant"
+_MATURED = "SELECT variant, {units} FROM unit_counts WHERE compared GROUP BY variant"
 
 _LOST = """
 SELECT entry.key, sum(entry.value) FROM (SELECT unnest(map_entries(lost)) AS entry FROM gaps) GROUP BY entry.key
 """
 
 _STAGES = """
-WITH units AS (
-    SELECT unit_id, arg_min(struct_pack(variant, epoch), (time_us, request_id)) AS cell,
-        bool_or(NOT failed AND NOT fallback) AS served
-    FROM own WHERE epoch >= 0 GROUP BY unit_id
-)
-SELECT cell.variant, cell.epoch, count(*), count(*) FILTER (served),
-    count(*) FILTER (unit_id IN (SELECT unit_id FROM compared WHERE telling))
-FROM units GROUP BY ALL
+SELECT variant, epoch, count(*), count(*) FILTER (served), count(*) FILTER (told)
+FROM unit_counts WHERE first GROUP BY ALL
 """
 
 _CONTROL_UNITS = """
-SELECT unit_id, sum(num) AS num, sum(den) AS den FROM observed WHERE epoch >= 0 AND variant = $control
-GROUP BY unit_id ORDER BY unit_id LIMIT $limit
+SELECT unit, sum(num) AS num, sum(den) AS den FROM observed WHERE variant = $control
+GROUP BY unit ORDER BY unit LIMIT $limit
 """
 
-_SAME_FEATURES = "SELECT count(DISTINCT feature_set) FROM own WHERE epoch >= 0 AND NOT failed AND NOT fallback"
+_FEATURE_SETS = "SELECT min(feature_set_low) = max(feature_set_high) FROM unit_counts"
 
 # What a treatment cannot touch, as long as the arms take the same features.
 _BALANCED = {
-    "the age of the features in milliseconds": MetricKind.FEATURE_AGE,
-    "the rate of feature defaults": MetricKind.FEATURE_DEFAULT_RATE,
+    "the age of the features in milliseconds": (MetricKind.FEATURE_AGE, "age"),
+    "the rate of feature defaults": (MetricKind.FEATURE_DEFAULT_RATE, "default"),
 }
 
 
@@ -129,73 +76,52 @@ def reduce_events(connection: duckdb.DuckDBPyConnection, experiment: Experiment,
     now_us
         The gateway's time: what attribution windows are over by then.
     """
-    _prepare(connection, experiment)
-    (analyzed,) = connection.execute("SELECT count(*) FROM matched").fetchone() or (0,)
-    counts = _counts(connection, experiment)
-    evidence = Evidence(
+    analyzed = tabulate(connection, experiment, now_us=now_us)
+    evidence = conclude_units(connection, experiment, now_us=now_us, analyzed=analyzed)
+    for table in tables_of(experiment):
+        connection.execute(f"DROP TABLE {table}")
+    return evidence
+
+
+def conclude_units(
+    connection: duckdb.DuckDBPyConnection, experiment: Experiment, *, now_us: int, analyzed: int
+) -> Evidence:
+    """Return the evidence from the tables of `gateway.control.reducing.tables`, and `gaps`."""
+    stratified = bool(experiment.plan.stratify_by)
+    if stratified:
+        connection.execute(STRATA, {"strata_max": STRATA_MAX})
+    (epochs,) = connection.execute(_EPOCHS).fetchone() or (0,)
+    counts = _counts(connection, experiment, epochs)
+    return Evidence(
         counts=counts,
         metrics=tuple(
-            reduce_metric(connection, metric, now_us=now_us, stratified=bool(experiment.plan.stratify_by))
-            for metric in experiment.metrics
+            evidence_of(connection, metric, values_of(place), stratified=stratified, epochs=epochs)
+            for place, metric in enumerate(experiment.metrics)
         ),
         stages=_stages(connection, experiment, counts),
-        balance=_balance(connection, experiment, now_us),
+        balance=_balance(connection, experiment),
         outcomes_analyzed=analyzed,
         elapsed_us=max(0, (experiment.concluded_us or now_us) - experiment.started_us) if experiment.started_us else 0,
     )
-    for table in ("own", "matched", "compared", "scored", "observed"):
-        connection.execute(f"DROP TABLE IF EXISTS {table}")
-    return evidence
 
 
 def read_units(
     connection: duckdb.DuckDBPyConnection, experiment: Experiment, metric: Metric, *, now_us: int
 ) -> tuple[list[str], NDArray[np.float64]]:
     """Return the control's units, and the numerator and denominator of each: at most a million of them."""
-    _prepare(connection, experiment)
-    reduce_metric(connection, metric, now_us=now_us, stratified=bool(experiment.plan.stratify_by))
+    alone = replace(experiment, metrics=(metric,))
+    tabulate(connection, alone, now_us=now_us, named=True)
+    evidence_of(connection, metric, values_of(0), stratified=False, epochs=0)
     given = {"control": experiment.control.variant, "limit": REPLAY_UNITS_MAX}
     found = connection.execute(_CONTROL_UNITS, given).fetchnumpy()
     rows = np.column_stack([np.asarray(found[name], dtype=np.float64) for name in ("num", "den")])
-    return [str(unit) for unit in found["unit_id"]], rows
+    return [str(unit) for unit in found["unit"]], rows
 
 
-def _prepare(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> None:
-    """Make the tables of predictions, outcomes and units that all metrics share."""
-    who: dict[str, object] = {"experiment": experiment.id, "model": experiment.model}
-    unit = "request_id" if experiment.scope.unit is UnitKind.REQUEST else "unit_id"
-    columns = _columns(experiment)
-    forth = columns.format(number="row_number() OVER ()", unit=unit)
-    if experiment.plan.stratify_by:
-        own = _OWN.format(columns=forth, stratum="coalesce(attributes[$stratify_by], '')", unit=unit)
-        connection.execute(own, who | {"stratify_by": experiment.plan.stratify_by})
-        connection.execute(_FEW_STRATA, {"strata_max": STRATA_MAX})
-    else:
-        connection.execute(_OWN.format(columns=forth, stratum="''", unit=unit), who)
-    if any(metric.covariate is Covariate.PRE_EXPERIMENT for metric in experiment.metrics):
-        before = _BEFORE.format(columns=columns.format(number="-row_number() OVER ()", unit="unit_id"))
-        connection.execute(before, who | {"started_us": experiment.started_us})
-    connection.execute(_MATCHED, {"model": experiment.model})
-    names = {name for metric in experiment.metrics for name in (metric.outcome, metric.denominator) if name}
-    telling = {metric.outcome for metric in experiment.metrics if counts_for_maturity(metric)}
-    connection.execute(_COMPARED, {"names": sorted(names), "telling": sorted(telling)})
-
-
-def _columns(experiment: Experiment) -> str:
-    """Return what is kept of a prediction, for its `number` and its `unit` to be put in."""
-    outputs = any(metric.kind in OF_OUTPUT for metric in experiment.metrics)
-    attributes = any(metric.covariate is Covariate.ATTRIBUTE for metric in experiment.metrics)
-    return _COLUMNS.format(
-        number="{number}",
-        unit="{unit}",
-        outputs="outputs" if outputs else "NULL",
-        attributes="attributes" if attributes else "NULL",
-    )
-
-
-def _counts(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> tuple[VariantCount, ...]:
-    found = {row[0]: row[1:] for row in connection.execute(_COUNTS).fetchall()}
-    matured = dict(connection.execute(_MATURED).fetchall())
+def _counts(connection: duckdb.DuckDBPyConnection, experiment: Experiment, epochs: int) -> tuple[VariantCount, ...]:
+    each_once = "count(*)" if epochs == 1 else "count(DISTINCT unit)"
+    found = {row[0]: map(int, row[1:]) for row in connection.execute(_UNITS.format(units=each_once)).fetchall()}
+    matured = dict(connection.execute(_MATURED.format(units=each_once)).fetchall())
     lost = dict(connection.execute(_LOST).fetchall())
     counts: list[VariantCount] = []
     for each in experiment.variants:
@@ -236,20 +162,21 @@ def _stages(
     return stages
 
 
-def _balance(
-    connection: duckdb.DuckDBPyConnection, experiment: Experiment, now_us: int
-) -> dict[str, Mapping[Cell, JointMoments]]:
+def _balance(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> dict[str, Mapping[Cell, JointMoments]]:
     """Return what the arms should be alike in; nothing when they take other features."""
-    (sets,) = connection.execute(_SAME_FEATURES).fetchone() or (0,)
-    if sets != 1:
+    (same,) = connection.execute(_FEATURE_SETS).fetchone() or (None,)
+    if not same:
         return {}
+    stratum = KEPT_STRATUM if experiment.plan.stratify_by else "''"
     balance: dict[str, Mapping[Cell, JointMoments]] = {}
-    for what, kind in _BALANCED.items():
+    for what, (kind, column) in _BALANCED.items():
         if any(metric.kind is kind for metric in experiment.metrics):
             continue
-        metric = Metric(what, kind, "", Direction.DECREASE, Role.MONITORING)
-        stratified = bool(experiment.plan.stratify_by)
-        found = reduce_metric(connection, metric, now_us=now_us, stratified=stratified).moments
+        relation = f"""(
+            SELECT variant, epoch, {stratum} AS stratum, {column}_sum AS num, CAST({column}_n AS DOUBLE) AS den
+            FROM unit_counts WHERE {column}_n > 0
+        )"""
+        found = moments_of(connection, relation, ("num", "den"))
         if found:
             balance[what] = found
     return balance
