@@ -1,7 +1,11 @@
-"""The fingerprint of a table: equal for equal rows in any order, different when a row, a name or a type differs."""
+"""The fingerprint of a table: equal for equal rows in any order, different when a row, a name or a type differs.
+
+Beside the table's own hash stand the query that made it and the time as of which it was made: see `provenance`.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from typing import TYPE_CHECKING
@@ -10,13 +14,17 @@ import numpy as np
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 # The increments and multipliers of SplitMix64 (Steele, Lea, Flood 2014); two lanes make 128 bits.
 _LANES = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1B54A32D192ED03))
 _M1 = np.uint64(0xBF58476D1CE4E5B9)
 _M2 = np.uint64(0x94D049BB133111EB)
-_NULL = np.uint64(0x6E756C6C6E756C6C)
+# What stands for a null: another number in each lane, so that no cell can pass for one in both.
+_NULLS = (np.uint64(0x6E756C6C6E756C6C), np.uint64(0x2545F4914F6CDD1D))
+_QUERY_HEX = 32
 
 
 class Fingerprint:
@@ -25,30 +33,55 @@ class Fingerprint:
     Notes
     -----
     Each row is hashed by mixing its cells in the order of the columns; the rows' hashes are summed modulo 2^64, which
-    forgets their order but not their multiplicity.
+    forgets their order but not their multiplicity. Each column's cells are hashed and summed likewise.
     """
 
-    __slots__ = ("_rows", "_schema", "_sums")
+    __slots__ = ("_columns", "_rows", "_schema", "_sums")
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = [[field.name, str(field.type)] for field in schema]
         self._rows = 0
         self._sums = [0 for _ in _LANES]
+        self._columns = [[0 for _ in _LANES] for _ in self._schema]
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take the rows of a batch."""
-        cells = [_cells(column) for column in batch.columns]
+        cells = [(_cells(column), _nulls(column)) for column in batch.columns]
         for lane, increment in enumerate(_LANES):
             row = np.full(batch.num_rows, increment)
-            for cell in cells:
-                row = _mixed((row ^ cell) + increment)
-            self._sums[lane] = (self._sums[lane] + int(row.sum(dtype=np.uint64))) % (1 << 64)
+            for sums, (numbers, nulls) in zip(self._columns, cells, strict=True):
+                marked = numbers if nulls is None else np.where(nulls, _NULLS[lane], numbers)
+                row = _mixed((row ^ marked) + increment)
+                sums[lane] = _summed(sums[lane], _mixed(marked + increment))
+            self._sums[lane] = _summed(self._sums[lane], row)
         self._rows += batch.num_rows
 
     def digest(self) -> str:
-        """Return the fingerprint of all rows so far, as the hexadecimal sha256 of schema, count and sums."""
-        parts = json.dumps([self._schema, self._rows, self._sums], separators=(",", ":"))
+        """Return the fingerprint of all rows so far: the hexadecimal sha256 of schema, count, rows and columns."""
+        parts = json.dumps([self._schema, self._rows, self._sums, self._columns], separators=(",", ":"))
         return hashlib.sha256(parts.encode()).hexdigest()
+
+
+def provenance(table: str, query: Sequence[object], as_of_us: int) -> str:
+    """Return a table's whole fingerprint: ``table:HASH query:HASH as-of:TIME``, the time in UTC with microseconds.
+
+    Parameters
+    ----------
+    table
+        The table's own fingerprint.
+    query
+        What made it, as values that JSON can hold.
+    as_of_us
+        The time as of which it was made, in microseconds since the Unix epoch.
+    """
+    asked = json.dumps(list(query), separators=(",", ":"))
+    moment = dt.datetime.fromtimestamp(as_of_us // 10**6, dt.UTC).replace(microsecond=as_of_us % 10**6)
+    as_of = moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return f"table:{table} query:{hashlib.sha256(asked.encode()).hexdigest()[:_QUERY_HEX]} as-of:{as_of}"
+
+
+def _summed(total: int, numbers: NDArray[np.uint64]) -> int:
+    return (total + int(numbers.sum(dtype=np.uint64))) % (1 << 64)
 
 
 def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -73,9 +106,15 @@ def _cells(column: pa.Array) -> NDArray[np.uint64]:
         cells = column.view(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False).view(np.uint64)
     else:
         cells = _hashed(column)
-    if column.null_count:
-        return np.where(column.is_null().to_numpy(zero_copy_only=False), _NULL, cells)
     return cells
+
+
+def _nulls(column: pa.Array) -> NDArray[np.bool_] | None:
+    """Return which cells are null; None when none is."""
+    if not column.null_count:
+        return None
+    nulls: NDArray[np.bool_] = column.is_null().to_numpy(zero_copy_only=False)
+    return nulls
 
 
 def _hashed(column: pa.Array) -> NDArray[np.uint64]:

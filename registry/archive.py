@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from registry import tables
 from registry.artifacts import check_digest
 from registry.errors import ArchiveConflictError, ArchiveInvalidError, VersionMissingError
+from registry.fingerprints import parts_of
 from registry.models import get_model
 from registry.names import check_model_id
 from registry.versions import index_labels, index_parents, version_of
@@ -80,7 +81,8 @@ def taint_documents(tx: Connection, models: Sequence[str] | None) -> list[Docume
     query = select(table.c.model, table.c.number, table.c.data_fingerprint).where(table.c.model.in_(models))
     subjects = set()
     for row in tx.execute(query):
-        subjects |= {("version", f"models/{row.model}/versions/{row.number}"), ("data", row.data_fingerprint)}
+        subjects |= {("data", part) for part in parts_of(row.data_fingerprint)}
+        subjects.add(("version", f"models/{row.model}/versions/{row.number}"))
     return [row for row in rows if (row["kind"], row["subject"]) in subjects]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from registry.fingerprints import code_of, data_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -66,8 +68,8 @@ def compare_versions(before: Version, after: Version) -> Comparison:
         metrics=tuple(_metric(name, before, after) for name in sorted({*first.metrics, *second.metrics})),
         signature=_changes(_ports(before.signature), _ports(after.signature)),
         facts=_changes(_told(before), _told(after)),
-        data_changed=_differ(first.data_fingerprint, second.data_fingerprint),
-        code_changed=_differ(_code(first.code_fingerprint), _code(second.code_fingerprint)),
+        data_changed=_differ(data_of(first.data_fingerprint), data_of(second.data_fingerprint)),
+        code_changed=_differ(code_of(first.code_fingerprint), code_of(second.code_fingerprint)),
         time_between_us=after.created_us - before.created_us,
     )
 
@@ -103,11 +105,6 @@ def _told(version: Version) -> dict[str, str]:
         "feature set": f"{version.feature_set}@{version.feature_set_digest}" if version.feature_set else "",
     }
     return {name: value for name, value in told.items() if value}
-
-
-def _code(fingerprint: str) -> str:
-    """Return a fingerprint of code without that of the graph that came out: another one comes of other data too."""
-    return " ".join(part for part in fingerprint.split() if not part.startswith("onnx:"))
 
 
 def _differ(first: str, second: str) -> bool | None:

@@ -9,6 +9,7 @@ from sqlalchemy import and_, insert, or_, select, update
 
 from registry import tables
 from registry.errors import FieldInvalidError, TaintMissingError
+from registry.fingerprints import parts_of
 from registry.labels import check_text
 from registry.lineage import ancestors
 from storage.revision import record_change
@@ -111,7 +112,7 @@ def taints_of(tx: Connection, version: Version, *, views: Collection[str] = ()) 
     names = [f"models/{model}/versions/{number}" for model, number in line]
     touching = [_about("version", names)]
     if version.facts.data_fingerprint:
-        touching.append(_about("data", [version.facts.data_fingerprint]))
+        touching.append(_about("data", parts_of(version.facts.data_fingerprint)))
     if views:
         touching.append(_about("feature_view", list(views)))
     query = select(tables.taints).where(tables.taints.c.cleared_us == 0, or_(*touching))

@@ -17,6 +17,7 @@ from features.apply import Applied, apply
 from features.arrow_stream import chunks_of
 from features.as_of import read_as_of
 from features.fetch import FeatureMatrix, Lookup, fetch
+from features.fingerprint import provenance
 from features.grammar import JOURNAL_TABLE, read_definitions
 from features.materialize import materialized_until
 from features.offline import OfflineLimits, check_view, open_offline, tables_in
@@ -129,7 +130,9 @@ class FeatureControl:
     def training_chunks(
         self, set_name: str, *, label_sql: str, start_us: int | None, end_us: int | None, marks: bool
     ) -> Generator[tuple[bytes, str]]:
-        """Yield the training table as parts of an Arrow IPC stream, at last no bytes and the table's fingerprint.
+        """Yield the training table as parts of an Arrow IPC stream, at last no bytes and the fingerprint of the data.
+
+        The fingerprint is that of the table, of the query that made it, and the time as of which it was made.
 
         Raises
         ------
@@ -140,6 +143,7 @@ class FeatureControl:
             feature_set = records.get_set(tx, set_name)
             views = [bound.view for bound in records.views_of_set(tx, feature_set)]
             sources = records.list_sources(tx)
+        query = (set_name, feature_set.digest, label_sql, start_us, end_us, marks)
         with self._journal_for(label_sql) as journal:
             table = training_table(
                 feature_set,
@@ -151,8 +155,10 @@ class FeatureControl:
                 limits=self._limits,
                 marks=marks,
             )
+            as_of_us = self._clock.now_us()
             with table as reader, contextlib.closing(chunks_of(reader)) as chunks:
-                yield from chunks
+                for chunk, fingerprint in chunks:
+                    yield chunk, fingerprint and provenance(fingerprint, query, as_of_us)
 
     @contextlib.contextmanager
     def _journal_for(self, label_sql: str) -> Generator[list[Source]]:

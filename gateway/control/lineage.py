@@ -10,6 +10,7 @@ from sqlalchemy import select
 from gateway.control.clearances import arms_of, views_of
 from registry import lineage, search, tables, taints
 from registry.alias_history import alias_history
+from registry.fingerprints import data_of, parts_of
 from registry.versions import get_version
 
 if TYPE_CHECKING:
@@ -133,11 +134,12 @@ def _same_data(tx: Connection, version: Version) -> list[str]:
     if not version.facts.data_fingerprint:
         return []
     table = tables.versions
-    query = select(table.c.model, table.c.number).where(table.c.data_fingerprint == version.facts.data_fingerprint)
+    same = table.c.data_fingerprint.contains(data_of(version.facts.data_fingerprint), autoescape=True)
+    query = select(table.c.model, table.c.number, table.c.data_fingerprint).where(same)
     rows = tx.execute(query.order_by(table.c.model, table.c.number).limit(SAME_DATA_MAX))
-    return [
-        f"models/{row.model}/versions/{row.number}" for row in rows if tuple(row) != (version.model, version.number)
-    ]
+    others = [row for row in rows if (row.model, row.number) != (version.model, version.number)]
+    data = data_of(version.facts.data_fingerprint)
+    return [f"models/{row.model}/versions/{row.number}" for row in others if data_of(row.data_fingerprint) == data]
 
 
 def _direct(tx: Connection, taint: Taint) -> Iterable[Version]:
@@ -146,7 +148,8 @@ def _direct(tx: Connection, taint: Taint) -> Iterable[Version]:
         found = search.search_versions(tx, filter_text=_named(taint.subject), limit_max=1)
     elif taint.kind == "data":
         quoted = taint.subject.replace("\\", "\\\\").replace('"', '\\"')
-        found = search.search_versions(tx, filter_text=f'data_fingerprint = "{quoted}"', limit_max=TOUCHED_MAX)
+        found = search.search_versions(tx, filter_text=f'data_fingerprint:"{quoted}"', limit_max=TOUCHED_MAX)
+        return [version for version in found.versions if taint.subject in parts_of(version.facts.data_fingerprint)]
     else:
         found = search.search_versions(tx, filter_text="feature_set:*", limit_max=TOUCHED_MAX)
         return [version for version in found.versions if taint.subject in views_of(tx, version)]

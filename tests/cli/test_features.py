@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pyarrow.parquet as pq
 import pytest
 
@@ -75,7 +77,7 @@ def test_features_go_from_their_files_to_an_online_value(at_gateway, definitions
     paths = ("--labels", definitions / "labels.sql", "--out", out)
     made = at_gateway("features", "training-data", "delays", *paths, "--marks", "--json").document
     assert (made["file"], made["rows"]) == (str(out), 3)
-    assert len(made["fingerprint"]) == 64
+    assert re.fullmatch(r"table:[0-9a-f]{64} query:[0-9a-f]{32} as-of:\S+Z", made["fingerprint"])
     table = pq.read_table(out)
     assert table.column("carrier.delay").to_pylist() == [5, 7, 9]
     assert table.column("carrier@status").to_pylist() == ["PRESENT"] * 3

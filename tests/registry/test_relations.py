@@ -158,3 +158,39 @@ def test_the_lineage_tells_the_whole_chain(served, make_graph):
     assert 0 < period.start_time_us < period.end_time_us
     assert [each.reason for each in found.taints] == ["wrong day"]
     assert found.predictions.count == 0
+
+
+FIRST = "table:aa query:bb as-of:2013-05-01T00:00:00.000000Z"
+LATER = "table:aa query:bb as-of:2013-05-02T00:00:00.000000Z"
+OTHER = "table:ab query:bb as-of:2013-05-02T00:00:00.000000Z"
+
+
+def test_the_same_rows_are_the_same_data_whenever_they_were_asked_for(served, make_graph):
+    for fingerprint in (FIRST, LATER, OTHER):
+        served.publish(make_graph(), facts=pb.VersionFacts(data_fingerprint=fingerprint))
+    found = served.stub.GetLineage(pb.GetLineageRequest(name="models/fraud/versions/1"))
+    assert list(found.same_data) == ["models/fraud/versions/2"]
+    changed = [
+        served.stub.CompareVersions(
+            comparison_pb2.CompareVersionsRequest(
+                before="models/fraud/versions/1", after=f"models/fraud/versions/{number}"
+            )
+        ).data_changed
+        for number in (2, 3)
+    ]
+    assert changed == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("subject", "touched"), [("table:aa", [1, 2]), ("query:bb", [1, 2, 3]), (FIRST, [1]), ("b", [])]
+)
+def test_a_taint_may_be_about_a_part_of_a_fingerprint(served, make_graph, subject, touched):
+    for fingerprint in (FIRST, LATER, OTHER):
+        served.publish(make_graph(), facts=pb.VersionFacts(data_fingerprint=fingerprint))
+    taint = served.stub.CreateTaint(
+        taint_pb2.CreateTaintRequest(kind=taint_pb2.TAINT_KIND_DATA, subject=subject, reason="wrong day")
+    )
+    assert list(taint.versions) == [f"models/fraud/versions/{number}" for number in touched]
+    for number in (1, 2, 3):
+        found = served.stub.GetLineage(pb.GetLineageRequest(name=f"models/fraud/versions/{number}"))
+        assert bool(found.taints) == (number in touched)

@@ -876,7 +876,9 @@ class GetTrainingDataResponse(_message.Message):
     chunk: _builtins.bytes
     """The next bytes of an Arrow IPC stream, at most 1 MiB."""
     fingerprint: _builtins.str
-    """The fingerprint of the whole table; in the last message only."""
+    """The fingerprint of the data, `table:HASH query:HASH as-of:TIME`: of the whole table, in whatever order its rows
+    came; of what was asked; and when, in UTC. In the last message only.
+    """
     def __init__(
         self,
         *,

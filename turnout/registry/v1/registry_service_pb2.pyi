@@ -452,7 +452,9 @@ class VersionFacts(_message.Message):
     framework: _builtins.str
     """The framework and its version, for example `scikit-learn 1.9.1`."""
     data_fingerprint: _builtins.str
-    """A fingerprint of the training table; empty when not known."""
+    """A fingerprint of the training data, such as GetTrainingData gives; empty when not known. Parts are set apart by
+    spaces; a part `table:HASH` says that data are equal, whatever was asked and when.
+    """
     code_fingerprint: _builtins.str
     """A fingerprint of the training code; empty when not known."""
     feature_set: _builtins.str

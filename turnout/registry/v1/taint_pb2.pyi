@@ -67,7 +67,7 @@ class Taint(_message.Message):
     kind: Global___TaintKind.ValueType
     """What it is about."""
     subject: _builtins.str
-    """The fingerprint, the view's name, or the version's resource name."""
+    """The fingerprint or a part of it (`table:HASH`), the view's name, or the version's resource name."""
     reason: _builtins.str
     """Why."""
     actor: _builtins.str
@@ -113,7 +113,7 @@ class CreateTaintRequest(_message.Message):
     kind: Global___TaintKind.ValueType
     """What it is about."""
     subject: _builtins.str
-    """The fingerprint, the view's name, or the version's resource name."""
+    """The fingerprint or a part of it (`table:HASH`), the view's name, or the version's resource name."""
     reason: _builtins.str
     """Why."""
     def __init__(
