@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, insert, select, update
 
 from registry import tables
-from registry.alias_history import MOVE_FIELDS, champion_line, was_champion
+from registry.alias_history import MOVE_FIELDS
 from registry.clearance import NOTHING_KNOWN, Support, clear
-from registry.errors import AliasMissingError, AliasMovedError, NameInvalidError, NoEarlierChampionError, StageMoveError
+from registry.errors import AliasMissingError, AliasMovedError, NameInvalidError, StageMoveError
 from registry.models import get_model, live_model
 from registry.names import check_alias
 from registry.records import CHAMPION, Alias, AliasMove, Stage
@@ -157,85 +157,6 @@ def remove_expired(tx: Connection, *, now_us: int) -> list[AliasMove]:
     return [
         remove_alias(tx, row.model, row.alias, reason="its time is over", actor="turnout", now_us=now_us) for row in due
     ]
-
-
-def promote(
-    tx: Connection,
-    model: str,
-    number: int,
-    *,
-    generation: int | None = None,
-    reason: str = "",
-    evidence: Mapping[str, object] | None = None,
-    support: Support = NOTHING_KNOWN,
-    actor: str,
-    now_us: int,
-) -> AliasMove:
-    """Make the version the champion and return the move; raises as `set_alias` does."""
-    return set_alias(
-        tx,
-        model,
-        number,
-        alias=CHAMPION,
-        generation=generation,
-        reason=reason,
-        evidence=evidence,
-        support=support,
-        actor=actor,
-        now_us=now_us,
-    )
-
-
-def rollback(
-    tx: Connection,
-    model: str,
-    *,
-    number: int | None = None,
-    generation: int | None = None,
-    reason: str = "",
-    support: Support = NOTHING_KNOWN,
-    actor: str,
-    now_us: int,
-) -> AliasMove:
-    """Make an earlier champion the champion again and return the move.
-
-    Parameters
-    ----------
-    number
-        The version to go back to; None: the champion before the present one. A rollback never goes forward again to
-        what was rolled back from: after 1, 2, 3 one rollback gives 2 and the next gives 1.
-
-    Raises
-    ------
-    NoEarlierChampionError
-        There was no champion before, or `number` never was one.
-    AliasMovedError
-        `champion` is at another generation than the one given.
-    TaintedError
-        What it goes back to is marked as wrong. Gates are not asked: a bad champion must be left at once.
-    """
-    live_model(tx, model)
-    if number is None:
-        line = champion_line(tx, model)
-        if len(line) <= 1:
-            raise NoEarlierChampionError(f"{model!r} has no champion before the present one", model=model)
-        number = line[-2]
-    elif not was_champion(tx, model, number):
-        raise NoEarlierChampionError(
-            f"version {number} of {model!r} never was the champion: promote it instead", model=model, version=number
-        )
-    return set_alias(
-        tx,
-        model,
-        number,
-        alias=CHAMPION,
-        generation=generation,
-        reason=reason,
-        support=support,
-        actor=actor,
-        now_us=now_us,
-        rollback=True,
-    )
 
 
 def check_expiry(alias: str, expires_us: int, now_us: int) -> None:

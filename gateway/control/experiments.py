@@ -11,7 +11,7 @@ from experiments.definition import State
 from experiments.errors import AliasUnresolvedError, ExperimentInvalidError
 from experiments.explanation import Explanation, explain
 from experiments.metric import OF_OUTPUT
-from registry import aliases, models, versions
+from registry import champion, models, versions
 from registry.clearance import NOTHING_KNOWN, Support
 from registry.records import CHAMPION
 
@@ -135,7 +135,7 @@ class ExperimentControl:
             version = experiment.variant(winner).version
             if _champion(tx, experiment.model) == version:
                 return changed
-            move = aliases.promote(
+            move = champion.promote(
                 tx,
                 experiment.model,
                 version,

@@ -23,7 +23,7 @@ from gateway.journal.record import Gap, Outcome, Output, Prediction, encode
 from gateway.journal.writer import JournalWriter
 from gateway.rpc import experiment_codec
 from gateway.rpc.experiment_service import ExperimentService
-from registry import aliases, models, versions
+from registry import aliases, champion, models, versions
 from registry.alias_history import alias_history
 from registry.records import Signature, TensorSpec, VersionDraft, VersionFacts
 from storage.clock import SystemClock
@@ -46,7 +46,7 @@ def flight_delay(database):
             )
             draft = VersionDraft("flight-delay", f"{number:064x}", 10, signature, VersionFacts())
             versions.add_version(tx, draft, actor="ada", now_us=2)
-        aliases.promote(tx, "flight-delay", 1, actor="ada", now_us=3)
+        champion.promote(tx, "flight-delay", 1, actor="ada", now_us=3)
         aliases.set_alias(tx, "flight-delay", 2, alias="challenger", actor="ada", now_us=4)
 
 
@@ -168,7 +168,7 @@ def test_an_alias_is_resolved_at_creation_and_frozen(database, stub):
     assert [(each.version, each.alias) for each in created.variants] == [(1, "champion"), (2, "")]
     assert (created.alpha, created.minimum_units, created.seed) == (0.05, 50, "v1-against-v2")
     with database.write() as tx:
-        aliases.promote(tx, "flight-delay", 2, actor="bob", now_us=9)
+        champion.promote(tx, "flight-delay", 2, actor="bob", now_us=9)
     found = stub.GetExperiment(pb.GetExperimentRequest(name=NAME)).experiment
     assert found == created
 

@@ -8,7 +8,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from registry.alias_history import alias_history, champion_line, line_of
-from registry.aliases import promote, rollback, set_alias
+from registry.aliases import set_alias
+from registry.champion import promote, rollback
 from registry.desired import desired_versions
 from registry.errors import AliasMovedError, NameInvalidError, NoEarlierChampionError, VersionMissingError
 from registry.models import create_model, get_model

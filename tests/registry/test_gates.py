@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from registry import aliases, clearance, models, taints, versions
+from registry import aliases, champion, clearance, models, taints, versions
 from registry.clearance import Support
 from registry.errors import FieldInvalidError, GatesNotPassedError, TaintedError, TaintMissingError
 from registry.gates import Evidence, check_gates, decide
@@ -22,7 +22,7 @@ def fraud(database, draft):
         for auc in (0.80, 0.79):
             facts = VersionFacts(metrics={"auc": auc, "loss": 1 - auc}, data_fingerprint=f"data-{auc}", parity=GOOD)
             versions.add_version(tx, draft(facts=facts, probe_sha256="aa" * 32, probe_rows=8), **WHO)
-        aliases.promote(tx, "fraud", 1, **WHO)
+        champion.promote(tx, "fraud", 1, **WHO)
     return database
 
 
@@ -73,7 +73,7 @@ def test_a_gate_says_yes_or_no_in_a_sentence(fraud, gate, passes):
 def test_a_version_that_a_gate_refuses_is_not_promoted_by_any_way(fraud):
     guarded(fraud, {"kind": "metric", "metric": "auc", "worse_at_most": 0})
     for way in (
-        lambda tx: aliases.promote(tx, "fraud", 2, **WHO),
+        lambda tx: champion.promote(tx, "fraud", 2, **WHO),
         lambda tx: aliases.set_alias(tx, "fraud", 2, alias="champion", **WHO),
     ):
         with pytest.raises(GatesNotPassedError, match=r"0\.79 against 0\.8"), fraud.write() as tx:
@@ -86,7 +86,7 @@ def test_a_version_that_a_gate_refuses_is_not_promoted_by_any_way(fraud):
 def test_a_promotion_keeps_the_verdicts_it_rests_on(fraud):
     guarded(fraud, {"kind": "metric", "metric": "auc", "at_least": 0.7}, {"kind": "probe"})
     with fraud.write() as tx:
-        move = aliases.promote(tx, "fraud", 2, support=Support(probe_passed=True), **WHO)
+        move = champion.promote(tx, "fraud", 2, support=Support(probe_passed=True), **WHO)
         kept = clearance.kept_verdicts(tx, versions.get_version(tx, "fraud", 2))
     assert [(each.gate, each.passed, each.revision, each.actor) for each in kept] == [
         ("metric", True, move.revision, "ada"),
@@ -98,7 +98,7 @@ def test_a_promotion_keeps_the_verdicts_it_rests_on(fraud):
 def test_an_override_takes_a_reason_and_shows_for_ever(fraud):
     guarded(fraud, {"kind": "signed"})
     with fraud.write() as tx:
-        aliases.promote(tx, "fraud", 2, support=Support(override_reason="the old one is on fire"), **WHO)
+        champion.promote(tx, "fraud", 2, support=Support(override_reason="the old one is on fire"), **WHO)
         (kept,) = clearance.kept_verdicts(tx, versions.get_version(tx, "fraud", 2))
     assert (kept.passed, kept.overridden, kept.override_reason) == (False, True, "the old one is on fire")
     for statement in ("UPDATE gate_verdicts SET overridden = NULL", "DELETE FROM gate_verdicts"):
@@ -108,10 +108,10 @@ def test_an_override_takes_a_reason_and_shows_for_ever(fraud):
 
 def test_a_rollback_asks_no_gate(fraud):
     with fraud.write() as tx:
-        aliases.promote(tx, "fraud", 2, **WHO)
+        champion.promote(tx, "fraud", 2, **WHO)
     guarded(fraud, {"kind": "signed"})
     with fraud.write() as tx:
-        assert aliases.rollback(tx, "fraud", **WHO).to_version == 1
+        assert champion.rollback(tx, "fraud", **WHO).to_version == 1
 
 
 def test_the_newest_word_of_each_person_counts(fraud):
@@ -120,10 +120,10 @@ def test_the_newest_word_of_each_person_counts(fraud):
         clearance.approve(tx, "fraud", 2, role="risk", approved=True, actor="grace", now_us=1)
         clearance.approve(tx, "fraud", 2, role="risk", approved=False, actor="grace", now_us=2)
     with pytest.raises(GatesNotPassedError, match="0 of 1"), fraud.write() as tx:
-        aliases.promote(tx, "fraud", 2, **WHO)
+        champion.promote(tx, "fraud", 2, **WHO)
     with fraud.write() as tx:
         clearance.approve(tx, "fraud", 2, role="risk", approved=True, actor="grace", now_us=3)
-        aliases.promote(tx, "fraud", 2, **WHO)
+        champion.promote(tx, "fraud", 2, **WHO)
     with fraud.write() as tx, pytest.raises(FieldInvalidError):
         clearance.approve(tx, "fraud", 2, role="", approved=True, **WHO)
 
@@ -137,10 +137,10 @@ def test_a_taint_blocks_promotion_until_it_is_cleared(fraud, kind, subject):
     with fraud.write() as tx:
         taint = taints.add_taint(tx, kind, subject, reason="duplicated rows", **WHO)
     with pytest.raises(TaintedError, match="duplicated rows"), fraud.write() as tx:
-        aliases.promote(tx, "fraud", 2, support=support, **WHO)
+        champion.promote(tx, "fraud", 2, support=support, **WHO)
     with fraud.write() as tx:
         taints.clear_taint(tx, taint.id, reason="they were not", **WHO)
-        aliases.promote(tx, "fraud", 2, support=support, **WHO)
+        champion.promote(tx, "fraud", 2, support=support, **WHO)
         assert taints.list_taints(tx, standing=True, limit_max=10) == []
         assert [each.cleared_reason for each in taints.list_taints(tx, standing=False, limit_max=10)] == [
             "they were not"
@@ -162,12 +162,12 @@ def test_a_taint_of_a_version_reaches_what_was_made_from_it(fraud, draft):
 
 def test_a_taint_blocks_going_back_too_unless_somebody_answers_for_it(fraud):
     with fraud.write() as tx:
-        aliases.promote(tx, "fraud", 2, **WHO)
+        champion.promote(tx, "fraud", 2, **WHO)
         taints.add_taint(tx, "data", "data-0.8", reason="wrong currency", **WHO)
     with pytest.raises(TaintedError), fraud.write() as tx:
-        aliases.rollback(tx, "fraud", **WHO)
+        champion.rollback(tx, "fraud", **WHO)
     with fraud.write() as tx:
-        aliases.rollback(tx, "fraud", support=Support(override_reason="still better"), **WHO)
+        champion.rollback(tx, "fraud", support=Support(override_reason="still better"), **WHO)
 
 
 def test_taints_need_a_kind_a_subject_and_a_reason(fraud):

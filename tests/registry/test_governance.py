@@ -11,7 +11,7 @@ from gateway.control.governance import Governance
 from gateway.journal.log import EventLog
 from gateway.journal.record import Prediction, encode
 from gateway.journal.writer import JournalWriter
-from registry.aliases import promote, rollback
+from registry.champion import promote, rollback
 from registry.clearance import Support
 from registry.models import create_model, update_model
 from registry.records import VersionFacts

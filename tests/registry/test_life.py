@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from registry import aliases, models, version_changes, versions
+from registry import aliases, champion, models, version_changes, versions
 from registry.alias_history import alias_at, alias_history
 from registry.errors import (
     EtagMismatchError,
@@ -124,14 +124,14 @@ def test_a_deleted_model_is_hidden_keeps_its_name_and_comes_back_as_it_was(fraud
         with pytest.raises(ModelDeletedError):
             models.ensure_model(tx, "fraud", **WHO)
         with pytest.raises(ModelDeletedError):
-            aliases.promote(tx, "fraud", 1, **WHO)
+            champion.promote(tx, "fraud", 1, **WHO)
         after = models.restore_model(tx, "fraud", **WHO)
     assert dataclasses.replace(after, etag="") == dataclasses.replace(before, etag="")
 
 
 def test_what_is_in_production_cannot_be_deleted(fraud):
     with fraud.write() as tx:
-        aliases.promote(tx, "fraud", 1, **WHO)
+        champion.promote(tx, "fraud", 1, **WHO)
         with pytest.raises(StillNeededError, match="production"):
             models.delete_model(tx, "fraud", **WHO)
         with pytest.raises(StillNeededError, match="champion"):
@@ -170,7 +170,7 @@ def test_stages_move_as_the_table_says(fraud, before, after):
     }
     with fraud.write() as tx:
         if before is Stage.PRODUCTION:
-            aliases.promote(tx, "fraud", 1, **WHO)
+            champion.promote(tx, "fraud", 1, **WHO)
         else:
             versions.set_stage(tx, "fraud", 1, stage=before)
         if before is after or (before, after) in allowed:
@@ -183,8 +183,8 @@ def test_stages_move_as_the_table_says(fraud, before, after):
 
 def test_production_is_the_version_that_holds_champion_and_nothing_else(fraud):
     with fraud.write() as tx:
-        aliases.promote(tx, "fraud", 1, **WHO)
-        aliases.promote(tx, "fraud", 2, **WHO)
+        champion.promote(tx, "fraud", 1, **WHO)
+        champion.promote(tx, "fraud", 2, **WHO)
         stages = [each.stage for each in versions.list_versions(tx, "fraud", limit_max=10)]
         assert stages == [Stage.PRODUCTION, Stage.STAGING]
         aliases.remove_alias(tx, "fraud", "champion", **WHO)
@@ -195,9 +195,9 @@ def test_an_archived_version_cannot_be_named_until_it_is_taken_back(fraud):
     with fraud.write() as tx:
         version_changes.move_stage(tx, "fraud", 2, Stage.ARCHIVED, **WHO)
         with pytest.raises(StageMoveError, match="development first"):
-            aliases.promote(tx, "fraud", 2, **WHO)
+            champion.promote(tx, "fraud", 2, **WHO)
         version_changes.move_stage(tx, "fraud", 2, Stage.DEVELOPMENT, **WHO)
-        aliases.promote(tx, "fraud", 2, **WHO)
+        champion.promote(tx, "fraud", 2, **WHO)
 
 
 def test_a_version_that_an_alias_names_is_not_archived(fraud):
@@ -239,7 +239,7 @@ def test_an_alias_that_was_removed_goes_on_counting(fraud):
 def test_who_held_an_alias_at_a_time_is_one_question(fraud):
     with fraud.write() as tx:
         for number, time_us in ((1, 100), (2, 200), (1, 300)):
-            aliases.promote(tx, "fraud", number, actor="ada", now_us=time_us)
+            champion.promote(tx, "fraud", number, actor="ada", now_us=time_us)
         aliases.remove_alias(tx, "fraud", "champion", actor="ada", now_us=400)
         held = [alias_at(tx, "fraud", "champion", time_us=time) for time in (99, 100, 199, 200, 350, 400)]
     assert [None if each is None else each.to_version for each in held] == [None, 1, 1, 2, 1, None]

@@ -5,7 +5,7 @@ import pytest
 
 from gateway.control.lineage import periods
 from gateway.models.difference import difference
-from registry import aliases, lineage, models, versions
+from registry import aliases, champion, lineage, models, versions
 from registry.alias_history import alias_history
 from registry.compare import MetricChange, ValueChange, compare_versions
 from registry.records import Signature, TensorSpec, VersionFacts
@@ -48,7 +48,7 @@ def test_ancestors_and_descendants_are_found_once_at_any_depth(family):
 def test_the_times_of_an_alias_follow_from_its_moves(family):
     with family.write() as tx:
         for number, time_us in ((1, 10), (2, 20), (1, 30)):
-            aliases.promote(tx, "fraud", number, actor="ada", now_us=time_us)
+            champion.promote(tx, "fraud", number, actor="ada", now_us=time_us)
         aliases.set_alias(tx, "fraud", 1, alias="canary", actor="bob", now_us=15)
         aliases.remove_alias(tx, "fraud", "canary", actor="bob", now_us=18)
         moves = alias_history(tx, "fraud", limit_max=99)

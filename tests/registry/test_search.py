@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry import aliases, models, versions
+from registry import champion, models, versions
 from registry.errors import FilterInvalidError
 from registry.filter import All, Any, Comparison, Not, parse
 from registry.records import VersionFacts
@@ -47,7 +47,7 @@ def stock(database, *, model_count=3, version_count=8):
                 )
                 draft = VersionDraft(name, f"{m * 1000 + v:064x}", v * 10, Signature((), ()), facts)
                 versions.add_version(tx, draft, actor=("ada", "bob")[v % 2], now_us=1_700_000_000_000_000 + m * 100 + v)
-            aliases.promote(tx, name, 2, **WHO)
+            champion.promote(tx, name, 2, **WHO)
 
 
 def auc(version):

@@ -6,7 +6,8 @@ import grpc
 import pytest
 
 from gateway.rpc.registry_calls.watching import WATCHERS_MAX
-from registry.aliases import promote, remove_alias, set_alias
+from registry.aliases import remove_alias, set_alias
+from registry.champion import promote
 from registry.models import create_model, delete_model
 from registry.versions import add_version
 from storage.database import open_database

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gateway.rpc import paging, status
 from gateway.rpc import registry_codec as codec
 from gateway.rpc.registry_calls.parts import RegistryCalls
-from registry import alias_history, aliases
+from registry import alias_history, aliases, champion
 from registry.clearance import NOTHING_KNOWN, Support
 from registry.records import CHAMPION
 from turnout.registry.v1 import registry_service_pb2 as pb
@@ -28,7 +28,7 @@ class AliasCalls(RegistryCalls):
             evidence = codec.json_object(request.evidence_json, "evidence_json")
             support = self._parts.clearances.gather(model, number, override_reason=request.override_reason)
             with self._database.write() as tx:
-                move = aliases.promote(
+                move = champion.promote(
                     tx,
                     model,
                     number,
@@ -48,7 +48,7 @@ class AliasCalls(RegistryCalls):
         with status.mapped(context):
             model = codec.model_id(request.name)
             with self._database.write() as tx:
-                move = aliases.rollback(
+                move = champion.rollback(
                     tx,
                     model,
                     number=request.version or None,
