@@ -12,6 +12,7 @@ TEXT_CHARS_MAX = 4096
 OUTPUT_INDEX_MAX = 1_000_000
 DEFAULT_MARGIN = 0.05
 WINDOW_US_MAX = 400 * 86_400_000_000
+CLASSES_MAX = 1000
 
 
 class MetricKind(enum.StrEnum):
@@ -47,6 +48,9 @@ OF_PREDICTION = frozenset(
     {MetricKind.LATENCY, MetricKind.ERROR_RATE, MetricKind.FEATURE_DEFAULT_RATE, MetricKind.FEATURE_AGE}
 )
 OF_UNIT = frozenset({MetricKind.PROPORTION, MetricKind.COUNT})
+# Computed from the number that an outcome is, or from whether it is a category; from which of several categories it is.
+OF_LABEL = OF_OUTPUT | {MetricKind.MEAN, MetricKind.PROPORTION, MetricKind.COUNT}
+OF_CLASSES = frozenset({MetricKind.ACCURACY, MetricKind.BRIER, MetricKind.LOG_LOSS})
 
 
 class Direction(enum.StrEnum):
@@ -70,6 +74,7 @@ class Covariate(enum.StrEnum):
     NONE = "none"
     PRE_EXPERIMENT = "pre_experiment"
     ATTRIBUTE = "attribute"
+    CONTROL_PREDICTION = "control_prediction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ class Metric:
     outcome
         The name of the outcome that it is computed from; empty for what comes from the prediction alone.
     output, output_index
-        The model's output and the element of its flattened row, where the kind uses one.
+        The model's output and the element of its flattened row, where the kind or the covariate uses one.
     margin
         How much worse a guardrail may be, as a part of the control's mean.
     absolute_margin
@@ -105,6 +110,11 @@ class Metric:
         Whether a unit without the outcome counts with 0 (as one who did not buy), or not at all (as one not known yet).
     covariate, covariate_attribute
         What takes noise off, and the call's attribute that it is read from.
+    label
+        The category that counts as 1, any other as 0; empty: outcomes are numbers.
+    classes
+        The categories that the elements of the output from `output_index` on are the scores of; () where it is not
+        asked which of several categories came.
     """
 
     metric: str
@@ -126,6 +136,13 @@ class Metric:
     missing_as_zero: bool = False
     covariate: Covariate = Covariate.NONE
     covariate_attribute: str = ""
+    label: str = ""
+    classes: tuple[str, ...] = ()
+
+    @property
+    def reads_output(self) -> bool:
+        """Whether it is computed from an output of the model, or takes one as its covariate."""
+        return self.kind in OF_OUTPUT or self.covariate is Covariate.CONTROL_PREDICTION
 
     @property
     def more_is_better(self) -> bool:
@@ -138,7 +155,7 @@ def validate_metric(metric: Metric) -> None:
     what = f"the metric {metric.metric!r} ({metric.kind})"
     _require(metric.kind in OF_PREDICTION or 1 <= len(metric.outcome) <= TEXT_CHARS_MAX, f"{what} names no outcome")
     _require(metric.kind not in OF_PREDICTION or not metric.outcome, f"{what} comes from the prediction: no outcome")
-    if metric.kind in OF_OUTPUT:
+    if metric.reads_output:
         _require(1 <= len(metric.output) <= TEXT_CHARS_MAX, f"{what} names no output")
         _require(0 <= metric.output_index <= OUTPUT_INDEX_MAX, f"{what} has the output_index {metric.output_index}")
     ratio = metric.kind is MetricKind.RATIO
@@ -149,7 +166,23 @@ def validate_metric(metric: Metric) -> None:
         _require(metric.covariate is Covariate.NONE, f"{what} takes no covariate")
     else:
         _require(metric.quantile == 0, f"{what} takes no quantile")
+    _validate_categories(metric, what)
     _validate_values(metric, what)
+
+
+def _validate_categories(metric: Metric, what: str) -> None:
+    _require(not metric.label or metric.kind in OF_LABEL, f"{what} takes no label")
+    _require(len(metric.label) <= TEXT_CHARS_MAX, f"{what}: its label is too long")
+    if not metric.classes:
+        return
+    _require(metric.kind in OF_CLASSES, f"{what} takes no classes")
+    _require(not metric.label, f"{what} has a label and classes: give one of them")
+    _require(metric.covariate is not Covariate.CONTROL_PREDICTION, f"{what}: of several classes no one is a covariate")
+    _require(
+        1 < len(metric.classes) <= CLASSES_MAX, f"{what} has {len(metric.classes)} classes, not 2 to {CLASSES_MAX}"
+    )
+    _require(len(set(metric.classes)) == len(metric.classes), f"{what} names a class twice")
+    _require(all(1 <= len(each) <= TEXT_CHARS_MAX for each in metric.classes), f"{what} has a class without a name")
 
 
 def _validate_values(metric: Metric, what: str) -> None:

@@ -169,6 +169,8 @@ def _options(text: str) -> dict[str, Any]:
     options: dict[str, Any] = json.loads(text)
     if "covariate" in options:
         options["covariate"] = Covariate(options["covariate"])
+    if "classes" in options:
+        options["classes"] = tuple(options["classes"])
     return options
 
 

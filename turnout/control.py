@@ -58,6 +58,7 @@ _READS = {
         "GetRecommendation",
         "GetAssignment",
         "ListLooks",
+        "ComparePairs",
         "EstimateSampleSize",
         "VerifyExperiment",
         "ReplayExperiment",

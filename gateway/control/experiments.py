@@ -10,7 +10,7 @@ from experiments import life, records
 from experiments.definition import State
 from experiments.errors import AliasUnresolvedError, ExperimentInvalidError
 from experiments.explanation import Explanation, explain
-from experiments.metric import OF_OUTPUT
+from experiments.metric import MetricKind
 from registry import champion, models, versions
 from registry.clearance import NOTHING_KNOWN, Support
 from registry.records import CHAMPION
@@ -203,7 +203,7 @@ def _check_outputs(metrics: Iterable[Metric], found: Iterable[Version]) -> None:
     """Raise ExperimentInvalidError when a version can never give what a metric is computed from."""
     arms = list(found)
     for metric in metrics:
-        if metric.kind not in OF_OUTPUT:
+        if not metric.reads_output:
             continue
         for version in arms:
             _check_output(metric, version)
@@ -231,9 +231,12 @@ def _check_output(metric: Metric, version: Version) -> None:
     elements = 1
     for extent in row:
         elements *= extent
-    if all(extent >= 0 for extent in row) and metric.output_index >= elements:
+    last = metric.output_index + max(len(metric.classes), 1) - 1
+    if metric.kind is MetricKind.ACCURACY and elements == 1:
+        last = metric.output_index  # the number of the class
+    if all(extent >= 0 for extent in row) and last >= elements:
         raise ExperimentInvalidError(
-            f"the metric {metric.metric!r} needs element {metric.output_index} of {metric.output!r}; a row of version "
+            f"the metric {metric.metric!r} needs element {last} of {metric.output!r}; a row of version "
             f"{version.number} has {elements}",
             metric=metric.metric,
             version=version.number,

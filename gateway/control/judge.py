@@ -18,6 +18,7 @@ from experiments.looks import Look, keep_look, last_look, page_of_looks, read_lo
 from experiments.plan import Method
 from gateway.control.analysis import read_units, reduce_events
 from gateway.control.moving import preview_split
+from gateway.control.pairs import compare_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from experiments.analysis.verdict import Verification
     from experiments.definition import Experiment, Metric
     from gateway.control.moving import Moving
+    from gateway.control.pairs import PairedFinding, PairRules
+    from gateway.control.reducing.pairs import PairQuestion
     from gateway.journal.log import EventLog
     from storage.clock import Clock
     from storage.database import Database
@@ -170,6 +173,10 @@ class ExperimentJudge:
     def preview_split(self, experiment_id: str, shares: Mapping[str, float], *, etag: str, units_max: int) -> Moving:
         """Return what a split would move of the last units; raises as `gateway.control.moving.preview_split` does."""
         return preview_split(self._database, self._events, experiment_id, shares, etag=etag, units_max=units_max)
+
+    def compare_pairs(self, question: PairQuestion, rules: PairRules) -> PairedFinding:
+        """Return what two versions made of the same calls; raises as `gateway.control.pairs.compare_pairs` does."""
+        return compare_pairs(self._events, self._clock, question, rules)
 
     def replay(self, experiment_id: str, *, metric: str, replays: int) -> tuple[Metric, int, Replay | NotEnoughData]:
         """Return what the fixed test says of the control's units when they are split anew, without an effect."""

@@ -40,7 +40,7 @@ _STATUSES = {
 }
 
 
-_FINDINGS = {
+FINDINGS = {
     Verdict.BETTER: pb.FINDING_BETTER,
     Verdict.WORSE: pb.FINDING_WORSE,
     Verdict.HOLDS: pb.FINDING_HOLDS,
@@ -168,17 +168,18 @@ def _comparison_message(comparison: Comparison, judged: Judgement) -> pb.Compari
     message = pb.Comparison(
         metric=comparison.metric,
         variant=comparison.variant,
-        finding=_FINDINGS[judged.verdict],
+        finding=FINDINGS[judged.verdict],
         adjusted_p_value=judged.p_value,
     )
     if isinstance(comparison.result, NotEnoughData):
         message.not_enough_data = comparison.result.reason
     else:
-        message.estimate.CopyFrom(_estimate_message(comparison.result))
+        message.estimate.CopyFrom(estimate_message(comparison.result))
     return message
 
 
-def _estimate_message(estimate: Estimate) -> pb.Estimate:
+def estimate_message(estimate: Estimate) -> pb.Estimate:
+    """Return the message of an estimate."""
     return pb.Estimate(
         control_mean=estimate.control_mean,
         treatment_mean=estimate.treatment_mean,

@@ -105,6 +105,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "AnalyzeExperiment": READ,
         "GetRecommendation": READ,
         "ListLooks": READ,
+        "ComparePairs": READ,
         "GetAssignment": READ,
         "EstimateSampleSize": READ,
         "VerifyExperiment": READ,

@@ -57,6 +57,7 @@ _COVARIATES = {
     Covariate.NONE: pb.COVARIATE_UNSPECIFIED,
     Covariate.PRE_EXPERIMENT: pb.COVARIATE_PRE_EXPERIMENT,
     Covariate.ATTRIBUTE: pb.COVARIATE_ATTRIBUTE,
+    Covariate.CONTROL_PREDICTION: pb.COVARIATE_CONTROL_PREDICTION,
 }
 METHODS = {
     Method.FIXED: pb.ANALYSIS_METHOD_FIXED,
@@ -126,7 +127,7 @@ def _defined(message: pb.Experiment, *, identity: str, model: str) -> Experiment
             Variant(each.variant, each.version, each.share, control=each.control, alias=each.alias)
             for each in message.variants
         ),
-        metrics=tuple(_metric(each) for each in message.metrics),
+        metrics=tuple(metric_of(each) for each in message.metrics),
         coverage=message.coverage,
         seed=message.seed,
         description=message.description,
@@ -196,7 +197,8 @@ def assignment_message(experiment: Experiment, explanation: Explanation) -> pb.G
     return message
 
 
-def _metric(message: pb.Metric) -> Metric:
+def metric_of(message: pb.Metric) -> Metric:
+    """Return the metric in a message, or raise RequestMalformedError."""
     return Metric(
         metric=message.metric,
         kind=_known(_KINDS, message.kind, f"the kind of the metric {message.metric[:80]!r}"),
@@ -209,6 +211,8 @@ def _metric(message: pb.Metric) -> Metric:
         lower_cap=message.lower_cap if message.HasField("lower_cap") else None,
         upper_cap=message.upper_cap if message.HasField("upper_cap") else None,
         covariate=_known(_COVARIATES, message.covariate, f"the covariate of the metric {message.metric[:80]!r}"),
+        label=message.label,
+        classes=tuple(message.classes),
         **{name: getattr(message, name) for name in _METRIC_VALUES},
     )
 
@@ -261,5 +265,7 @@ def _metric_message(metric: Metric) -> pb.Metric:
         lower_cap=metric.lower_cap,
         upper_cap=metric.upper_cap,
         covariate=_COVARIATES[metric.covariate],
+        label=metric.label,
+        classes=metric.classes,
         **{name: getattr(metric, name) for name in _METRIC_VALUES},
     )

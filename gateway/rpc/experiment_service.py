@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.control.judge import SizeQuestion
 from gateway.errors import RequestMalformedError
-from gateway.rpc import analysis_codec, paging, status
+from gateway.rpc import analysis_codec, paging, pair_codec, status
 from gateway.rpc import experiment_codec as codec
 from turnout.experiments.v1 import experiment_service_pb2 as pb
 from turnout.experiments.v1 import experiment_service_pb2_grpc as pb_grpc
@@ -212,6 +212,11 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
             if len(page.looks) < len(found):
                 page.next_page_token = paging.token_for(found[len(page.looks) - 1].look)
             return page
+
+    def ComparePairs(self, request: pb.ComparePairsRequest, context: grpc.ServicerContext) -> pb.ComparePairsResponse:
+        """Compare two versions on the calls that both saw."""
+        with status.mapped(context):
+            return pair_codec.finding_message(self._judge.compare_pairs(*pair_codec.question(request)))
 
     def EstimateSampleSize(
         self, request: pb.EstimateSampleSizeRequest, context: grpc.ServicerContext

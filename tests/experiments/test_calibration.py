@@ -14,6 +14,7 @@ from experiments.analysis.group_sequential import boundaries
 from experiments.analysis.histogram import Histogram
 from experiments.analysis.joint import JointMoments
 from experiments.analysis.moments import Moments
+from experiments.analysis.paired import compare_paired
 from experiments.analysis.power import Design, power, sample_size
 from experiments.analysis.quantile import quantile_moments
 from experiments.analysis.sample_ratio import MISMATCH_BELOW, check_ratio
@@ -217,3 +218,29 @@ def test_a_wrong_split_is_seen():
     )
     assert seen > 180
     assert math.isclose(check_ratio([[400, 200]], [[0.5, 0.5]], watched=True).sequential_p_value, 0, abs_tol=1e-9)
+
+
+@RUNS
+def test_pairs_of_clustered_units_are_wrong_as_often_as_they_say_and_the_sequence_at_most_so(runs):
+    generator = np.random.default_rng(17)
+    units, looks = 1000, 20
+    fixed_claims = sequence_claims = naive_claims = 0
+    for _ in range(runs):
+        # A unit has one to eight pairs, whose differences share the unit's own; under the null they are 0 on average.
+        pairs = generator.integers(1, 9, units)
+        control = pairs * generator.exponential(1.0, units)
+        noise = pairs * generator.normal(0, 0.3, units) + np.sqrt(pairs) * generator.normal(0, 0.3, units)
+        rows = np.column_stack([control, control + noise, pairs])
+        found = compare_paired(JointMoments.of(rows), alpha=ALPHA)
+        fixed_claims += found.p_value <= ALPHA
+        # As if each pair were a unit of its own: the same difference with the variance of independent pairs.
+        naive_claims += abs(noise.sum()) > 1.96 * np.sqrt((noise**2 / pairs).sum())
+        total, claimed = JointMoments(), False
+        for part in np.array_split(rows, looks):
+            total = total.merge(JointMoments.of(part))
+            watched = compare_paired(total, alpha=ALPHA, tuned_units=units // 2)
+            claimed = claimed or watched.p_value <= ALPHA
+        sequence_claims += claimed
+    assert as_often(fixed_claims, runs, ALPHA)
+    assert at_most(sequence_claims, runs, ALPHA)
+    assert naive_claims > 2 * fixed_claims

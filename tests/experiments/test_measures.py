@@ -55,12 +55,16 @@ class Journal:
         for name, value, after_s in outcomes:
             when, identity = (at_s + after_s) * SECOND_US, str(len(self.records))
             fields = {"request_id": request_id, "event_time_us": when, "time_us": when, "outcome_id": identity}
-            self.records.append(Outcome(name=name, value=float(value), **fields))
+            label, number = (value, math.nan) if isinstance(value, str) else ("", float(value))
+            self.records.append(Outcome(name=name, value=number, label=label, **fields))
 
     def reduce(self, experiment, *, now_s=1000):
         writer = JournalWriter(self.state / "journal", name="test", sync_interval_ms=1000, clock=SystemClock())
         writer.append([encode(record) for record in self.records])
         writer.close()
+        return self.again(experiment, now_s=now_s)
+
+    def again(self, experiment, *, now_s=1000):
         with EventLog(self.state).snapshot() as connection:
             return reduce_events(connection, experiment, now_us=now_s * SECOND_US)
 
@@ -92,6 +96,45 @@ def test_a_proportion_asks_each_unit_once(journal, experiment_of):
     (found,) = journal.reduce(experiment_of(MetricKind.PROPORTION)).metrics
     assert found.moments["control", 1, ""].means == (0.5, 1.0)
     assert found.maturity["control"] == Maturity(matured=2, pending=1, missing=0)
+
+
+@pytest.mark.parametrize("kind", [MetricKind.MEAN, MetricKind.PROPORTION, MetricKind.COUNT])
+def test_an_outcome_that_is_a_category_counts_as_one_where_it_is_the_one_asked_for(journal, experiment_of, kind):
+    journal.predict("a", "control", outcomes=[("plan", "annual", 5)])
+    journal.predict("b", "control", outcomes=[("plan", "monthly", 5)])
+    journal.predict("c", "control", outcomes=[("plan", "annual", 5)])
+    journal.predict("d", "control", outcomes=[("plan", "none", 5)])
+    journal.predict("e", "treatment", outcomes=[("plan", 1.0, 5)])
+    experiment = experiment_of(kind, "plan", label="annual")
+    (found,) = journal.reduce(experiment).metrics
+    assert mean(found, "control") == 0.5
+    # A number is no category, and no category a number.
+    assert found.unusable == {"treatment": 1}
+    if kind is not MetricKind.COUNT:
+        (numbers,) = journal.again(experiment_of(kind, "plan")).metrics
+        assert numbers.unusable == {"control": 4}
+
+
+def test_the_accuracy_of_classes_is_the_share_of_calls_whose_greatest_score_was_right(journal, experiment_of):
+    for unit, scores, told in (
+        ("a", [0.7, 0.2, 0.1], "cat"),
+        ("a", [0.1, 0.8, 0.1], "cat"),
+        ("b", [0.1, 0.2, 0.7], "bird"),
+        ("c", [0.2, 0.7, 0.1], "dog"),
+    ):
+        outputs = [Output("probabilities", "float32", (1, 3), np.float32(scores).tobytes())]
+        journal.predict(unit, "control", outcomes=[("animal", told, 5)], outputs=outputs)
+    classes = ("cat", "dog", "bird")
+    of = {"output": "probabilities", "classes": classes}
+    experiment = experiment_of(MetricKind.ACCURACY, "animal", **of)
+    both = replace(
+        experiment,
+        metrics=(*experiment.metrics, replace(experiment.metrics[0], metric="n", kind=MetricKind.LOG_LOSS)),
+    )
+    accuracy, loss = journal.reduce(both).metrics
+    assert accuracy.moments["control", 1, ""].n == 3
+    assert mean(accuracy, "control") == 0.75
+    assert mean(loss, "control") == pytest.approx(-np.log(np.float32([0.7, 0.1, 0.7, 0.7])).mean())
 
 
 def test_a_unit_without_an_outcome_is_a_zero_once_its_window_is_over(journal, experiment_of):

@@ -116,6 +116,28 @@ def look_parts(looks: Sequence[pb.GetRecommendationResponse]) -> Iterator[Render
     yield show.table("Looks", ("look", "time", "units", "recommendation", "first comparison", "p"), rows)
 
 
+def pair_parts(answer: pb.ComparePairsResponse, metric: str) -> Iterator[RenderableType]:
+    """Yield what the pairs of two versions say of a metric."""
+    yield show.facts(
+        "Pairs",
+        [("pairs", answer.pairs), ("failed", answer.failed_pairs), ("without an outcome yet", answer.pending_pairs)],
+    )
+    if answer.WhichOneof("result") == "estimate":
+        one = pb.Comparison(metric=metric, variant="treatment", estimate=answer.estimate)
+        yield show.table("On the same calls", COMPARED, _comparison(one))
+    else:
+        yield f"not enough data: {answer.not_enough_data}"
+    yield f"finding: {enum_name(pb.Finding.DESCRIPTOR, answer.finding)}"
+    if answer.HasField("labels"):
+        labels = answer.labels
+        yield (
+            f"right more often: the control in {labels.control_only} units, the treatment in {labels.treatment_only} "
+            f"(p = {labels.p_value:.4g} by McNemar's exact test, for one look)"
+            if not labels.not_enough_data
+            else f"right more often: not enough data: {labels.not_enough_data}"
+        )
+
+
 def standing_parts(answer: pb.GetRecommendationResponse) -> Iterator[RenderableType]:
     """Yield how far the experiment is, and what identifies the verdict."""
     status = enum_name(pb.RecommendationStatus.DESCRIPTOR, answer.status)

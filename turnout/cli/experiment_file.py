@@ -24,6 +24,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "whole number": (int,),
     "truth": (bool,),
     "table": (dict,),
+    "list of texts": (list,),
 }
 
 _EXPERIMENT = {
@@ -54,6 +55,8 @@ _METRIC = {
     "window_us": "whole number",
     "missing_as_zero": "truth",
     "covariate_attribute": "text",
+    "label": "text",
+    "classes": "list of texts",
 }
 _PLAN = {"planned_units": "whole number", "looks": "whole number", "stratify_by": "text"}
 _ENUMS: dict[str, Any] = {
@@ -128,6 +131,8 @@ def _fields(table: dict[str, Any], known: dict[str, str], where: str) -> dict[st
         if key not in known:
             raise LiteralError(f"{where} has the unknown key {key!r}: expected {', '.join(known)}")
         if not isinstance(value, _KINDS[known[key]]) or (isinstance(value, bool) and known[key] != "truth"):
+            raise LiteralError(f"{key} in {where} takes a {known[key]}, not {value!r}")
+        if isinstance(value, list) and not all(isinstance(one, str) for one in value):
             raise LiteralError(f"{key} in {where} takes a {known[key]}, not {value!r}")
     return table
 

@@ -1,7 +1,7 @@
 """`turnout experiments`: split traffic between versions, and say which one is better."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -251,12 +251,13 @@ def conclude(
     show.emit(document_of(answer), lambda: analysis.experiment_parts(answer.experiment), as_json=as_json)
 
 
-def _method(text: str) -> pb.AnalysisMethod.ValueType:
-    """Return the method of that name, none when it is empty, or raise BadParameter."""
-    names = {enum_name(pb.AnalysisMethod.DESCRIPTOR, one.number).lower(): one.number for one in _METHODS}
+def enum_option(enum: Any, text: str, what: str) -> int:
+    """Return the number of an enumeration's value by its short name, 0 when it is empty, or raise BadParameter."""
+    names = {enum_name(enum.DESCRIPTOR, one.number).lower(): one.number for one in enum.DESCRIPTOR.values if one.number}
     if text and text not in names:
-        raise typer.BadParameter(f"{text!r} is no method: expected one of {', '.join(names)}")
-    return pb.AnalysisMethod.ValueType(names[text] if text else pb.ANALYSIS_METHOD_UNSPECIFIED)
+        raise typer.BadParameter(f"{text!r} is no {what}: expected one of {', '.join(names)}")
+    return names[text] if text else 0
 
 
-_METHODS = tuple(one for one in pb.AnalysisMethod.DESCRIPTOR.values if one.number)
+def _method(text: str) -> pb.AnalysisMethod.ValueType:
+    return pb.AnalysisMethod.ValueType(enum_option(pb.AnalysisMethod, text, "method"))

@@ -30,6 +30,7 @@ from turnout.cli import (  # noqa: F401  (they add commands to `models` and `exp
     registry,
     serve,
     shadow,
+    shadow_compare,
     status,
     tokens,
     webhooks,

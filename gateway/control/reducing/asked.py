@@ -40,11 +40,11 @@ FROM predictions WHERE model = $model
 # Outcomes of the whole model, in the experiment or not. For those that name a unit `joined` knows whose they are.
 _MATCHED = """
 CREATE TEMP TABLE matched AS
-SELECT p.rowid AS prediction, o.name, o.value, o.event_time_us, p.event_time_us AS asked_us{outputs}
+SELECT p.rowid AS prediction, o.name, o.value{label}, o.event_time_us, p.event_time_us AS asked_us{outputs}
 FROM (
-    SELECT {request} AS request, name, value, event_time_us FROM outcomes WHERE request_id <> ''
+    SELECT {request} AS request, name, value{label}, event_time_us FROM outcomes WHERE request_id <> ''
     UNION ALL
-    SELECT {request}, name, value, event_time_us FROM joined WHERE NOT by_request AND model = $model
+    SELECT {request}, name, value{label}, event_time_us FROM joined WHERE NOT by_request AND model = $model
 ) o JOIN asked p USING (request)
 """
 
@@ -61,9 +61,20 @@ def unit_of(experiment: Experiment) -> str:
     return "request_id" if experiment.scope.unit is UnitKind.REQUEST else "unit_id"
 
 
-def outputs_of(metrics: Sequence[Metric]) -> list[tuple[str, int]]:
+def output_of(metric: Metric) -> tuple[str, int, int]:
+    """Return the output that a metric is computed from, the first element, and the last one of classes; else 0."""
+    last = metric.output_index + len(metric.classes) if metric.classes else 0
+    return metric.output, metric.output_index + 1, last
+
+
+def outputs_of(metrics: Sequence[Metric]) -> list[tuple[str, int, int]]:
     """Return the elements of outputs that metrics are computed from."""
-    return sorted({(each.output, each.output_index) for each in metrics if each.kind in OF_OUTPUT})
+    return sorted({output_of(each) for each in metrics if each.kind in OF_OUTPUT})
+
+
+def takes_categories(metric: Metric) -> bool:
+    """Whether outcomes are categories to a metric."""
+    return bool(metric.label or metric.classes)
 
 
 def attributes_of(metrics: Sequence[Metric]) -> list[str]:
@@ -87,10 +98,10 @@ def ask(connection: duckdb.DuckDBPyConnection, experiment: Experiment, *, named:
         before = "experiment <> $experiment AND unit_id <> '' AND event_time_us < $started_us"
         given["started_us"] = experiment.started_us
     more, outputs = "", ""
-    for place, (output, element) in enumerate(outputs_of(experiment.metrics)):
-        more += f", outputs[$output_{place}][$element_{place}] AS output_{place}"
+    for place, (output, first, last) in enumerate(outputs_of(experiment.metrics)):
+        more += f", outputs[$output_{place}][{f'{first} : {last}' if last else first}] AS output_{place}"
         outputs += f", p.output_{place}"
-        given |= {f"output_{place}": output, f"element_{place}": element + 1}
+        given[f"output_{place}"] = output
     for place, attribute in enumerate(attributes_of(experiment.metrics)):
         more += f", {_FINITE.format(f'attributes[$attribute_{place}]')} AS attribute_{place}"
         given[f"attribute_{place}"] = attribute
@@ -103,7 +114,9 @@ def ask(connection: duckdb.DuckDBPyConnection, experiment: Experiment, *, named:
         unit=unit if named else identity(unit), request=request, stratum=stratum, own=own, before=before, more=more
     )
     connection.execute(asked, given)
-    connection.execute(_MATCHED.format(request=request, outputs=outputs), {"model": experiment.model})
+    label = ", label" if any(takes_categories(each) for each in experiment.metrics) else ""
+    matched = _MATCHED.format(request=request, outputs=outputs, label=label)
+    connection.execute(matched, {"model": experiment.model})
 
 
 def counts_for_maturity(metric: Metric) -> bool:

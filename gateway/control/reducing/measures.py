@@ -5,36 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from experiments.metric import OF_OUTPUT, OF_PREDICTION, OF_UNIT, Covariate, MetricKind
-from gateway.control.reducing.asked import attributes_of, outputs_of
+from gateway.control.reducing.asked import attributes_of, output_of, outputs_of, takes_categories
+from gateway.control.reducing.worth import VALUE_MAX, worth, worth_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from experiments.definition import Experiment
     from experiments.metric import Metric
-
-# Beyond it the sums of squares no longer fit a float64, and the value is as little use as an infinite one.
-VALUE_MAX = 1e140
-
-# The value of one prediction and one of its outcomes `value`; NULL where the kind gives none.
-_VALUES: Mapping[MetricKind, str] = {
-    MetricKind.MEAN: "value",
-    MetricKind.QUANTILE: "value",
-    MetricKind.RATIO: "value",
-    MetricKind.PROPORTION: "CASE WHEN isfinite(value) THEN CAST(value > 0 AS DOUBLE) END",
-    MetricKind.COUNT: "1.0",
-    MetricKind.SQUARED_ERROR: "(output - value) * (output - value)",
-    MetricKind.BRIER: (
-        "CASE WHEN output BETWEEN 0 AND 1 AND value IN (0, 1) THEN (output - value) * (output - value) END"
-    ),
-    MetricKind.ABSOLUTE_ERROR: "abs(output - value)",
-    MetricKind.LOG_LOSS: (
-        # `greatest` skips NULL, so that the range is asked first.
-        "CASE WHEN output BETWEEN 0 AND 1 AND value = 1 THEN -ln(least(greatest(output, 1e-15), 1 - 1e-15))"
-        " WHEN output BETWEEN 0 AND 1 AND value = 0 THEN -ln(least(greatest(1 - output, 1e-15), 1 - 1e-15)) END"
-    ),
-    MetricKind.ACCURACY: "CASE WHEN isfinite(output) THEN CAST(round(output) = value AS DOUBLE) END",
-}
 
 # The value of one prediction, and which predictions have one. A fallback is the control's work in another's name.
 _OWN_VALUES: Mapping[MetricKind, tuple[str, str]] = {
@@ -49,7 +27,11 @@ _OWN_VALUES: Mapping[MetricKind, tuple[str, str]] = {
 _SCORED_BY_OUTCOME = """
 WITH valued AS (
     SELECT prediction, name = $outcome AS main, CAST({value} AS DOUBLE) AS score
-    FROM (SELECT prediction, name, value, event_time_us, asked_us, {output} AS output FROM matched)
+    FROM (
+        SELECT prediction, name, value, {label} AS label, event_time_us, asked_us, {output} AS output,
+            {scores} AS scores
+        FROM matched
+    )
     WHERE name IN ($outcome, $denominator) AND {within}
 ),
 judged AS (SELECT *, coalesce(abs(score) < {value_max}, false) AS usable FROM valued),
@@ -100,7 +82,8 @@ def parameters(metric: Metric, *, now_us: int) -> dict[str, object]:
     """Return what the query of `valuing` takes."""
     if metric.kind in OF_PREDICTION:
         return {}
-    given: dict[str, object] = {"outcome": metric.outcome, "denominator": metric.denominator or metric.outcome}
+    given = worth_parameters(metric)
+    given |= {"outcome": metric.outcome, "denominator": metric.denominator or metric.outcome}
     return given | ({"now_us": now_us, "window_us": metric.window_us} if metric.window_us else {})
 
 
@@ -120,12 +103,14 @@ def _scoring(metric: Metric, experiment: Experiment) -> str:
         score = "max(score)"
     output = "NULL"
     if metric.kind in OF_OUTPUT:
-        output = f"output_{outputs_of(experiment.metrics).index((metric.output, metric.output_index))}"
+        output = f"output_{outputs_of(experiment.metrics).index(output_of(metric))}"
     window = bool(metric.window_us)
     return _SCORED_BY_OUTCOME.format(
         attribute=attribute,
-        output=output,
-        value=_VALUES[metric.kind],
+        output="NULL" if metric.classes else output,
+        scores=output if metric.classes else "NULL",
+        label="label" if takes_categories(metric) else "''",
+        value=worth(metric),
         value_max=VALUE_MAX,
         score=score,
         weight=weight,

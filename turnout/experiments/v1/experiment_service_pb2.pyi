@@ -177,6 +177,10 @@ class _CovariateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Covariate.V
     """The same metric of the unit before the experiment was started."""
     COVARIATE_ATTRIBUTE: _Covariate.ValueType  # 2
     """An attribute of the call, for example the control version's own prediction."""
+    COVARIATE_CONTROL_PREDICTION: _Covariate.ValueType  # 3
+    """What the control's version makes of the call, in the metric's output: the control's own answer, and for the other
+    variants what the model's shadow gives, which has to be the control's version at the share 1.
+    """
 
 class Covariate(_Covariate, metaclass=_CovariateEnumTypeWrapper):
     """What is known of a unit before the treatment could touch it."""
@@ -187,6 +191,10 @@ COVARIATE_PRE_EXPERIMENT: Covariate.ValueType  # 1
 """The same metric of the unit before the experiment was started."""
 COVARIATE_ATTRIBUTE: Covariate.ValueType  # 2
 """An attribute of the call, for example the control version's own prediction."""
+COVARIATE_CONTROL_PREDICTION: Covariate.ValueType  # 3
+"""What the control's version makes of the call, in the metric's output: the control's own answer, and for the other
+variants what the model's shadow gives, which has to be the control's version at the share 1.
+"""
 Global___Covariate: _TypeAlias = Covariate  # noqa: Y015
 
 class _MetricKind:
@@ -206,9 +214,11 @@ class _MetricKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MetricKind
     METRIC_KIND_LOG_LOSS: _MetricKind.ValueType  # 4
     """-ln of the probability that the output gave to the outcome, clipped to [1e-15, 1 - 1e-15]."""
     METRIC_KIND_ACCURACY: _MetricKind.ValueType  # 5
-    """1 where the output rounds to the outcome, else 0."""
+    """1 where the output rounds to the outcome, or the class of the greatest score is the category that came; else 0."""
     METRIC_KIND_BRIER: _MetricKind.ValueType  # 6
-    """(output - outcome)^2 of a probability and an outcome of 0 or 1; anything else has no value."""
+    """(output - outcome)^2 of a probability and an outcome of 0 or 1, of classes the sum over them; anything else has no
+    value.
+    """
     METRIC_KIND_LATENCY: _MetricKind.ValueType  # 7
     """The milliseconds from taking a call off the network to journalling it. Takes no outcome."""
     METRIC_KIND_ERROR_RATE: _MetricKind.ValueType  # 8
@@ -238,9 +248,11 @@ METRIC_KIND_ABSOLUTE_ERROR: MetricKind.ValueType  # 3
 METRIC_KIND_LOG_LOSS: MetricKind.ValueType  # 4
 """-ln of the probability that the output gave to the outcome, clipped to [1e-15, 1 - 1e-15]."""
 METRIC_KIND_ACCURACY: MetricKind.ValueType  # 5
-"""1 where the output rounds to the outcome, else 0."""
+"""1 where the output rounds to the outcome, or the class of the greatest score is the category that came; else 0."""
 METRIC_KIND_BRIER: MetricKind.ValueType  # 6
-"""(output - outcome)^2 of a probability and an outcome of 0 or 1; anything else has no value."""
+"""(output - outcome)^2 of a probability and an outcome of 0 or 1, of classes the sum over them; anything else has no
+value.
+"""
 METRIC_KIND_LATENCY: MetricKind.ValueType  # 7
 """The milliseconds from taking a call off the network to journalling it. Takes no outcome."""
 METRIC_KIND_ERROR_RATE: MetricKind.ValueType  # 8
@@ -660,6 +672,8 @@ class Metric(_message.Message):
     MISSING_AS_ZERO_FIELD_NUMBER: _builtins.int
     COVARIATE_FIELD_NUMBER: _builtins.int
     COVARIATE_ATTRIBUTE_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    CLASSES_FIELD_NUMBER: _builtins.int
     metric: _builtins.str
     """The metric's name, unique in its experiment."""
     kind: Global___MetricKind.ValueType
@@ -667,7 +681,7 @@ class Metric(_message.Message):
     outcome: _builtins.str
     """The name of the outcome it is computed from."""
     output: _builtins.str
-    """The model's output it is computed from; not used by `mean`."""
+    """The model's output it is computed from, or that its covariate is; not used by `mean`."""
     output_index: _builtins.int
     """The element of that output in the flattened row, from 0."""
     direction: Global___Direction.ValueType
@@ -700,6 +714,15 @@ class Metric(_message.Message):
     """What takes noise off."""
     covariate_attribute: _builtins.str
     """The call's numeric attribute that the covariate is read from."""
+    label: _builtins.str
+    """The category that counts as 1, any other as 0, where outcomes are categories. Not for quantiles and ratios."""
+    @_builtins.property
+    def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The categories that the output's elements from `output_index` on are the scores of, in their order: 2 to 1 000. Of
+        accuracy, log_loss and brier, where outcomes are categories; an accuracy takes also an output of one element, the
+        number of the class from 0.
+        """
+
     def __init__(
         self,
         *,
@@ -722,10 +745,12 @@ class Metric(_message.Message):
         missing_as_zero: _builtins.bool = ...,
         covariate: Global___Covariate.ValueType = ...,
         covariate_attribute: _builtins.str = ...,
+        label: _builtins.str = ...,
+        classes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_lower_cap", b"_lower_cap", "_margin", b"_margin", "_upper_cap", b"_upper_cap", "lower_cap", b"lower_cap", "margin", b"margin", "upper_cap", b"upper_cap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower_cap", b"_lower_cap", "_margin", b"_margin", "_upper_cap", b"_upper_cap", "absolute_margin", b"absolute_margin", "covariate", b"covariate", "covariate_attribute", b"covariate_attribute", "denominator", b"denominator", "direction", b"direction", "kind", b"kind", "lower_cap", b"lower_cap", "margin", b"margin", "metric", b"metric", "minimum_effect", b"minimum_effect", "missing_as_zero", b"missing_as_zero", "outcome", b"outcome", "output", b"output", "output_index", b"output_index", "quantile", b"quantile", "role", b"role", "upper_cap", b"upper_cap", "window_us", b"window_us", "winsorize", b"winsorize"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower_cap", b"_lower_cap", "_margin", b"_margin", "_upper_cap", b"_upper_cap", "absolute_margin", b"absolute_margin", "classes", b"classes", "covariate", b"covariate", "covariate_attribute", b"covariate_attribute", "denominator", b"denominator", "direction", b"direction", "kind", b"kind", "label", b"label", "lower_cap", b"lower_cap", "margin", b"margin", "metric", b"metric", "minimum_effect", b"minimum_effect", "missing_as_zero", b"missing_as_zero", "outcome", b"outcome", "output", b"output", "output_index", b"output_index", "quantile", b"quantile", "role", b"role", "upper_cap", b"upper_cap", "window_us", b"window_us", "winsorize", b"winsorize"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lower_cap: _TypeAlias = _typing.Literal["lower_cap"]  # noqa: Y015
     _WhichOneofArgType__lower_cap: _TypeAlias = _typing.Literal["_lower_cap", b"_lower_cap"]  # noqa: Y015
@@ -2142,6 +2167,154 @@ class ListLooksResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListLooksResponse: _TypeAlias = ListLooksResponse  # noqa: Y015
+
+@_typing.final
+class ComparePairsRequest(_message.Message):
+    """Which pairs to compare, and by what."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    CONTROL_VERSION_FIELD_NUMBER: _builtins.int
+    TREATMENT_VERSION_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    SINCE_US_FIELD_NUMBER: _builtins.int
+    ALPHA_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    PLANNED_UNITS_FIELD_NUMBER: _builtins.int
+    MINIMUM_UNITS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model's resource name."""
+    control_version: _builtins.int
+    """The version that the other one is compared with."""
+    treatment_version: _builtins.int
+    """The other version. Either of the two may have answered."""
+    since_us: _builtins.int
+    """Only calls whose event was not earlier, in microseconds since the Unix epoch."""
+    alpha: _builtins.float
+    """The error rate of a false claim, from 1e-9, below 0.5; 0.05 unless given."""
+    method: Global___AnalysisMethod.ValueType
+    """Fixed for one look, or sequence; sequence unless given."""
+    planned_units: _builtins.int
+    """The units at which the sequence is to be narrowest; 0: 2 500."""
+    minimum_units: _builtins.int
+    """The fewest units with pairs before anything is claimed; 100 unless given."""
+    @_builtins.property
+    def metric(self) -> Global___Metric:
+        """What is measured, computed from an output and an outcome; its role, margins and covariate are not used, and its
+        name may be empty. What is measured must not depend on which of the two answers was used.
+        """
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        control_version: _builtins.int = ...,
+        treatment_version: _builtins.int = ...,
+        metric: Global___Metric | None = ...,
+        since_us: _builtins.int = ...,
+        alpha: _builtins.float = ...,
+        method: Global___AnalysisMethod.ValueType = ...,
+        planned_units: _builtins.int = ...,
+        minimum_units: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metric", b"metric"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alpha", b"alpha", "control_version", b"control_version", "method", b"method", "metric", b"metric", "minimum_units", b"minimum_units", "model", b"model", "planned_units", b"planned_units", "since_us", b"since_us", "treatment_version", b"treatment_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComparePairsRequest: _TypeAlias = ComparePairsRequest  # noqa: Y015
+
+@_typing.final
+class ComparePairsResponse(_message.Message):
+    """What the pairs say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ESTIMATE_FIELD_NUMBER: _builtins.int
+    NOT_ENOUGH_DATA_FIELD_NUMBER: _builtins.int
+    FINDING_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    PAIRS_FIELD_NUMBER: _builtins.int
+    FAILED_PAIRS_FIELD_NUMBER: _builtins.int
+    PENDING_PAIRS_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    not_enough_data: _builtins.str
+    """Why there is none, as a sentence."""
+    finding: Global___Finding.ValueType
+    """What it means: better, worse, open or unknown."""
+    pairs: _builtins.int
+    """All pairs of the two versions."""
+    failed_pairs: _builtins.int
+    """Those of which one side failed; not compared."""
+    pending_pairs: _builtins.int
+    """Those without an outcome that counts, or not yet."""
+    time_us: _builtins.int
+    """By the gateway's clock, in microseconds since the Unix epoch."""
+    @_builtins.property
+    def estimate(self) -> Global___Estimate:
+        """The estimate; its units have at least one pair with an outcome."""
+
+    @_builtins.property
+    def labels(self) -> Global___PairedLabels:
+        """For accuracy: whether the two are right equally often."""
+
+    def __init__(
+        self,
+        *,
+        estimate: Global___Estimate | None = ...,
+        not_enough_data: _builtins.str = ...,
+        finding: Global___Finding.ValueType = ...,
+        labels: Global___PairedLabels | None = ...,
+        pairs: _builtins.int = ...,
+        failed_pairs: _builtins.int = ...,
+        pending_pairs: _builtins.int = ...,
+        time_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate", "labels", b"labels", "not_enough_data", b"not_enough_data", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate", "failed_pairs", b"failed_pairs", "finding", b"finding", "labels", b"labels", "not_enough_data", b"not_enough_data", "pairs", b"pairs", "pending_pairs", b"pending_pairs", "result", b"result", "time_us", b"time_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["estimate", "not_enough_data"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___ComparePairsResponse: _TypeAlias = ComparePairsResponse  # noqa: Y015
+
+@_typing.final
+class PairedLabels(_message.Message):
+    """McNemar's exact test, for one look."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTROL_ONLY_FIELD_NUMBER: _builtins.int
+    TREATMENT_ONLY_FIELD_NUMBER: _builtins.int
+    P_VALUE_FIELD_NUMBER: _builtins.int
+    NOT_ENOUGH_DATA_FIELD_NUMBER: _builtins.int
+    control_only: _builtins.int
+    """Units of whose pairs the control had more right."""
+    treatment_only: _builtins.int
+    """Units of whose pairs the treatment had more right."""
+    p_value: _builtins.float
+    """Exact and two-sided."""
+    not_enough_data: _builtins.str
+    """Why there is none; empty when there is."""
+    def __init__(
+        self,
+        *,
+        control_only: _builtins.int = ...,
+        treatment_only: _builtins.int = ...,
+        p_value: _builtins.float = ...,
+        not_enough_data: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["control_only", b"control_only", "not_enough_data", b"not_enough_data", "p_value", b"p_value", "treatment_only", b"treatment_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PairedLabels: _TypeAlias = PairedLabels  # noqa: Y015
 
 @_typing.final
 class EstimateSampleSizeRequest(_message.Message):

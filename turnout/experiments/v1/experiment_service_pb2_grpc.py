@@ -105,6 +105,11 @@ class ExperimentServiceStub:
                 request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ListLooksRequest.SerializeToString,
                 response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ListLooksResponse.FromString,
                 _registered_method=True)
+        self.ComparePairs = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/ComparePairs',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ComparePairsRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ComparePairsResponse.FromString,
+                _registered_method=True)
         self.EstimateSampleSize = channel.unary_unary(
                 '/turnout.experiments.v1.ExperimentService/EstimateSampleSize',
                 request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.EstimateSampleSizeRequest.SerializeToString,
@@ -229,6 +234,13 @@ class ExperimentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ComparePairs(self, request, context):
+        """Compares two versions of a model on the calls that both of them saw, one as the other's shadow.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EstimateSampleSize(self, request, context):
         """Says how many units an effect needs, and what effect so many units can show.
         """
@@ -329,6 +341,11 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
                     servicer.ListLooks,
                     request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ListLooksRequest.FromString,
                     response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ListLooksResponse.SerializeToString,
+            ),
+            'ComparePairs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ComparePairs,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ComparePairsRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ComparePairsResponse.SerializeToString,
             ),
             'EstimateSampleSize': grpc.unary_unary_rpc_method_handler(
                     servicer.EstimateSampleSize,
@@ -730,6 +747,33 @@ class ExperimentService:
             '/turnout.experiments.v1.ExperimentService/ListLooks',
             turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ListLooksRequest.SerializeToString,
             turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ListLooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ComparePairs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/ComparePairs',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ComparePairsRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ComparePairsResponse.FromString,
             options,
             channel_credentials,
             insecure,

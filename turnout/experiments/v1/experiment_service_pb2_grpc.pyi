@@ -61,6 +61,8 @@ class ExperimentServiceStub:
     """Says what to do on the outcomes so far, and why."""
     ListLooks: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ListLooksRequest, _experiment_service_pb2.ListLooksResponse]
     """Lists the looks that were kept, oldest first: the effect over time. Each was told at its time; none is computed anew."""
+    ComparePairs: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ComparePairsRequest, _experiment_service_pb2.ComparePairsResponse]
+    """Compares two versions of a model on the calls that both of them saw, one as the other's shadow."""
     EstimateSampleSize: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.EstimateSampleSizeRequest, _experiment_service_pb2.EstimateSampleSizeResponse]
     """Says how many units an effect needs, and what effect so many units can show."""
     VerifyExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.VerifyExperimentRequest, _experiment_service_pb2.VerifyExperimentResponse]
@@ -103,6 +105,8 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     """Says what to do on the outcomes so far, and why."""
     ListLooks: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ListLooksRequest, _experiment_service_pb2.ListLooksResponse]  # type: ignore[assignment]
     """Lists the looks that were kept, oldest first: the effect over time. Each was told at its time; none is computed anew."""
+    ComparePairs: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ComparePairsRequest, _experiment_service_pb2.ComparePairsResponse]  # type: ignore[assignment]
+    """Compares two versions of a model on the calls that both of them saw, one as the other's shadow."""
     EstimateSampleSize: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.EstimateSampleSizeRequest, _experiment_service_pb2.EstimateSampleSizeResponse]  # type: ignore[assignment]
     """Says how many units an effect needs, and what effect so many units can show."""
     VerifyExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.VerifyExperimentRequest, _experiment_service_pb2.VerifyExperimentResponse]  # type: ignore[assignment]
@@ -226,6 +230,14 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_service_pb2.ListLooksResponse, _abc.Awaitable[_experiment_service_pb2.ListLooksResponse]]:
         """Lists the looks that were kept, oldest first: the effect over time. Each was told at its time; none is computed anew."""
+
+    @_abc_1.abstractmethod
+    def ComparePairs(
+        self,
+        request: _experiment_service_pb2.ComparePairsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.ComparePairsResponse, _abc.Awaitable[_experiment_service_pb2.ComparePairsResponse]]:
+        """Compares two versions of a model on the calls that both of them saw, one as the other's shadow."""
 
     @_abc_1.abstractmethod
     def EstimateSampleSize(
