@@ -33,6 +33,8 @@ class Support:
         Whether its probe rows were replayed just now with the right outputs; None when nobody did.
     trials
         What experiments and shadows say: documents with kind, name, units, decision.
+    skew
+        How many calls with its features were replayed for skew, and what was wrong with them; None when nobody did.
     views
         The feature views that its feature set reads.
     override_reason
@@ -43,6 +45,7 @@ class Support:
     probe_passed: bool | None = None
     probe_sentence: str = ""
     trials: Sequence[Mapping[str, object]] = ()
+    skew: tuple[int, Sequence[str]] | None = None
     views: Sequence[str] = ()
     override_reason: str = ""
 
@@ -90,6 +93,7 @@ def verdicts(tx: Connection, version: Version, champion: int, support: Support) 
         probe_sentence=support.probe_sentence,
         approvals=[(each.role, each.actor) for each in approvals_of(tx, version) if each.approved],
         trials=support.trials,
+        skew=support.skew,
     )
     return [*_taint_verdicts(tx, version, support), *decide(get_model(tx, version.model).gates, evidence)]
 

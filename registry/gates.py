@@ -49,6 +49,8 @@ class Evidence:
         Who approved it by which role, the newest decision of each: (role, actor).
     trials
         What experiments and shadows say of it: documents with kind, name, units, decision.
+    skew
+        How many calls with its features were replayed for skew, and what was wrong with them; None when nobody did.
     """
 
     version: Version
@@ -57,6 +59,7 @@ class Evidence:
     probe_sentence: str = ""
     approvals: Sequence[tuple[str, str]] = ()
     trials: Sequence[Mapping[str, object]] = ()
+    skew: tuple[int, Sequence[str]] | None = None
 
 
 def check_gates(documents: object) -> list[dict[str, object]]:
@@ -203,6 +206,19 @@ def _approval(gate: Document, evidence: Evidence) -> Verdict:
     return Verdict(gate, True, f"approved by {', '.join(people)} as {role!r}", facts)
 
 
+def _skew(gate: Document, evidence: Evidence) -> Verdict:
+    if not evidence.version.feature_set:
+        return Verdict(gate, True, "it reads no stored features")
+    calls, findings = evidence.skew or (0, ())
+    least = int(_number(gate, "calls_min", 1))
+    facts = {"calls": calls, "findings": list(findings)}
+    if calls < least:
+        return Verdict(gate, False, f"its features were replayed for {calls} calls; at least {least} are needed", facts)
+    if findings:
+        return Verdict(gate, False, f"its features are skewed: {findings[0]}", facts)
+    return Verdict(gate, True, f"its features are those of a recomputation in {calls} calls", facts)
+
+
 def _number(gate: Document, name: str, default: float = 0.0) -> float:
     value = gate.get(name, default)
     return float(value) if isinstance(value, int | float) else default
@@ -220,5 +236,6 @@ _KINDS: dict[str, _Kind] = {
     "feature_set": _Kind(_feature_set),
     "signed": _Kind(_signed, {"by": str}),
     "trial": _Kind(_trial, {"of": str, "units_min": _REAL, "decision": str}),
+    "skew": _Kind(_skew, {"calls_min": int}),
     "approval": _Kind(_approval, {"role": str, "count": int}, ("role",)),
 }

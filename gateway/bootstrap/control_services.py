@@ -21,6 +21,7 @@ from gateway.control.labels import write_outcomes
 from gateway.control.lineage import Lineages
 from gateway.control.publish import FeatureSetShape, Publisher
 from gateway.control.shadows import ShadowControl
+from gateway.control.skew import SkewReplay
 from gateway.control.trial import Trial
 from gateway.control.upkeep import Upkeep
 from gateway.rpc.admin_service import AdminService
@@ -90,11 +91,13 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str,
     """Add the services to a server and return their full names."""
     trial = Trial()
     judge = ExperimentJudge(database=parts.database, clock=parts.clock, events=parts.events)
+    skew = SkewReplay(database=parts.database, artifacts=parts.artifacts, events=parts.events, trial=trial)
     clearances = Clearances(
         database=parts.database,
         artifacts=parts.artifacts,
         trial=trial,
         units_of=judge.matured_units,
+        skew_of=skew.judge,
     )
     experiments = ExperimentControl(database=parts.database, clock=parts.clock, support_of=clearances.gather)
     registry_service_pb2_grpc.add_RegistryServiceServicer_to_server(
@@ -118,6 +121,7 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str,
                 outcomes=partial(write_outcomes, parts.events),
             ),
             parts.materializing,
+            skew,
         ),
         server,
     )

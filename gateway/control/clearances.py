@@ -42,6 +42,8 @@ class Clearances:
         Where versions are kept, their bytes, and what replays probe rows.
     units_of
         How many units an experiment has analysed of a variant.
+    skew_of
+        How many calls were replayed for skew with the features of a version, and what was wrong with them.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class Clearances:
         artifacts: ArtifactStore,
         trial: Trial,
         units_of: Callable[[Experiment, str], int],
+        skew_of: Callable[[str, int], tuple[int, Sequence[str]]],
     ) -> None:
         self._database = database
         self._artifacts = artifacts
         self._trial = trial
         self._units_of = units_of
+        self._skew_of = skew_of
 
     def gather(self, model: str, number: int, *, override_reason: str = "") -> Support:
         """Return what is known of a version that is to become the champion; raises as `get_version` does."""
@@ -70,6 +74,8 @@ class Clearances:
             trials=[self._trial_of(experiment, variant) for experiment, variant in fought],
             override_reason=override_reason,
         )
+        if "skew" in kinds and version.feature_set:
+            support = replace(support, skew=self._skew_of(model, number))
         if "probe" not in kinds or not version.probe_sha256:
             return support
         passed, sentence = self._replayed(version, deployment)

@@ -87,6 +87,11 @@ class Trial:
         finding = self._in_turn("gateway.models.difference", [str(first), str(second), *map(str, rows)])
         return finding.get("outputs", []), finding.get("reason", "")
 
+    def change(self, graph: Path, before: Path, after: Path) -> tuple[list[dict[str, Any]], str]:
+        """Return how a graph's answers to two sets of rows differ, by output, and why it could not be asked."""
+        finding = self._in_turn("gateway.models.change", [str(graph), str(before), str(after)])
+        return finding.get("outputs", []), finding.get("reason", "")
+
     def _in_turn(self, module: str, arguments: list[str]) -> dict[str, Any]:
         if not self._turns.acquire(timeout=self._wait_s):
             raise OverloadedError("too many publications are being checked; try again")

@@ -132,6 +132,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "ReadFeatures": READ,
         "GetTrainingData": READ,
         "GetMaterialization": READ,
+        "ReplaySkew": READ,
         "WriteFeatures": ADMIN,
         "ApplyFeatures": ADMIN,
         "Materialize": ADMIN,

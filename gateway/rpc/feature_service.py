@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from features.push import Row
 from gateway.errors import RequestMalformedError
-from gateway.rpc import paging, status
+from gateway.rpc import paging, skew_codec, status
+from gateway.rpc import registry_codec as codec
 from turnout import resources
 from turnout.features.v1 import feature_service_pb2 as pb
 from turnout.features.v1 import feature_service_pb2_grpc as pb_grpc
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from features.definitions import FeatureSet
     from gateway.control.features import FeatureControl, Reading, ViewState
     from gateway.control.materializing import MaterializationState, Materializing
+    from gateway.control.skew import SkewReplay
 
 _COLLECTIONS = {"source": "featureSources", "view": "featureViews", "set": "featureSets"}
 _STATUS_PREFIX = "VIEW_STATUS_"
@@ -32,13 +34,14 @@ class FeatureService(pb_grpc.FeatureServiceServicer):
 
     Parameters
     ----------
-    control, materializing
+    control, materializing, skew
         What does the work.
     """
 
-    def __init__(self, control: FeatureControl, materializing: Materializing) -> None:
+    def __init__(self, control: FeatureControl, materializing: Materializing, skew: SkewReplay) -> None:
         self._control = control
         self._materializing = materializing
+        self._skew = skew
 
     def ApplyFeatures(
         self, request: pb.ApplyFeaturesRequest, context: grpc.ServicerContext
@@ -152,6 +155,19 @@ class FeatureService(pb_grpc.FeatureServiceServicer):
         ):
             for chunk, fingerprint in chunks:
                 yield pb.GetTrainingDataResponse(chunk=chunk, fingerprint=fingerprint)
+
+    def ReplaySkew(self, request: pb.ReplaySkewRequest, context: grpc.ServicerContext) -> pb.ReplaySkewResponse:
+        """Compare what predictions were served with a recomputation."""
+        with status.mapped(context):
+            model, number = codec.version_key(request.version)
+            found = self._skew.replay(
+                model,
+                number,
+                window=skew_codec.window_of(request),
+                lag_us=skew_codec.lag_of(request),
+                tolerance=skew_codec.tolerance_of(request),
+            )
+            return skew_codec.replay_message(found)
 
 
 def _id(parse: Callable[[str], str], name: str) -> str:

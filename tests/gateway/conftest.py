@@ -187,6 +187,12 @@ def looping_fixture():
     return looping
 
 
+@pytest.fixture(scope="session")
+def operator_kind():
+    """Return what an operator is made by, for who closes it himself."""
+    return Operator
+
+
 @pytest.fixture
 def operate():
     """Return the function that gives an operator for a gateway; all are closed at the end."""

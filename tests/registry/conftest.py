@@ -151,7 +151,11 @@ class Served:
             clock=SystemClock(),
             publisher=publisher,
             clearances=Clearances(
-                database=database, artifacts=artifacts, trial=trial, units_of=lambda _experiment, _variant: 0
+                database=database,
+                artifacts=artifacts,
+                trial=trial,
+                units_of=lambda _experiment, _variant: 0,
+                skew_of=lambda _model, _number: (0, ()),
             ),
             comparing=Comparing(database=database, artifacts=artifacts, trial=trial, scratch=self.scratch),
             lineages=Lineages(database=database, events=events),

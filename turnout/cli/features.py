@@ -12,7 +12,7 @@ from turnout.cli.document import document_of
 from turnout.cli.paging import all_pages
 from turnout.features.v1 import feature_service_pb2 as pb
 
-_QUERY_S = 3600
+QUERY_S = 3600
 app = typer.Typer(help="Define features, and move their values to the online store.", no_args_is_help=True)
 
 
@@ -88,7 +88,7 @@ def materialize(
     if since is not None:
         request.since_us = literals.parse_time(since)
     with options.control(server) as connection:
-        answer = connection.features.Materialize(request, timeout=_QUERY_S)
+        answer = connection.features.Materialize(request, timeout=QUERY_S)
     rows = [
         (resources.view_id(one.name), one.entities_written, literals.format_time(one.until_us)) for one in answer.views
     ]
@@ -177,7 +177,7 @@ def read(
     if as_of is not None:
         request.as_of_us = literals.parse_time(as_of)
     with options.control(server) as connection:
-        answer = connection.features.ReadFeatures(request, timeout=_QUERY_S)
+        answer = connection.features.ReadFeatures(request, timeout=QUERY_S)
     rows = [
         (one.feature, one.value, one.status, one.age_ms if one.HasField("age_ms") else None) for one in answer.values
     ]

@@ -18,6 +18,7 @@ from turnout.cli import (  # noqa: F401  (they add commands to `models` and `exp
     experiment_watch,
     experiments,
     failures,
+    feature_skew,
     features,
     model_changes,
     model_gates,

@@ -892,3 +892,253 @@ class GetTrainingDataResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetTrainingDataResponse: _TypeAlias = GetTrainingDataResponse  # noqa: Y015
+
+@_typing.final
+class ReplaySkewRequest(_message.Message):
+    """Which predictions are replayed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    START_US_FIELD_NUMBER: _builtins.int
+    END_US_FIELD_NUMBER: _builtins.int
+    CALLS_MAX_FIELD_NUMBER: _builtins.int
+    LAG_US_FIELD_NUMBER: _builtins.int
+    TOLERANCE_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """A version's resource name, `models/{model}/versions/{version}`. The predictions of all versions of the model count
+    that read the same definition of the same feature set.
+    """
+    start_us: _builtins.int
+    """Only predictions whose event time is at or after this, in microseconds since the Unix epoch. Absent: no bound."""
+    end_us: _builtins.int
+    """Only predictions whose event time is before this. Absent: no bound."""
+    calls_max: _builtins.int
+    """How many at most, the newest first; 0 means 10 000, 100 000 is the most."""
+    lag_us: _builtins.int
+    """How far the online store may stand behind, in microseconds. Absent: twice a view's refresh interval; a day for a view
+    without one.
+    """
+    tolerance: _builtins.float
+    """The relative difference up to which two values are equal. Absent: 1e-6."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        start_us: _builtins.int | None = ...,
+        end_us: _builtins.int | None = ...,
+        calls_max: _builtins.int = ...,
+        lag_us: _builtins.int | None = ...,
+        tolerance: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_us", b"_end_us", "_lag_us", b"_lag_us", "_start_us", b"_start_us", "_tolerance", b"_tolerance", "end_us", b"end_us", "lag_us", b"lag_us", "start_us", b"start_us", "tolerance", b"tolerance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_us", b"_end_us", "_lag_us", b"_lag_us", "_start_us", b"_start_us", "_tolerance", b"_tolerance", "calls_max", b"calls_max", "end_us", b"end_us", "lag_us", b"lag_us", "start_us", b"start_us", "tolerance", b"tolerance", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__end_us: _TypeAlias = _typing.Literal["end_us"]  # noqa: Y015
+    _WhichOneofArgType__end_us: _TypeAlias = _typing.Literal["_end_us", b"_end_us"]  # noqa: Y015
+    _WhichOneofReturnType__lag_us: _TypeAlias = _typing.Literal["lag_us"]  # noqa: Y015
+    _WhichOneofArgType__lag_us: _TypeAlias = _typing.Literal["_lag_us", b"_lag_us"]  # noqa: Y015
+    _WhichOneofReturnType__start_us: _TypeAlias = _typing.Literal["start_us"]  # noqa: Y015
+    _WhichOneofArgType__start_us: _TypeAlias = _typing.Literal["_start_us", b"_start_us"]  # noqa: Y015
+    _WhichOneofReturnType__tolerance: _TypeAlias = _typing.Literal["tolerance"]  # noqa: Y015
+    _WhichOneofArgType__tolerance: _TypeAlias = _typing.Literal["_tolerance", b"_tolerance"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__end_us) -> _WhichOneofReturnType__end_us | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lag_us) -> _WhichOneofReturnType__lag_us | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_us) -> _WhichOneofReturnType__start_us | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tolerance) -> _WhichOneofReturnType__tolerance | None: ...
+
+Global___ReplaySkewRequest: _TypeAlias = ReplaySkewRequest  # noqa: Y015
+
+@_typing.final
+class ReplaySkewResponse(_message.Message):
+    """What a replay found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    VIEWS_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    OUTPUTS_REASON_FIELD_NUMBER: _builtins.int
+    calls: _builtins.int
+    """How many predictions were replayed."""
+    outputs_reason: _builtins.str
+    """Why it is not known how the answers differ; empty when it is."""
+    @_builtins.property
+    def views(self) -> _containers.RepeatedCompositeFieldContainer[Global___ViewSkew]:
+        """How each view of the set compares."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is wrong, a sentence each; none when nothing is."""
+
+    @_builtins.property
+    def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutputChange]:
+        """How the version answers what was served and what was recomputed."""
+
+    def __init__(
+        self,
+        *,
+        calls: _builtins.int = ...,
+        views: _abc.Iterable[Global___ViewSkew] | None = ...,
+        findings: _abc.Iterable[_builtins.str] | None = ...,
+        outputs: _abc.Iterable[Global___OutputChange] | None = ...,
+        outputs_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "findings", b"findings", "outputs", b"outputs", "outputs_reason", b"outputs_reason", "views", b"views"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplaySkewResponse: _TypeAlias = ReplaySkewResponse  # noqa: Y015
+
+@_typing.final
+class ViewSkew(_message.Message):
+    """How one view compares. A call is compared when it was served the very row that was known at its time, or one lag earlier."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_VIEW_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    COMPARED_CALLS_FIELD_NUMBER: _builtins.int
+    LATE_CALLS_FIELD_NUMBER: _builtins.int
+    MISSING_CALLS_FIELD_NUMBER: _builtins.int
+    EXTRA_CALLS_FIELD_NUMBER: _builtins.int
+    AHEAD_CALLS_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    feature_view: _builtins.str
+    """The view's resource name."""
+    calls: _builtins.int
+    """Calls that the view was looked up for."""
+    compared_calls: _builtins.int
+    """Calls whose values were compared."""
+    late_calls: _builtins.int
+    """Calls that were served a row older than the one known for longer than the lag."""
+    missing_calls: _builtins.int
+    """Calls that were served nothing though a row was known for longer than the lag."""
+    extra_calls: _builtins.int
+    """Calls that were served a row where none was known."""
+    ahead_calls: _builtins.int
+    """Calls that were served a row newer than any known at their time."""
+    @_builtins.property
+    def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureSkew]:
+        """How each feature compares."""
+
+    def __init__(
+        self,
+        *,
+        feature_view: _builtins.str = ...,
+        calls: _builtins.int = ...,
+        compared_calls: _builtins.int = ...,
+        late_calls: _builtins.int = ...,
+        missing_calls: _builtins.int = ...,
+        extra_calls: _builtins.int = ...,
+        ahead_calls: _builtins.int = ...,
+        features: _abc.Iterable[Global___FeatureSkew] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ahead_calls", b"ahead_calls", "calls", b"calls", "compared_calls", b"compared_calls", "extra_calls", b"extra_calls", "feature_view", b"feature_view", "features", b"features", "late_calls", b"late_calls", "missing_calls", b"missing_calls"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ViewSkew: _TypeAlias = ViewSkew  # noqa: Y015
+
+@_typing.final
+class FeatureSkew(_message.Message):
+    """How one feature compares."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_FIELD_NUMBER: _builtins.int
+    COMPARED_CALLS_FIELD_NUMBER: _builtins.int
+    MISMATCHED_CALLS_FIELD_NUMBER: _builtins.int
+    SMAPE_FIELD_NUMBER: _builtins.int
+    RATIO_FIELD_NUMBER: _builtins.int
+    feature: _builtins.str
+    """The feature."""
+    compared_calls: _builtins.int
+    """Calls whose values were compared."""
+    mismatched_calls: _builtins.int
+    """Those of them whose values differ."""
+    smape: _builtins.float
+    """The symmetric mean absolute percentage error, 0 to 2: the mean of 2|a - b| / (|a| + |b|)."""
+    ratio: _builtins.float
+    """Served over recomputed, where all that differ agree in it, as another unit gives; absent else."""
+    def __init__(
+        self,
+        *,
+        feature: _builtins.str = ...,
+        compared_calls: _builtins.int = ...,
+        mismatched_calls: _builtins.int = ...,
+        smape: _builtins.float = ...,
+        ratio: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ratio", b"_ratio", "ratio", b"ratio"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ratio", b"_ratio", "compared_calls", b"compared_calls", "feature", b"feature", "mismatched_calls", b"mismatched_calls", "ratio", b"ratio", "smape", b"smape"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__ratio: _TypeAlias = _typing.Literal["ratio"]  # noqa: Y015
+    _WhichOneofArgType__ratio: _TypeAlias = _typing.Literal["_ratio", b"_ratio"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ratio) -> _WhichOneofReturnType__ratio | None: ...
+
+Global___FeatureSkew: _TypeAlias = FeatureSkew  # noqa: Y015
+
+@_typing.final
+class OutputChange(_message.Message):
+    """How one output changes when the recomputed features take the place of those that were served."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    EQUAL_ROWS_FIELD_NUMBER: _builtins.int
+    MAX_DELTA_FIELD_NUMBER: _builtins.int
+    MEAN_DELTA_FIELD_NUMBER: _builtins.int
+    FLIPS_FIELD_NUMBER: _builtins.int
+    output: _builtins.str
+    """The output."""
+    rows: _builtins.int
+    """How many calls were run."""
+    equal_rows: _builtins.int
+    """How many of them got the same answer, bit by bit."""
+    max_delta: _builtins.float
+    """The largest difference of a number; absent for outputs that are not floating-point."""
+    mean_delta: _builtins.float
+    """The mean difference of a number; absent for outputs that are not floating-point."""
+    flips: _builtins.int
+    """How many calls got another label; absent for floating-point outputs."""
+    def __init__(
+        self,
+        *,
+        output: _builtins.str = ...,
+        rows: _builtins.int = ...,
+        equal_rows: _builtins.int = ...,
+        max_delta: _builtins.float | None = ...,
+        mean_delta: _builtins.float | None = ...,
+        flips: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_flips", b"_flips", "_max_delta", b"_max_delta", "_mean_delta", b"_mean_delta", "flips", b"flips", "max_delta", b"max_delta", "mean_delta", b"mean_delta"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_flips", b"_flips", "_max_delta", b"_max_delta", "_mean_delta", b"_mean_delta", "equal_rows", b"equal_rows", "flips", b"flips", "max_delta", b"max_delta", "mean_delta", b"mean_delta", "output", b"output", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__flips: _TypeAlias = _typing.Literal["flips"]  # noqa: Y015
+    _WhichOneofArgType__flips: _TypeAlias = _typing.Literal["_flips", b"_flips"]  # noqa: Y015
+    _WhichOneofReturnType__max_delta: _TypeAlias = _typing.Literal["max_delta"]  # noqa: Y015
+    _WhichOneofArgType__max_delta: _TypeAlias = _typing.Literal["_max_delta", b"_max_delta"]  # noqa: Y015
+    _WhichOneofReturnType__mean_delta: _TypeAlias = _typing.Literal["mean_delta"]  # noqa: Y015
+    _WhichOneofArgType__mean_delta: _TypeAlias = _typing.Literal["_mean_delta", b"_mean_delta"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flips) -> _WhichOneofReturnType__flips | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_delta) -> _WhichOneofReturnType__max_delta | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mean_delta) -> _WhichOneofReturnType__mean_delta | None: ...
+
+Global___OutputChange: _TypeAlias = OutputChange  # noqa: Y015

@@ -75,6 +75,11 @@ class FeatureServiceStub:
                 request_serializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.GetTrainingDataRequest.SerializeToString,
                 response_deserializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.GetTrainingDataResponse.FromString,
                 _registered_method=True)
+        self.ReplaySkew = channel.unary_unary(
+                '/turnout.features.v1.FeatureService/ReplaySkew',
+                request_serializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.ReplaySkewRequest.SerializeToString,
+                response_deserializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.ReplaySkewResponse.FromString,
+                _registered_method=True)
 
 
 class FeatureServiceServicer:
@@ -137,6 +142,13 @@ class FeatureServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplaySkew(self, request, context):
+        """Compares the features that predictions were served with a point-in-time recomputation of the same calls.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FeatureServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -179,6 +191,11 @@ def add_FeatureServiceServicer_to_server(servicer, server):
                     servicer.GetTrainingData,
                     request_deserializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.GetTrainingDataRequest.FromString,
                     response_serializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.GetTrainingDataResponse.SerializeToString,
+            ),
+            'ReplaySkew': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplaySkew,
+                    request_deserializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.ReplaySkewRequest.FromString,
+                    response_serializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.ReplaySkewResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -398,6 +415,33 @@ class FeatureService:
             '/turnout.features.v1.FeatureService/GetTrainingData',
             turnout_dot_features_dot_v1_dot_feature__service__pb2.GetTrainingDataRequest.SerializeToString,
             turnout_dot_features_dot_v1_dot_feature__service__pb2.GetTrainingDataResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplaySkew(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.features.v1.FeatureService/ReplaySkew',
+            turnout_dot_features_dot_v1_dot_feature__service__pb2.ReplaySkewRequest.SerializeToString,
+            turnout_dot_features_dot_v1_dot_feature__service__pb2.ReplaySkewResponse.FromString,
             options,
             channel_credentials,
             insecure,

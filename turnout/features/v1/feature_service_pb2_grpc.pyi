@@ -49,6 +49,8 @@ class FeatureServiceStub:
     """Returns what the online store would give to a prediction, or what was known at an earlier time."""
     GetTrainingData: _grpc.UnaryStreamMultiCallable[_feature_service_pb2.GetTrainingDataRequest, _feature_service_pb2.GetTrainingDataResponse]
     """Returns a point-in-time training table as an Arrow stream: for each label row the features as they were known then."""
+    ReplaySkew: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.ReplaySkewRequest, _feature_service_pb2.ReplaySkewResponse]
+    """Compares the features that predictions were served with a point-in-time recomputation of the same calls."""
 
 @_typing.type_check_only
 class FeatureServiceAsyncStub(FeatureServiceStub):
@@ -71,6 +73,8 @@ class FeatureServiceAsyncStub(FeatureServiceStub):
     """Returns what the online store would give to a prediction, or what was known at an earlier time."""
     GetTrainingData: _aio.UnaryStreamMultiCallable[_feature_service_pb2.GetTrainingDataRequest, _feature_service_pb2.GetTrainingDataResponse]  # type: ignore[assignment]
     """Returns a point-in-time training table as an Arrow stream: for each label row the features as they were known then."""
+    ReplaySkew: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.ReplaySkewRequest, _feature_service_pb2.ReplaySkewResponse]  # type: ignore[assignment]
+    """Compares the features that predictions were served with a point-in-time recomputation of the same calls."""
 
 class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps feature views and sets, and moves their values. Served on the control port."""
@@ -138,5 +142,13 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_feature_service_pb2.GetTrainingDataResponse], _abc.AsyncIterator[_feature_service_pb2.GetTrainingDataResponse]]:
         """Returns a point-in-time training table as an Arrow stream: for each label row the features as they were known then."""
+
+    @_abc_1.abstractmethod
+    def ReplaySkew(
+        self,
+        request: _feature_service_pb2.ReplaySkewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feature_service_pb2.ReplaySkewResponse, _abc.Awaitable[_feature_service_pb2.ReplaySkewResponse]]:
+        """Compares the features that predictions were served with a point-in-time recomputation of the same calls."""
 
 def add_FeatureServiceServicer_to_server(servicer: FeatureServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,63 @@
+"""The tables of a skew replay as arrays: one row a call, one column a feature."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from features.skew import Known, Served
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from features.definitions import FeatureSet, View
+
+    Floats = NDArray[np.float64]
+
+_US_PER_MS = 1000
+
+
+def names_of(feature_set: FeatureSet, view: View) -> list[str]:
+    """Return the features of a view that the set takes, in its order."""
+    parts = (name.partition(".") for name in feature_set.features)
+    return [column for owner, _, column in parts if owner == view.name]
+
+
+def _columns_of(feature_set: FeatureSet, view: View) -> list[int]:
+    return [place for place, name in enumerate(feature_set.features) if name.partition(".")[0] == view.name]
+
+
+def _listed(calls: pa.Table, name: str) -> NDArray[Any]:
+    """Return a column of lists of one length as a matrix."""
+    flat = calls.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat).reshape(calls.num_rows, -1)
+
+
+def matrix_of(calls: pa.Table, feature_set: FeatureSet) -> Floats:
+    """Return what the calls were served."""
+    return _listed(calls, "features").astype(np.float64).reshape(-1, len(feature_set.features))
+
+
+def features_of(recomputed: pa.Table, feature_set: FeatureSet) -> Floats:
+    """Return what a recomputation gives."""
+    columns = [recomputed.column(name).to_numpy(zero_copy_only=False) for name in feature_set.features]
+    return np.column_stack(columns).astype(np.float64)
+
+
+def served_of(feature_set: FeatureSet, view: View, calls: pa.Table, place: int) -> Served:
+    """Return what the calls were served of a view, which stands at a place among those of the set."""
+    return Served(
+        matrix_of(calls, feature_set)[:, _columns_of(feature_set, view)],
+        _listed(calls, "view_status")[:, place].astype(np.uint8),
+        _listed(calls, "view_age_ms")[:, place].astype(np.float64),
+    )
+
+
+def known_of(feature_set: FeatureSet, view: View, recomputed: pa.Table, lag_us: int) -> Known:
+    """Return what a recomputation so much earlier gives of a view."""
+    ages = recomputed.column(f"{view.name}@age_us").cast(pa.float64()).to_numpy(zero_copy_only=False)
+    status = np.array(recomputed.column(f"{view.name}@status").to_pylist())
+    values = features_of(recomputed, feature_set)[:, _columns_of(feature_set, view)]
+    return Known(values, status != "MISSING", (ages + lag_us) / _US_PER_MS)
