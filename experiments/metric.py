@@ -77,6 +77,10 @@ class Covariate(enum.StrEnum):
     CONTROL_PREDICTION = "control_prediction"
 
 
+# Read from a unit's first call.
+OF_CALL = frozenset({Covariate.ATTRIBUTE, Covariate.CONTROL_PREDICTION})
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """What is measured.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from experiments.analysis.balance import check_balance
-from experiments.analysis.estimation import balance_strata, estimate_contrast
+from experiments.analysis.estimation import KNOWN_PART_MIN, balance_strata, estimate_contrast, known_part
 from experiments.analysis.findings import Comparison, NotEnoughData
 from experiments.analysis.moments import Moments
 from experiments.analysis.proportion import compare_proportions
@@ -169,7 +169,8 @@ def _balance(experiment: Experiment, evidence: Evidence) -> tuple[BalanceCheck, 
         for what, cells in evidence.balance.items():
             checks.append(check_balance(what, treatment.variant, balance_strata(cells, **arms), watched=watched))
         for metric, found in zip(experiment.metrics, evidence.metrics, strict=True):
-            if metric.covariate is not Covariate.NONE:
+            known = known_part(metric, found, (control, treatment.variant)) >= KNOWN_PART_MIN
+            if metric.covariate is not Covariate.NONE and known:
                 # The covariate stands third; as a numerator over the denominator 1 it is a plain mean.
                 own = {cell: joint.pick(2) for cell, joint in found.moments.items() if joint.n}
                 what = f"covariate of {metric.metric}"

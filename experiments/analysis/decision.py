@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from experiments.analysis.findings import NotEnoughData
 from experiments.analysis.judgement import Verdict, judge
 from experiments.analysis.outlook import expect
-from experiments.analysis.reasons import end_of, flaws_of, left_out, primary, shrunk_effects
+from experiments.analysis.reasons import end_of, flaws_of, left_out, primary, shrunk_effects, unadjusted
 from experiments.metric import Role
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Decision:
 
 def recommend(experiment: Experiment, conclusions: Conclusions, evidence: Evidence) -> Decision:
     """Return what to do with the experiment on the outcomes so far."""
-    notes = left_out(evidence.counts)
+    notes = (*left_out(evidence.counts), *unadjusted(experiment, evidence))
     flaws = flaws_of(experiment, conclusions)
     if flaws:
         return Decision(Recommendation.INVESTIGATE, "", (*flaws, *notes), Status.DATA_QUALITY)

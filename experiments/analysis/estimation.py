@@ -14,7 +14,7 @@ from experiments.analysis.joint import JointMoments
 from experiments.analysis.moments import Moments
 from experiments.analysis.stratification import poststratify
 from experiments.analysis.welch import UNITS_MIN, Stratum, contrast
-from experiments.metric import MetricKind
+from experiments.metric import Covariate, MetricKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
     from experiments.analysis.evidence import Cell, MetricEvidence
     from experiments.metric import Metric
+
+
+KNOWN_PART_MIN = 0.99
+"""Of the units of an arm, how many must have what the control's version foresaw before it is a covariate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ def estimate_contrast(
         return _of_quantiles(metric, found, control, treatment)
     own = {cell: joint for cell, joint in found.moments.items() if cell[0] in {control, treatment} and joint.n}
     epochs = {epoch: _groups(own, epoch, control, treatment) for epoch in sorted({epoch for _, epoch, _ in own})}
-    theta = cuped.coefficients(list(own.values()))
+    known = known_part(metric, found, (control, treatment)) >= KNOWN_PART_MIN
+    theta = cuped.coefficients(list(own.values())) if known else ()
     plain = _combine(epochs, (), found, control, treatment)
     if isinstance(plain, NotEnoughData) or not any(theta):
         return plain if isinstance(plain, NotEnoughData) else Adjusted(plain)
@@ -72,6 +77,17 @@ def estimate_contrast(
     return Adjusted(
         replace(adjusted, estimator=adjusted.estimator.replace("welch", "cuped")), adjusted.variance / plain.variance
     )
+
+
+def known_part(metric: Metric, found: MetricEvidence, variants: Sequence[str]) -> float:
+    """Return the least part of the units of a variant of which it is known what the control's version foresaw.
+
+    1 for any other covariate, which all arms have alike. This one is the control's own answer in one arm and a shadow's
+    in another: where many are not known, those that are may differ from those of the other arm.
+    """
+    if metric.covariate is not Covariate.CONTROL_PREDICTION:
+        return 1.0
+    return min(found.covariate_units.get(each, 0) / max(found.units.get(each, 0), 1) for each in variants)
 
 
 def balance_strata(cells: Mapping[Cell, JointMoments], *, control: str, treatment: str) -> list[Stratum]:

@@ -79,6 +79,8 @@ class MetricEvidence:
         products of their deviations from the means of the cells.
     maturity
         By variant.
+    covariate_units
+        By variant: how many of the units have the covariate; given for what the control's version foresaw.
     """
 
     moments: Mapping[Cell, JointMoments] = field(default_factory=dict)
@@ -87,6 +89,7 @@ class MetricEvidence:
     unusable: Mapping[str, int] = field(default_factory=dict)
     shared: Mapping[tuple[Cell, Cell], tuple[tuple[float, ...], ...]] = field(default_factory=dict)
     maturity: Mapping[str, Maturity] = field(default_factory=dict)
+    covariate_units: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from experiments.analysis.estimation import KNOWN_PART_MIN, known_part
 from experiments.analysis.findings import NotEnoughData
 from experiments.analysis.judgement import Judgement, Verdict
 from experiments.analysis.stages import losing_stage, loss_sentence
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from experiments.analysis.conclusions import Conclusions
-    from experiments.analysis.evidence import VariantCount
+    from experiments.analysis.evidence import Evidence, VariantCount
     from experiments.definition import Experiment, Metric
 
 
@@ -78,6 +79,20 @@ def shrunk_effects(conclusions: Conclusions, deciding: Sequence[Judgement], vari
         # So far out that being picked changes no digit that is shown.
         and f"{each.result.shrunk:.4g}" != f"{each.result.difference:.4g}"
     )
+
+
+def unadjusted(experiment: Experiment, evidence: Evidence) -> tuple[str, ...]:
+    """Return a sentence for each metric whose covariate is not known of enough units to take noise off."""
+    names = [each.variant for each in experiment.variants]
+    notes: list[str] = []
+    for metric, found in zip(experiment.metrics, evidence.metrics, strict=True):
+        part = known_part(metric, found, names)
+        if part < KNOWN_PART_MIN and found.units:
+            notes.append(
+                f"{metric.metric} is not adjusted: what the control's version makes of a call is known of {part:.1%} "
+                f"of an arm's units, and {KNOWN_PART_MIN:.0%} are needed; let it be the model's shadow at the share 1"
+            )
+    return tuple(notes)
 
 
 def left_out(counts: Sequence[VariantCount]) -> tuple[str, ...]:

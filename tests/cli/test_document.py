@@ -35,7 +35,13 @@ def test_an_absent_message_is_null():
 
 def test_of_a_oneof_only_the_member_that_is_set_appears():
     without = document_of(experiment_service_pb2.Comparison(metric="m", not_enough_data="too few"))
-    assert without == {"metric": "m", "variant": "", "not_enough_data": "too few"}
+    assert without == {
+        "metric": "m",
+        "variant": "",
+        "not_enough_data": "too few",
+        "finding": "UNSPECIFIED",
+        "adjusted_p_value": None,
+    }
     estimate = experiment_service_pb2.Estimate(p_value=0.5)
     assert document_of(experiment_service_pb2.Comparison(estimate=estimate))["estimate"]["p_value"] == 0.5
 

@@ -51,3 +51,60 @@ def test_two_versions_are_compared_on_the_same_calls(at_gateway, gateway):
     assert (
         at_gateway("shadow", "compare", "scales", 1, 2, "--kind", "guess", "--outcome", "a", "--output", "b").code == 2
     )
+
+
+DEFINITION = """
+experiment = "foreseen"
+model = "scales"
+minimum_units = 20
+[[variants]]
+variant = "two"
+version = 1
+share = 0.5
+control = true
+[[variants]]
+variant = "three"
+version = 2
+share = 0.5
+[[metrics]]
+metric = "sold"
+kind = "mean"
+outcome = "sold"
+output = "total"
+covariate = "control_prediction"
+direction = "increase"
+role = "success"
+"""
+
+
+@pytest.mark.usefixtures("scales")
+def test_what_the_controls_version_foresees_takes_noise_off_an_experiment(at_gateway, gateway, tmp_path):
+    (tmp_path / "experiment.toml").write_text(DEFINITION)
+    at_gateway("experiments", "create", tmp_path / "experiment.toml")
+    at_gateway("experiments", "start", "foreseen", "--wait")
+    noise = np.random.default_rng(2)
+
+    def sell(units):
+        with Client(gateway.data_address) as client:
+            for number in units:
+                size = float(noise.uniform(1, 9))
+                answer = client.predict("scales", unit_id=f"u{number}", inputs={"x": np.float32([[size, 0, 0]])})
+                sold = Outcome("sold", size + noise.normal() / 2, request_id=answer.request_id)
+                assert client.record_outcomes([sold])[0].recorded
+
+    def estimate():
+        advice = at_gateway("experiments", "recommend", "foreseen", "--json").document
+        return advice["analysis"]["comparisons"][0]["estimate"], advice["reasons"]
+
+    assert at_gateway("shadow", "set", "scales", "--version", 1, "--wait").code == 0
+    sell(range(80))
+    until = time.monotonic() + WAIT_S
+    while (found := estimate())[0]["variance_kept"] == 1 and time.monotonic() < until:
+        time.sleep(0.2)
+    assert found[0]["variance_kept"] < 0.2
+    assert found[0]["method"].startswith("cuped")
+    at_gateway("shadow", "remove", "scales", "--wait")
+    sell(range(80, 160))
+    told, reasons = estimate()
+    assert told["variance_kept"] == 1
+    assert any("let it be the model's shadow" in reason for reason in reasons)

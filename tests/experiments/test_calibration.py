@@ -244,3 +244,25 @@ def test_pairs_of_clustered_units_are_wrong_as_often_as_they_say_and_the_sequenc
     assert as_often(fixed_claims, runs, ALPHA)
     assert at_most(sequence_claims, runs, ALPHA)
     assert naive_claims > 2 * fixed_claims
+
+
+@RUNS
+def test_what_the_controls_version_foresaw_keeps_alpha_where_some_of_it_is_unknown(runs):
+    generator = np.random.default_rng(18)
+    units, claims, kept = 300, 0, []
+    for _ in range(runs):
+        chance = generator.uniform(0, 1, (2, units))
+        late = (generator.random((2, units)) < chance).astype(float)
+        # In the treatment a shadow gives it, and one in a hundred was dropped.
+        known = np.ones((2, units), dtype=bool)
+        known[1, : units // 100] = False
+        x, square = (np.where(known, each, each[known].mean()) for each in (chance, chance**2))
+        arms = [JointMoments.of(np.column_stack([late[arm], np.ones(units), x[arm], square[arm]])) for arm in range(2)]
+        theta, middle = cuped.coefficients(arms), cuped.centre(arms)
+        plain = contrast([Stratum(*(ratio.linearise(arm) for arm in arms))])
+        found = contrast([Stratum(*(ratio.linearise(arm, theta, middle) for arm in arms))])
+        claims += fixed_interval(found, alpha=ALPHA).p_value <= ALPHA
+        kept.append(found.variance / plain.variance)
+    assert as_often(claims, runs, ALPHA)
+    # The variance of a chance over that of its coin: (1/12) / (1/4).
+    assert np.mean(kept) == pytest.approx(1 - 1 / 3, abs=0.02)

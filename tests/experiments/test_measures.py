@@ -21,7 +21,7 @@ from experiments.metric import Covariate, Direction, Metric, MetricKind, Role
 from experiments.plan import Method, Plan
 from gateway.control.analysis import reduce_events
 from gateway.journal.log import EventLog
-from gateway.journal.record import Outcome, Output, Prediction, encode
+from gateway.journal.record import Outcome, Output, Prediction, Shadow, encode
 from gateway.journal.writer import JournalWriter
 from storage.clock import SystemClock
 
@@ -271,6 +271,86 @@ def test_an_attribute_such_as_the_incumbents_guess_takes_noise_off_as_regression
     assert check.what == "covariate of m"
     assert (check.control_mean, check.treatment_mean) == pytest.approx((levels[::2].mean(), levels[1::2].mean()))
     assert not check.imbalance
+
+
+def foreseen(journal, *, unknown=0, units=600):
+    """Journal units whose outcome is as likely as version 1 says, in the treatment as its shadow; return the rows."""
+    noise = np.random.default_rng(11)
+    rows = []
+    for number in range(units):
+        treated = number % 2 == 1
+        chance = float(noise.uniform(0, 1))
+        late = float(noise.random() < chance)
+        own = chance if not treated else 0.5
+        outputs = [Output("p", "float64", (1, 1), np.float64([own]).tobytes())]
+        journal.predict(
+            f"u{number}",
+            "treatment" if treated else "control",
+            outcomes=[("late", late, 1)],
+            outputs=outputs,
+            version=1 + treated,
+        )
+        known = treated and number // 2 >= unknown
+        if known:
+            shadow = Output("p", "float64", (1, 1), np.float64([chance]).tobytes())
+            prediction = journal.records[-2]
+            journal.records.append(
+                Shadow(
+                    request_id=prediction.request_id,
+                    time_us=prediction.time_us,
+                    event_time_us=prediction.event_time_us,
+                    model="flight-delay",
+                    version=1,
+                    live_version=2,
+                    outputs=[shadow],
+                )
+            )
+        rows.append((treated, chance if known or not treated else math.nan, late, (own - late) ** 2))
+    return np.array(rows)
+
+
+@pytest.mark.parametrize(("kind", "column"), [(MetricKind.MEAN, 2), (MetricKind.BRIER, 3)])
+def test_what_the_controls_version_foresaw_takes_noise_off_as_regression_on_it_and_its_square_does(
+    journal, experiment_of, kind, column
+):
+    rows = foreseen(journal, unknown=2)
+    experiment = experiment_of(kind, "late", output="p", covariate=Covariate.CONTROL_PREDICTION)
+    evidence = journal.reduce(experiment)
+    assert evidence.metrics[0].covariate_units == {"control": 300, "treatment": 298}
+    result = conclude(experiment, evidence, HALVES).comparisons[0].result
+    # Where it is not known the mean of all that are known stands for it.
+    known = np.nan_to_num(rows[:, 1], nan=np.nanmean(rows[:, 1]))
+    squares = np.nan_to_num(rows[:, 1] ** 2, nan=np.nanmean(rows[:, 1] ** 2))
+    arms = [rows[:, 0] == arm for arm in (0, 1)]
+
+    def within(values):
+        return np.concatenate([values[arm] - values[arm].mean() for arm in arms])
+
+    x, y = np.column_stack([within(known), within(squares)]), within(rows[:, column])
+    theta = np.linalg.lstsq(x, y, rcond=None)[0]
+    left = y - x @ theta
+    plain = np.sum([y[:300] @ y[:300], y[300:] @ y[300:]])
+    assert result.variance_kept == pytest.approx((left @ left) / plain, rel=1e-3)
+    assert result.variance_kept < 0.97
+    means = np.column_stack([known, squares])
+    apart = means[arms[1]].mean(axis=0) - means[arms[0]].mean(axis=0)
+    raw = rows[arms[1], column].mean() - rows[arms[0], column].mean()
+    assert result.difference == pytest.approx(raw - theta @ apart, rel=1e-9)
+    (check,) = conclude(experiment, evidence, HALVES).balance
+    assert not check.imbalance
+
+
+def test_what_the_controls_version_foresaw_is_not_used_where_too_much_of_it_is_unknown(journal, experiment_of):
+    rows = foreseen(journal, unknown=50)
+    experiment = experiment_of(MetricKind.MEAN, "late", output="p", covariate=Covariate.CONTROL_PREDICTION)
+    evidence = journal.reduce(experiment)
+    conclusions = conclude(experiment, evidence, HALVES)
+    result = conclusions.comparisons[0].result
+    assert (result.method, result.variance_kept) == ("welch", 1.0)
+    assert result.difference == pytest.approx(rows[rows[:, 0] == 1, 2].mean() - rows[rows[:, 0] == 0, 2].mean())
+    assert conclusions.balance == ()
+    reasons = recommend(experiment, conclusions, evidence).reasons
+    assert any("known of 83.3% of an arm's units, and 99% are needed" in reason for reason in reasons)
 
 
 def test_strata_are_compared_each_with_its_own(journal, experiment_of):

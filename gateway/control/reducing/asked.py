@@ -34,7 +34,13 @@ SELECT {unit} AS unit, {request} AS request, time_us, event_time_us, latency_us,
         AS default_rate,
     CAST(list_max(list_filter(view_age_ms, lambda a: a >= 0)) AS DOUBLE) AS feature_age,
     hash(feature_set) AS feature_set, status <> 0 AS failed, fallback{more}
-FROM predictions WHERE model = $model
+FROM predictions{foreseen} WHERE model = $model
+"""
+
+# What the control's version made of the calls that another one answered: the model's shadow, when it is that version.
+_FORESEEN = """
+CREATE TEMP TABLE foreseen AS
+SELECT request_id AS seen_request, {outputs} FROM shadows WHERE model = $model AND version = $control AND status = 0
 """
 
 # Outcomes of the whole model, in the experiment or not. For those that name a unit `joined` knows whose they are.
@@ -77,6 +83,12 @@ def takes_categories(metric: Metric) -> bool:
     return bool(metric.label or metric.classes)
 
 
+def foreseen_of(metrics: Sequence[Metric]) -> list[tuple[str, int]]:
+    """Return the outputs of the control's version that metrics take as covariates, each with its element."""
+    asked = [each for each in metrics if each.covariate is Covariate.CONTROL_PREDICTION]
+    return sorted({(each.output, each.output_index + 1) for each in asked})
+
+
 def attributes_of(metrics: Sequence[Metric]) -> list[str]:
     """Return the attributes of calls that metrics take as covariates."""
     return sorted({each.covariate_attribute for each in metrics if each.covariate is Covariate.ATTRIBUTE})
@@ -105,18 +117,46 @@ def ask(connection: duckdb.DuckDBPyConnection, experiment: Experiment, *, named:
     for place, attribute in enumerate(attributes_of(experiment.metrics)):
         more += f", {_FINITE.format(f'attributes[$attribute_{place}]')} AS attribute_{place}"
         given[f"attribute_{place}"] = attribute
+    foreseen, control_more = _foresee(connection, experiment, given)
     stratum = "''"
     if experiment.plan.stratify_by:
         stratum = "coalesce(attributes[$stratify_by], '')"
         given["stratify_by"] = experiment.plan.stratify_by
     request = identity("request_id")
     asked = _ASKED.format(
-        unit=unit if named else identity(unit), request=request, stratum=stratum, own=own, before=before, more=more
+        unit=unit if named else identity(unit),
+        request=request,
+        stratum=stratum,
+        own=own,
+        before=before,
+        more=more + control_more,
+        foreseen=foreseen,
     )
     connection.execute(asked, given)
+    connection.execute("DROP TABLE IF EXISTS foreseen")
     label = ", label" if any(takes_categories(each) for each in experiment.metrics) else ""
     matched = _MATCHED.format(request=request, outputs=outputs, label=label)
     connection.execute(matched, {"model": experiment.model})
+
+
+def _foresee(
+    connection: duckdb.DuckDBPyConnection, experiment: Experiment, given: dict[str, object]
+) -> tuple[str, str]:
+    """Make the table of what the control's version foresaw where it is asked for; return its join and columns."""
+    wanted = foreseen_of(experiment.metrics)
+    if not wanted:
+        return "", ""
+    names = {f"foreseen_{place}": output for place, (output, _) in enumerate(wanted)}
+    elements = [f"outputs[$foreseen_{place}][{element}]" for place, (_, element) in enumerate(wanted)]
+    outputs = ", ".join(f"{each} AS seen_{place}" for place, each in enumerate(elements))
+    who = {"model": experiment.model, "control": experiment.control.version}
+    connection.execute(_FORESEEN.format(outputs=outputs), who | names)
+    given |= names | {"control": experiment.control.version}
+    more = "".join(
+        f", {_FINITE.format(f'CASE WHEN version = $control THEN {own} ELSE seen_{place} END')} AS foreseen_{place}"
+        for place, own in enumerate(elements)
+    )
+    return " LEFT JOIN foreseen ON request_id = seen_request", more
 
 
 def counts_for_maturity(metric: Metric) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from experiments.metric import OF_OUTPUT, OF_PREDICTION, OF_UNIT, Covariate, MetricKind
-from gateway.control.reducing.asked import attributes_of, output_of, outputs_of, takes_categories
+from experiments.metric import OF_CALL, OF_OUTPUT, OF_PREDICTION, OF_UNIT, Covariate, MetricKind
+from gateway.control.reducing.asked import attributes_of, foreseen_of, output_of, outputs_of, takes_categories
 from gateway.control.reducing.worth import VALUE_MAX, worth, worth_parameters
 
 if TYPE_CHECKING:
@@ -91,6 +91,9 @@ def _scoring(metric: Metric, experiment: Experiment) -> str:
     attribute = "CAST(NULL AS DOUBLE)"
     if metric.covariate is Covariate.ATTRIBUTE:
         attribute = f"attribute_{attributes_of(experiment.metrics).index(metric.covariate_attribute)}"
+    elif metric.covariate is Covariate.CONTROL_PREDICTION:
+        place = foreseen_of(experiment.metrics).index((metric.output, metric.output_index + 1))
+        attribute = f"foreseen_{place}"
     if metric.kind in OF_PREDICTION:
         value, where = _OWN_VALUES[metric.kind]
         return _SCORED_BY_PREDICTION.format(attribute=attribute, value=value, where=where, value_max=VALUE_MAX)
@@ -131,7 +134,7 @@ def _observing(metric: Metric, *, stratified: bool) -> str:
     before = metric.covariate is Covariate.PRE_EXPERIMENT
     return _VALUED.format(
         stratum=first.format("stratum") if stratified else "''",
-        attribute=first.format("attribute") if metric.covariate is Covariate.ATTRIBUTE else "CAST(NULL AS DOUBLE)",
+        attribute=first.format("attribute") if metric.covariate in OF_CALL else "CAST(NULL AS DOUBLE)",
         numerator=numerator,
         denominator=denominator,
         open="NOT closed" if metric.window_us else "true",

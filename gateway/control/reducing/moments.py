@@ -28,11 +28,13 @@ KEPT_STRATUM = "CASE WHEN stratum IN (SELECT stratum FROM strata) THEN stratum E
 
 _OBSERVED = """
 CREATE OR REPLACE TEMP VIEW observed AS
-SELECT variant, epoch, unit, {stratum} AS stratum, {num} AS num, den, {x} AS x, CAST({has} AS DOUBLE) AS has
+SELECT variant, epoch, unit, {stratum} AS stratum, {num} AS num, den, {x} AS x, CAST({beside} AS DOUBLE) AS beside
 FROM {table} WHERE num IS NOT NULL
 """
 
 _HIGHEST = "SELECT quantile_cont({value}, $part) FROM {table} WHERE num IS NOT NULL"
+
+_KNOWN = "SELECT variant, {units} FROM {table} WHERE num IS NOT NULL AND attribute IS NOT NULL GROUP BY variant"
 
 _UNUSABLE = "SELECT variant, sum(unusable) FROM {table} GROUP BY variant HAVING sum(unusable) > 0"
 
@@ -82,7 +84,7 @@ def evidence_of(
     """
     _observe(connection, metric, table, stratified=stratified)
     of_quantile = metric.kind is MetricKind.QUANTILE
-    columns = ("num", "den") if metric.covariate is Covariate.NONE else ("num", "den", "x", "has")
+    columns = ("num", "den") if metric.covariate is Covariate.NONE else ("num", "den", "x", "beside")
     units = "count(*)" if epochs == 1 else "count(DISTINCT unit)"
     return MetricEvidence(
         moments={} if of_quantile else moments_of(connection, "observed", columns),
@@ -90,6 +92,9 @@ def evidence_of(
         units=dict(connection.execute(f"SELECT variant, {units} FROM observed GROUP BY variant").fetchall()),
         unusable={name: int(n) for name, n in connection.execute(_UNUSABLE.format(table=table)).fetchall()},
         shared=_shared(connection, columns) if epochs > 1 and not of_quantile else {},
+        covariate_units=dict(connection.execute(_KNOWN.format(units=units, table=table)).fetchall())
+        if metric.covariate is Covariate.CONTROL_PREDICTION
+        else {},
         maturity=_maturity(connection, table, epochs) if counts_for_maturity(metric) else {},
     )
 
@@ -128,13 +133,20 @@ def _observe(connection: duckdb.DuckDBPyConnection, metric: Metric, table: str, 
         _capped("num", "den", lower, upper, whole=whole),
         _capped("before_num", "before_den", lower, upper, whole=whole),
     )
-    x, has = "0.0", "false"
+    # Beside a covariate that some units do not have stands whether one has it; beside what the control's version
+    # foresaw its square, since errors are largest in the middle. That one is known in one arm more often than in
+    # another, so that whether it is known is no covariate: where it is not, the mean of all stands for it.
+    x, beside = "0.0", "false"
     if metric.covariate is Covariate.PRE_EXPERIMENT:
-        x, has = f"coalesce({before} / before_den, 0.0)", "before_num IS NOT NULL"
+        x, beside = f"coalesce({before} / before_den, 0.0)", "before_num IS NOT NULL"
     elif metric.covariate is Covariate.ATTRIBUTE:
-        x, has = "coalesce(attribute, 0.0)", "attribute IS NOT NULL"
+        x, beside = "coalesce(attribute, 0.0)", "attribute IS NOT NULL"
+    elif metric.covariate is Covariate.CONTROL_PREDICTION:
+        means = f"FROM {table} WHERE num IS NOT NULL"
+        x = f"coalesce(attribute, (SELECT avg(attribute) {means}), 0.0)"
+        beside = f"coalesce(attribute * attribute, (SELECT avg(attribute * attribute) {means}), 0.0)"
     connection.execute(
-        _OBSERVED.format(stratum=KEPT_STRATUM if stratified else "''", num=num, x=x, has=has, table=table)
+        _OBSERVED.format(stratum=KEPT_STRATUM if stratified else "''", num=num, x=x, beside=beside, table=table)
     )
 
 
