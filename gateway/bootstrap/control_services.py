@@ -19,7 +19,8 @@ from gateway.control.governance import Governance
 from gateway.control.judge import ExperimentJudge
 from gateway.control.labels import write_outcomes
 from gateway.control.lineage import Lineages
-from gateway.control.publish import FeatureSetShape, Publisher
+from gateway.control.publication import FeatureSetShape
+from gateway.control.publish import Publisher
 from gateway.control.shadows import ShadowControl
 from gateway.control.skew import SkewReplay
 from gateway.control.trial import Trial

@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from gateway.control.publish import Publication
+from gateway.control.publication import Publication
 from gateway.errors import RequestMalformedError
 from registry.errors import ProbeInvalidError
 from registry.probe import TOLERANCE_DEFAULT, Probe

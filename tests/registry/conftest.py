@@ -24,7 +24,8 @@ from gateway.control.clearances import Clearances
 from gateway.control.comparing import Comparing
 from gateway.control.governance import Governance
 from gateway.control.lineage import Lineages
-from gateway.control.publish import FeatureSetShape, Publisher
+from gateway.control.publication import FeatureSetShape
+from gateway.control.publish import Publisher
 from gateway.control.trial import Trial
 from gateway.control.upkeep import Upkeep
 from gateway.control.watching import Snapshots

@@ -25,7 +25,8 @@ PUBLISHER = """
 import hashlib, os, signal, sys, time
 from pathlib import Path
 
-from gateway.control.publish import FeatureSetShape, Publication, Publisher
+from gateway.control.publication import FeatureSetShape, Publication
+from gateway.control.publish import Publisher
 from registry.artifacts import LocalArtifacts
 from registry.probe import Probe
 from registry.records import Signature, TensorSpec, VersionFacts

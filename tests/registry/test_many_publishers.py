@@ -18,7 +18,8 @@ PUBLISHER = """
 import hashlib, sys
 from pathlib import Path
 
-from gateway.control.publish import FeatureSetShape, Publication, Publisher
+from gateway.control.publication import FeatureSetShape, Publication
+from gateway.control.publish import Publisher
 from registry.artifacts import LocalArtifacts
 from registry.records import Signature, TensorSpec, VersionFacts
 from storage.clock import SystemClock
