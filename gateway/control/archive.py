@@ -152,11 +152,12 @@ class Archives:
         return model, (layout.blob(MODEL_TYPE, content), start), archive.needed_by(document)
 
     def _signer(self, version: Version) -> str:
-        """Return who signed a version: whom this gateway knows by the key, or as told where it trusts none."""
-        if not version.manifest_signature:
+        """Return who signed a version: whom this gateway knows by the key, nobody where it trusts no keys.
+
+        What the archive says of it is not asked: whoever wrote it could have said anything.
+        """
+        if not version.manifest_signature or not self._keys.known:
             return ""
-        if not self._keys.known:
-            return version.signed_by
         try:
             probe = decode(self._artifacts.path(version.probe_sha256).read_bytes()) if version.probe_sha256 else None
             signature = bytes.fromhex(version.manifest_signature)

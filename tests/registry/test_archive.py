@@ -8,13 +8,18 @@ import grpc
 import pytest
 
 from registry.artifacts import LocalArtifacts
+from registry.keys import TrustedKeys
 from storage.database import open_database
+from turnout import signing
 from turnout.errors import from_rpc
 from turnout.registry.v1 import archive_pb2, artifact_pb2, gate_pb2, taint_pb2
 from turnout.registry.v1 import registry_service_pb2 as pb
 
 OWN = ("etag", "taint_id", "id", "revision")
 """What each database gives anew."""
+
+once = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""Where one direction tells as much as both: from SQLite to PostgreSQL."""
 
 
 @pytest.fixture
@@ -137,6 +142,7 @@ def test_numbers_and_history_go_on_after_an_import(populated, elsewhere, make_gr
     assert elsewhere.stub.RollbackModel(request).alias.generation == 4
 
 
+@once
 def test_what_is_here_already_is_left_alone(populated, elsewhere):
     archive = export(populated)
     take_in(elsewhere, archive)
@@ -147,6 +153,7 @@ def test_what_is_here_already_is_left_alone(populated, elsewhere):
     assert elsewhere.revisions[len(revisions) :] in ([], revisions[-1:]), "nothing was changed"
 
 
+@once
 def test_a_contradiction_is_named_and_nothing_is_taken_in(populated, elsewhere, make_graph):
     elsewhere.publish(make_graph(), model="twin")
     before = everything(elsewhere)
@@ -157,6 +164,7 @@ def test_a_contradiction_is_named_and_nothing_is_taken_in(populated, elsewhere, 
     assert everything(elsewhere) == before
 
 
+@once
 def test_a_parent_that_is_nowhere_is_named(populated, elsewhere):
     reason, message = refused(lambda: take_in(elsewhere, export(populated, "twin")))
     assert (reason, "models/twin/versions/1" in message) == ("ARCHIVE_CONFLICT", True)
@@ -164,6 +172,42 @@ def test_a_parent_that_is_nowhere_is_named(populated, elsewhere):
     assert list(take_in(elsewhere, export(populated, "twin")).added) == ["models/twin"]
 
 
+@pytest.fixture
+def signed_archive(serve_on, database, tmp_path, make_graph):
+    """Return an archive of a version that alice signed, and the folder of keys that trusts her."""
+    trusted = tmp_path / "trusted"
+    trusted.mkdir()
+    private, _ = signing.make_key(trusted / "alice")
+    served = serve_on(tmp_path, database, LocalArtifacts(tmp_path / "artifacts"), keys=TrustedKeys(trusted))
+    signature = signing.read_key(private).sign(signing.manifest(served.head(make_graph())))
+    assert served.publish(make_graph(), manifest_signature=signature).version.signed_by == "alice"
+    return export(served), trusted
+
+
+@once
+def test_who_signed_is_found_by_the_importers_keys_and_the_archives_word_is_not_taken(
+    signed_archive, elsewhere, serve_on, other_database_url, tmp_path
+):
+    archive, trusted = signed_archive
+    assert b'"signed_by":"alice"' in archive
+    take_in(elsewhere, archive)
+    version = pb.GetVersionRequest(name="models/fraud/versions/1")
+    assert elsewhere.stub.GetVersion(version).version.signed_by == "", "it trusts no keys, so it knows no signer"
+    database = open_database(other_database_url)
+    knowing = serve_on(
+        tmp_path / "elsewhere",
+        database,
+        LocalArtifacts(tmp_path / "elsewhere" / "artifacts"),
+        keys=TrustedKeys(trusted),
+    )
+    assert list(take_in(knowing, archive).unchanged) == ["models/fraud"], "who knows the signer has the same version"
+    assert not any(
+        part.HasField("finding") for part in knowing.stub.VerifyArtifacts(artifact_pb2.VerifyArtifactsRequest())
+    ), "the signature came along"
+    database.close()
+
+
+@once
 def test_the_archive_is_an_image_layout(populated):
     with tarfile.open(fileobj=io.BytesIO(export(populated)), mode="r:") as tar:
         content = {member.name: tar.extractfile(member).read() for member in tar}
@@ -200,6 +244,7 @@ def repacked(archive, change):
     return out.getvalue()
 
 
+@once
 def test_damaged_archives_are_refused_whole(populated, elsewhere):
     archive = export(populated)
     damages = {
@@ -220,6 +265,7 @@ def test_damaged_archives_are_refused_whole(populated, elsewhere):
     assert everything(elsewhere) == {"taints": [], "found": []}
 
 
+@once
 def test_what_is_damaged_is_not_passed_on(populated):
     spoiled = next(path for path in populated.artifacts.rglob("*") if path.is_file())
     spoiled.chmod(0o644)
