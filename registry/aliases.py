@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select, update
@@ -211,8 +211,8 @@ def _record(tx: Connection, model: str, before: Alias, after: Alias, move: Alias
             "generation": after.generation,
             "reason": move.reason,
         },
-        before={"alias": after.alias, "version": before.version, "generation": before.generation},
-        after={"alias": after.alias, "version": after.version, "generation": after.generation},
+        before=asdict(before),
+        after=asdict(after),
         now_us=move.time_us,
     )
     move = replace(move, revision=revision)

@@ -126,7 +126,7 @@ def take_in(
         if tx.execute(select(tables.models.c.id).where(tables.models.c.id == model)).first() is None:
             added.append(document)
         else:
-            _refuse_other(document, model_document(tx, model), f"models/{model}")
+            _refuse_other(_without_signers(document), _without_signers(model_document(tx, model)), f"models/{model}")
             taken.unchanged.append(model)
     try:
         for document in added:
@@ -188,7 +188,9 @@ def _add(tx: Connection, document: Document, *, actor: str, now_us: int) -> int:
     name = f"models/{model['id']}"
 
     def change(detail: Document) -> int:
-        return record_change(tx, kind="model.imported", resource=name, actor=actor, detail=detail, now_us=now_us)
+        return record_change(
+            tx, kind="model.imported", resource=name, actor=actor, detail=detail, after=detail, now_us=now_us
+        )
 
     revision = change({"versions": len(versions), "artifacts": len(needed_by(document))})
     tx.execute(insert(tables.models).values({**model, "etag": str(revision)}))
@@ -227,12 +229,14 @@ def _add_taint(tx: Connection, taint: Document, taken: TakenIn, *, actor: str, n
     if here is not None:
         _refuse_other(taint, _plain(here._mapping), f"the taint of {taint['subject']}")  # noqa: SLF001  (as above)
         return 0
+    said = {name: taint[name] for name in ("kind", "subject", "reason")}
     revision = record_change(
         tx,
         kind="taint.imported",
         resource=f"taints/{taint['kind']}/{taint['subject']}"[:512],
         actor=actor,
-        detail={"kind": taint["kind"], "subject": taint["subject"], "reason": taint["reason"]},
+        detail=said,
+        after=said,
         now_us=now_us,
     )
     tx.execute(insert(table).values({**taint, "id": revision}))
@@ -247,6 +251,12 @@ def _refuse_other(archived: Document, here: Document, what: str) -> None:
         raise ArchiveConflictError(
             f"{difference}; nothing was taken in: a name here keeps what it means", place=difference[:256]
         )
+
+
+def _without_signers(document: Document) -> Document:
+    """Return the document without who signed: each gateway's own finding, by the keys that it trusts at the time."""
+    versions = [{name: value for name, value in row.items() if name != "signed_by"} for row in document["versions"]]
+    return {**document, "versions": versions}
 
 
 def _difference(archived: Any, here: Any, place: str) -> str:

@@ -167,12 +167,15 @@ def approve(
     version = live_version(tx, model, number)
     if not 1 <= len(role) <= 63:  # noqa: PLR2004  (the column's width)
         raise FieldInvalidError("an approval is given as somebody: name a role of 1 to 63 characters", field="role")
+    earlier = next((each for each in approvals_of(tx, version) if (each.role, each.actor) == (role, actor)), None)
     revision = record_change(
         tx,
         kind="version.approved" if approved else "version.approval_withdrawn",
         resource=f"models/{model}/versions/{number}",
         actor=actor,
         detail={"role": role, "note": note},
+        before=None if earlier is None else {"role": role, "approved": earlier.approved, "note": earlier.note},
+        after={"role": role, "approved": approved, "note": note},
         now_us=now_us,
     )
     approval = Approval(version.model, version.number, revision, role, approved, note, actor, now_us)

@@ -62,7 +62,7 @@ def create_model(
             latest_version=0,
         )
     )
-    _changed(tx, "model.created", model_id, {"owner": owner}, actor=actor, now_us=now_us)
+    _changed(tx, "model.created", model_id, {"owner": owner}, after={"owner": owner}, actor=actor, now_us=now_us)
     return get_model(tx, model_id)
 
 
@@ -127,7 +127,17 @@ def update_model(
     changed = {name: {"from": old[name], "to": value} for name, value in values.items() if value != old[name]}
     if not changed:
         return before
-    _changed(tx, "model.updated", model_id, changed, actor=actor, now_us=now_us, values=values)
+    _changed(
+        tx,
+        "model.updated",
+        model_id,
+        changed,
+        actor=actor,
+        now_us=now_us,
+        values=values,
+        before={name: old[name] for name in changed},
+        after={name: values[name] for name in changed},
+    )
     return get_model(tx, model_id)
 
 
@@ -139,7 +149,7 @@ def delete_model(tx: Connection, model_id: str, *, etag: str = "", actor: str, n
         raise StillNeededError(
             f"{model_id!r} is in production: remove its alias {CHAMPION!r} first", model=model_id, alias=CHAMPION
         )
-    _changed(tx, "model.deleted", model_id, {}, actor=actor, now_us=now_us, values={"deleted_us": now_us})
+    _mark_deleted(tx, "model.deleted", model, now_us, actor=actor, now_us=now_us)
     return get_model(tx, model_id)
 
 
@@ -147,7 +157,7 @@ def restore_model(tx: Connection, model_id: str, *, actor: str, now_us: int) -> 
     """Bring a deleted model back as it was; nothing happens when it is not deleted."""
     model = get_model(tx, model_id)
     if model.deleted_us:
-        _changed(tx, "model.restored", model_id, {}, actor=actor, now_us=now_us, values={"deleted_us": 0})
+        _mark_deleted(tx, "model.restored", model, 0, actor=actor, now_us=now_us)
     return get_model(tx, model_id)
 
 
@@ -181,13 +191,28 @@ def _changed(
     actor: str,
     now_us: int,
     values: Mapping[str, object] | None = None,
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
 ) -> None:
     """Write down the change, and the new values with an etag that is the change's revision."""
     revision = record_change(
-        tx, kind=kind, resource=f"models/{model_id}", actor=actor, detail=detail, after=detail, now_us=now_us
+        tx,
+        kind=kind,
+        resource=f"models/{model_id}",
+        actor=actor,
+        detail=detail,
+        before=before,
+        after=after,
+        now_us=now_us,
     )
     where = tables.models.c.id == model_id
     tx.execute(update(tables.models).where(where).values(**(values or {}), etag=str(revision)))
+
+
+def _mark_deleted(tx: Connection, kind: str, model: Model, deleted_us: int, *, actor: str, now_us: int) -> None:
+    """Delete a model, or restore it with 0."""
+    before, after = ({"deleted_us": at} for at in (model.deleted_us, deleted_us))
+    _changed(tx, kind, model.id, {}, actor=actor, now_us=now_us, values=after, before=before, after=after)
 
 
 def _row_of(tx: Connection, model_id: str) -> Row[Any] | None:

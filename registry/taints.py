@@ -57,12 +57,14 @@ def add_taint(tx: Connection, kind: str, subject: str, *, reason: str, actor: st
     if not subject or not reason:
         raise FieldInvalidError("a taint names its subject and its reason", field="subject" if reason else "reason")
     check_text("subject", subject, chars_max=512)
+    said = {"kind": kind, "subject": subject, "reason": check_text("reason", reason)}
     revision = record_change(
         tx,
         kind="taint.added",
         resource=f"taints/{kind}/{subject}"[:512],
         actor=actor,
-        detail={"kind": kind, "subject": subject, "reason": check_text("reason", reason)},
+        detail=said,
+        after=said,
         now_us=now_us,
     )
     row = {"kind": kind, "subject": subject, "reason": reason, "actor": actor, "time_us": now_us}
@@ -85,6 +87,8 @@ def clear_taint(tx: Connection, taint_id: int, *, reason: str, actor: str, now_u
         resource=f"taints/{taint.kind}/{taint.subject}"[:512],
         actor=actor,
         detail={"id": taint_id, "reason": reason},
+        before={name: getattr(taint, name) for name in values},
+        after=values,
         now_us=now_us,
     )
     return _get(tx, taint_id)

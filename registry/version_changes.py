@@ -58,6 +58,7 @@ def update_version(
         if value != getattr(before, name)
     }
     if changed:
+        values = {name: values[name] for name in changed}
         _changed(tx, "version.updated", before, changed, actor=actor, now_us=now_us, values=values)
         if "tags" in changed:
             _replace_tags(tx, model, number, values["tags"])
@@ -147,8 +148,16 @@ def _changed(
     values: Mapping[str, object],
 ) -> None:
     """Write down the change, and the new values with an etag that is the change's revision."""
-    name = name_of(version.model, version.number)
-    revision = record_change(tx, kind=kind, resource=name, actor=actor, detail=detail, now_us=now_us)
+    revision = record_change(
+        tx,
+        kind=kind,
+        resource=name_of(version.model, version.number),
+        actor=actor,
+        detail=detail,
+        before={name: getattr(version, name) for name in values},
+        after=values,
+        now_us=now_us,
+    )
     where = is_version(version.model, version.number)
     tx.execute(update(tables.versions).where(*where).values(**values, etag=str(revision)))
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from registry import aliases, champion, models, version_changes, versions
+from registry import aliases, champion, clearance, models, taints, version_changes, versions
 from registry.alias_history import alias_at, alias_history
 from registry.errors import (
     EtagMismatchError,
@@ -78,6 +78,68 @@ def test_a_change_says_what_it_was_and_what_it_is(fraud):
         change = list_changes(tx, before_revision=None, limit_max=1)[0]
     assert (change.kind, change.resource) == ("version.updated", "models/fraud/versions/1")
     assert change.detail == {"deprecated": {"from": "", "to": "leaks the label"}}
+    assert (change.before, change.after) == ({"deprecated": ""}, {"deprecated": "leaks the label"})
+
+
+def newest_change(tx):
+    (change,) = list_changes(tx, before_revision=None, limit_max=1)
+    return change.kind, change.before, change.after
+
+
+def test_every_change_of_what_is_here_keeps_what_was_before_and_after(fraud):
+    now_us = WHO["now_us"]
+    there, gone = {"deleted_us": 0}, {"deleted_us": now_us}
+    stand = {"alias": "canary", "version": 2, "generation": 1, "expires_us": 0}
+    changes = [
+        (
+            lambda tx: models.update_model(tx, "fraud", {"owner": "bob", "description": ""}, **WHO),
+            ("model.updated", {"owner": "risk"}, {"owner": "bob"}),
+        ),
+        (
+            lambda tx: version_changes.move_stage(tx, "fraud", 1, Stage.STAGING, **WHO),
+            ("version.stage_moved", {"stage": "development"}, {"stage": "staging"}),
+        ),
+        (lambda tx: version_changes.delete_version(tx, "fraud", 1, **WHO), ("version.deleted", there, gone)),
+        (lambda tx: version_changes.restore_version(tx, "fraud", 1, **WHO), ("version.restored", gone, there)),
+        (
+            lambda tx: aliases.set_alias(tx, "fraud", 2, alias="canary", **WHO),
+            ("alias.moved", {**stand, "version": 0, "generation": 0}, stand),
+        ),
+        (
+            lambda tx: aliases.remove_alias(tx, "fraud", "canary", **WHO),
+            ("alias.removed", stand, {**stand, "version": 0, "generation": 2}),
+        ),
+        (
+            lambda tx: clearance.approve(tx, "fraud", 2, role="risk", approved=True, note="seen", **WHO),
+            ("version.approved", None, {"role": "risk", "approved": True, "note": "seen"}),
+        ),
+        (
+            lambda tx: clearance.approve(tx, "fraud", 2, role="risk", approved=False, **WHO),
+            (
+                "version.approval_withdrawn",
+                {"role": "risk", "approved": True, "note": "seen"},
+                {"role": "risk", "approved": False, "note": ""},
+            ),
+        ),
+        (
+            lambda tx: taints.add_taint(tx, "data", "d1", reason="wrong rows", **WHO),
+            ("taint.added", None, {"kind": "data", "subject": "d1", "reason": "wrong rows"}),
+        ),
+        (
+            lambda tx: taints.clear_taint(tx, current_revision(tx), reason="right", **WHO),
+            (
+                "taint.cleared",
+                {"cleared_us": 0, "cleared_by": "", "cleared_reason": ""},
+                {"cleared_us": now_us, "cleared_by": "ada", "cleared_reason": "right"},
+            ),
+        ),
+        (lambda tx: models.delete_model(tx, "fraud", **WHO), ("model.deleted", there, gone)),
+        (lambda tx: models.restore_model(tx, "fraud", **WHO), ("model.restored", gone, there)),
+    ]
+    for change, told in changes:
+        with fraud.write() as tx:
+            change(tx)
+            assert newest_change(tx) == told
 
 
 @pytest.mark.parametrize(

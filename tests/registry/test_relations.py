@@ -122,6 +122,7 @@ def test_versions_are_compared_by_their_answers_to_the_probe_rows(served, make_g
     assert not served.kept()[0].name.startswith("put-")
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_predictions_are_not_compared_without_rows_or_a_common_input(served, make_graph, np32):
     served.publish(make_graph())
     served.publish(make_graph())
@@ -181,6 +182,7 @@ def test_the_same_rows_are_the_same_data_whenever_they_were_asked_for(served, ma
     assert changed == [False, True]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("subject", "touched"), [("table:aa", [1, 2]), ("query:bb", [1, 2, 3]), (FIRST, [1]), ("b", [])]
 )

@@ -53,6 +53,7 @@ def test_a_published_version_is_answered_whole(served, linear, rows):
     assert served.revisions == [answer.revision]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_same_bytes_are_kept_once_and_said(served, linear, rows):
     served.publish(linear, **rows)
     answer = served.publish(linear, **rows)
@@ -60,6 +61,7 @@ def test_the_same_bytes_are_kept_once_and_said(served, linear, rows):
     assert len(served.kept()) == 2  # the file and the probe rows
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_concurrent_publications_get_the_numbers_without_a_gap(served, make_graph):
     numbers = []
 
@@ -83,6 +85,7 @@ def outside(model):
     entry.key, entry.value = "location", "../../../etc/passwd"
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_what_cannot_be_served_is_refused_with_its_reason_and_nothing_is_kept(served, make_graph, zipmap_graph):
     linear = make_graph()
     files = {
@@ -100,6 +103,7 @@ def test_what_cannot_be_served_is_refused_with_its_reason_and_nothing_is_kept(se
     assert served.revisions == []
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_probe_rows_that_disagree_are_refused_and_nothing_is_kept(served, linear, np32):
     wrong = np32([[6.0], [2.1]])
     code, reason, message = refused(served.publish, linear, inputs={"x": np32(X)}, outputs={"y": wrong})
@@ -109,6 +113,7 @@ def test_probe_rows_that_disagree_are_refused_and_nothing_is_kept(served, linear
     served.publish(linear, inputs={"x": np32(X)}, outputs={"y": wrong}, tolerance=0.2)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("inputs", "outputs"),
     [
@@ -125,6 +130,7 @@ def test_probe_rows_that_do_not_fit_are_refused(served, linear, np32, inputs, ou
     assert served.kept() == []
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_probe_rows_of_another_type_are_refused(served, linear):
     code, reason, message = refused(served.publish, linear, inputs={"x": X}, outputs={"y": Y})
     assert (code, reason) == ("INVALID_ARGUMENT", "PROBE_INVALID")
@@ -165,6 +171,7 @@ def test_a_version_is_bound_to_its_feature_set(served, linear, database, name):
     assert stored == ("card-history", "d1" * 32, "x")
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_graph_that_does_not_take_the_feature_set_is_refused(served, make_graph, np32):
     code, reason, message = refused(
         served.publish, make_graph(weights=np32([[1.0]] * 4)), facts=pb.VersionFacts(feature_set="card-history")
@@ -302,6 +309,7 @@ def test_a_publication_that_its_caller_gave_up_adds_no_version(served, linear):
     assert served.revisions == []
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_client_that_stalls_is_cut_off(serve):
     served = serve(upload_timeout_s=0.05)
     over = threading.Event()
