@@ -85,7 +85,7 @@ def unadjusted(experiment: Experiment, evidence: Evidence) -> tuple[str, ...]:
     """Return a sentence for each metric whose covariate is not known of enough units to take noise off."""
     names = [each.variant for each in experiment.variants]
     notes: list[str] = []
-    for metric, found in zip(experiment.metrics, evidence.metrics, strict=True):
+    for metric, found in zip(experiment.metrics, evidence.metrics, strict=False):
         part = known_part(metric, found, names)
         if part < KNOWN_PART_MIN and found.units:
             notes.append(
