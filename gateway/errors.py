@@ -183,3 +183,23 @@ class StateFolderBusyError(PreconditionError):
     """Another gateway runs on the same state folder."""
 
     reason = "STATE_FOLDER_BUSY"
+
+
+class CallRefusedError(Exception):
+    """A call to a service of this process ended with an error's status.
+
+    Parameters
+    ----------
+    message
+        The sentence that a caller is told.
+    code
+        The number of the gRPC status code.
+    cause
+        The machine-readable reason.
+    """
+
+    def __init__(self, message: str, *, code: int, cause: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.cause = cause

@@ -40,8 +40,10 @@ from gateway.errors import StateFolderBusyError
 from gateway.journal.log import EventLog
 from gateway.rpc.counting import CallCounter
 from gateway.rpc.guard import guarded
+from gateway.rpc.inside import Inside, Visitor
 from gateway.telemetry.meter import Meter
 from gateway.transport.tls import Certificates
+from gateway.web.console import Console
 from gateway.web.server import WebServer
 from registry.keys import TrustedKeys
 from registry.stores import open_artifacts
@@ -145,12 +147,14 @@ class ControlPlane:
             compactor=self._compactor,
             journal=folders.journal,
         )
+        self._inside = Inside(self._access)
         self._web = WebServer(
             settings.host,
             settings.http_port,
             fleet=self._fleet,
             gather=figures.gather,
             access=self._access,
+            console=Console(partial(Visitor, self._inside), asks=self._access.asks),
             tls=_web_certificates(settings),
         )
 
@@ -186,7 +190,7 @@ class ControlPlane:
             ],
             interceptors=[CallCounter(self._meter, self._traces.tracer)],
         )
-        behind = guarded(server, self._access)
+        behind = guarded(self._inside.before(server), self._access)
         names = add_control_services(behind, self._parts)
         health = DataServices(names)
         health.add(behind)

@@ -1,7 +1,8 @@
-"""The HTTP port: whether the gateway is well, and its metrics."""
+"""The HTTP port: whether the gateway is well, its metrics, and the console."""
 
 from __future__ import annotations
 
+import ssl
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -11,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from gateway.access.access import require
 from gateway.transport.tls import names_of_peer
+from gateway.web.console import FORM_BYTES_MAX, Asked
 from gateway.web.metrics import GatewayCollector
 from gateway.web.secure import SecureHTTPServer, certificate_shown
 from storage.errors import ForbiddenError, UnknownCallerError
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.control.fleet import Fleet
     from gateway.telemetry.meter import Meter
     from gateway.transport.tls import Certificates
+    from gateway.web.console import Console
 
 HEALTH_PATH = "/healthz"
 METRICS_PATH = "/metrics"
@@ -33,7 +36,7 @@ IDLE_S_MAX = 30.0
 
 
 class WebServer:
-    """Answers ``/healthz`` and ``/metrics``.
+    """Answers ``/healthz``, ``/metrics`` and the console's pages.
 
     Parameters
     ----------
@@ -45,6 +48,8 @@ class WebServer:
         Returns the numbers to show.
     access
         Says who asks for them.
+    console
+        Answers everything else.
     tls
         The port's certificate; None: it speaks without TLS.
     """
@@ -57,6 +62,7 @@ class WebServer:
         fleet: Fleet,
         gather: Callable[[], Meter],
         access: Access,
+        console: Console,
         tls: Certificates | None = None,
     ) -> None:
         registry = CollectorRegistry()
@@ -66,6 +72,7 @@ class WebServer:
             metrics = registry
             workers = fleet
             asked = access
+            pages = console
 
         self._server = SecureHTTPServer((host, port), Handler, tls=tls)
 
@@ -84,6 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
     metrics: CollectorRegistry
     workers: Fleet
     asked: Access
+    pages: Console
     timeout = IDLE_S_MAX
 
     def do_GET(self) -> None:
@@ -95,7 +103,40 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == METRICS_PATH:
             self._send_metrics()
         else:
-            self._send(HTTPStatus.NOT_FOUND, b"not found\n")
+            self._send_page(b"")
+
+    def do_POST(self) -> None:
+        """Take a form of the console."""
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit()):
+            self._send(HTTPStatus.LENGTH_REQUIRED, b"a form says how long it is\n")
+        elif int(length) > FORM_BYTES_MAX:
+            self._send(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"no form is that long\n")
+        else:
+            self._send_page(self.rfile.read(int(length)))
+
+    def _send_page(self, body: bytes) -> None:
+        """Answer with a page of the console."""
+        host, port = self.client_address[:2]
+        certificate = certificate_shown(self.connection)
+        told = self.pages.answer(
+            Asked(
+                method=self.command,
+                target=self.path,
+                headers=self.headers,
+                body=body,
+                certificate=names_of_peer(certificate),
+                peer=f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}",
+                secure=isinstance(self.connection, ssl.SSLSocket),
+            )
+        )
+        self.send_response(told.status)
+        self.send_header("Content-Type", told.content_type)
+        self.send_header("Content-Length", str(len(told.body)))
+        for name, value in told.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(told.body)
 
     def _send_metrics(self) -> None:
         """Show the numbers to those who may read."""

@@ -79,16 +79,23 @@ def experiment_page(report: ExperimentReport) -> str:
 <p class="soft">{escape(experiment.description)}</p>
 <ul>{reasons}</ul>
 {html.facts(_facts(report))}
-<h2>Effects</h2>{html.figure(_forest(report), _EFFECTS_CAPTION)}
-{_comparisons(report)}
-<h2>Effects over time</h2>{_over_time(report)}
-<h2>Units of each variant</h2>{_growth(report)}
-<h2>Whether the data can be trusted</h2>{quality(experiment, advice.analysis)}
-<h2>Methods</h2>{_methods(advice.analysis)}
+{experiment_sections(report)}
 <p class="soft">The verdict is a pure function of what was defined, counted and summed, and was made by
 {escape(advice.engine)}; its digest is <code>{escape(advice.digest)}</code>. <code>turnout experiments verify
 {escape(title)}</code> computes each kept look again.</p>""",
     )
+
+
+def experiment_sections(report: ExperimentReport) -> str:
+    """Return what the data say as HTML with headings of the second level: for a page that has a head of its own."""
+    analysis = report.advice.analysis
+    methods = _methods(analysis)  # looks that were kept by an earlier release name none
+    return f"""<h2>Effects</h2>{html.figure(_forest(report), _EFFECTS_CAPTION)}
+{_comparisons(report)}
+<h2>Effects over time</h2>{_over_time(report)}
+<h2>Units of each variant</h2>{_growth(report)}
+<h2>Whether the data can be trusted</h2>{quality(report.experiment, analysis)}
+{f"<h2>Methods</h2>{methods}" if methods else ""}"""
 
 
 def _facts(report: ExperimentReport) -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ def document(title: str, body: str) -> str:
 
 def figure(svg: str, caption: str) -> str:
     """Return a plot with its caption, which is HTML already."""
-    return f'<figure><div class="scroll">{svg}</div><figcaption>{caption}</figcaption></figure>'
+    return f'<figure><div class="scroll" tabindex="0">{svg}</div><figcaption>{caption}</figcaption></figure>'
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Iterable[int] = ()) -> str:
@@ -38,7 +38,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Ite
         return f"<tr>{made}</tr>"
 
     body = "".join(line(row, "td") for row in rows)
-    return f'<div class="scroll"><table>{line(columns, "th")}{body}</table></div>' if body else ""
+    return f'<div class="scroll" tabindex="0"><table>{line(columns, "th")}{body}</table></div>' if body else ""
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:

@@ -62,7 +62,7 @@ def _maturity(analysis: pb.AnalyzeExperimentResponse) -> str:
         )
         for each in analysis.maturity
     ]
-    return html.table(("outcomes", "variant", "known", "pending", "missing", ""), rows, numbers=(2, 3, 4))
+    return html.table(("outcomes", "variant", "known", "pending", "missing", "flaw"), rows, numbers=(2, 3, 4))
 
 
 def _balance(analysis: pb.AnalyzeExperimentResponse) -> str:
@@ -79,7 +79,7 @@ def _balance(analysis: pb.AnalyzeExperimentResponse) -> str:
         )
         for each in analysis.balance
     ]
-    return html.table(("balance", "variant", "control's", "variant's", "p", ""), rows, numbers=(2, 3, 4))
+    return html.table(("balance", "variant", "control's", "variant's", "p", "flaw"), rows, numbers=(2, 3, 4))
 
 
 def _counts(analysis: pb.AnalyzeExperimentResponse) -> str:
