@@ -10,33 +10,36 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A file of the offline store, which the views' SQL sees as a table.
+    """A table of the offline store, as the views' SQL sees it.
 
     Attributes
     ----------
     name
         The table's name.
     kind
-        `parquet` or `csv`.
+        `parquet` or `csv`: a file; `duckdb`: a table of a DuckDB file; `postgresql`: a table of a PostgreSQL.
     path
-        Absolute.
+        An absolute path; of a Parquet or CSV file perhaps an address in a bucket; the address of a PostgreSQL.
     null_text
         What stands for NULL in a CSV file.
+    table
+        The table in the DuckDB file or the PostgreSQL, perhaps with its schema before a dot.
     """
 
     name: str
     kind: str
     path: str
     null_text: str = ""
+    table: str = ""
 
     @property
     def digest(self) -> str:
         """Return the sha256 of the source: of where the data lies, not of the data."""
-        return digest_of([self.name, self.kind, self.path, self.null_text])
+        return digest_of([self.name, self.kind, self.path, self.null_text, *([self.table] if self.table else [])])
 
     def document(self) -> dict[str, Any]:
         """Return the source as JSON knows it."""
-        return {"kind": self.kind, "path": self.path, "null_text": self.null_text}
+        return {"kind": self.kind, "path": self.path, "null_text": self.null_text, "table": self.table}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,10 @@
 
     [[source]]
     name = "flights"           # the table's name in the views' SQL
-    kind = "parquet"           # or "csv", with an optional null_text = "NA"
-    path = "flights.parquet"   # absolute, or relative to the base directory
+    kind = "parquet"           # or "csv", with an optional null_text = "NA"; or "duckdb", "postgresql"
+    path = "flights.parquet"   # absolute, or relative to the base directory; s3://bucket/key?endpoint=…&region=…;
+                               # postgresql://user@host:5432/database (its password comes from the environment)
+    table = "main.flights"     # only of a DuckDB file or a PostgreSQL
 
     [[view]]
     name = "carrier"
@@ -39,6 +41,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -54,6 +57,10 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}", re.ASCII)
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
 _RESERVED = frozenset({"event_time", "created_time", "deleted", "label"})
 FEATURES_MAX = 4096
+SOURCE_KINDS = ("parquet", "csv", "duckdb", "postgresql")
+_TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}(\.[A-Za-z_][A-Za-z0-9_$]{0,62})?", re.ASCII)
+# What begins so is shown to SQL by Turnout itself.
+OWN_TABLES = "turnout_"
 # What the gateway itself shows to the SQL of labels.
 JOURNAL_TABLE = "journal_outcomes"
 
@@ -63,6 +70,7 @@ class _Source(msgspec.Struct, forbid_unknown_fields=True):
     kind: str
     path: str
     null_text: str = ""
+    table: str = ""
 
 
 class _Feature(msgspec.Struct, forbid_unknown_fields=True):
@@ -173,14 +181,37 @@ def _named(path: str, kind: str, name: str) -> str:
 
 
 def _source(path: str, source: _Source, base_dir: str) -> Source:
+    what = f"source {source.name}"
     _require(_COLUMN.fullmatch(source.name), path, f"source {source.name!r}: not a name for a table")
-    _require(source.name.lower() != JOURNAL_TABLE, path, f"source {source.name}: that is the journal's table")
-    _require(source.kind in {"parquet", "csv"}, path, f"source {source.name}: kind is 'parquet' or 'csv'")
-    _require("://" not in source.path, path, f"source {source.name}: path is a file, not an address")
-    _require(source.path and not set(source.path) & set("*?["), path, f"source {source.name}: path is one file")
-    place = PurePosixPath(base_dir or "/", source.path)
-    _require(base_dir.startswith("/") or source.path.startswith("/"), path, "base_dir is an absolute directory")
-    return Source(name=source.name, kind=source.kind, path=str(place), null_text=source.null_text)
+    _require(source.name.lower() != JOURNAL_TABLE, path, f"{what}: that is the journal's table")
+    _require(not source.name.lower().startswith(OWN_TABLES), path, f"{what}: names with {OWN_TABLES} are Turnout's own")
+    _require(source.kind in SOURCE_KINDS, path, f"{what}: kind is one of {', '.join(SOURCE_KINDS)}")
+    in_database = source.kind in {"duckdb", "postgresql"}
+    _require(bool(source.table) == in_database, path, f"{what}: a table is named of DuckDB and PostgreSQL, of no file")
+    _require(
+        not source.table or _TABLE.fullmatch(source.table), path, f"{what}: table is like 'flights' or 'a.flights'"
+    )
+    if source.kind == "postgresql" or "://" in source.path:
+        place = _address(path, source)
+    else:
+        _require(source.path and not set(source.path) & set("*?["), path, f"{what}: path is one file")
+        _require(base_dir.startswith("/") or source.path.startswith("/"), path, "base_dir is an absolute directory")
+        place = str(PurePosixPath(base_dir or "/", source.path))
+    return Source(name=source.name, kind=source.kind, path=place, null_text=source.null_text, table=source.table)
+
+
+def _address(path: str, source: _Source) -> str:
+    """Return an address that a source may have, or raise DefinitionInvalidError."""
+    what = f"source {source.name}"
+    try:
+        parts = urlsplit(source.path)
+    except ValueError as error:
+        raise DefinitionInvalidError(f"{path}: {what}: its address cannot be read: {error}", path=path) from error
+    scheme = "postgresql" if source.kind == "postgresql" else "s3"
+    _require(source.kind != "duckdb", path, f"{what}: a DuckDB is a file of this machine")
+    _require(parts.scheme == scheme and parts.hostname, path, f"{what}: path is a file, or like {scheme}://host/name")
+    _require(not parts.password, path, f"{what}: a password is no part of a definition; the environment gives it")
+    return source.path
 
 
 def _view(path: str, view: _View, files: Mapping[str, str]) -> View:

