@@ -14,7 +14,7 @@ from experiments.errors import ExperimentChangedError
 from storage.revision import record_change
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -69,6 +69,13 @@ def move(tx: Connection, experiment_id: str, *, state: State, etag: int, **value
         .where(tables.experiments.c.id == experiment_id)
         .values({"state": state.value, "etag": str(etag), **values})
     )
+
+
+def set_shares(tx: Connection, experiment_id: str, shares: Sequence[float]) -> None:
+    """Write the shares, in the order of the variants."""
+    arm = tables.experiment_variants
+    for position, share in enumerate(shares):
+        tx.execute(update(arm).where(arm.c.experiment == experiment_id, arm.c.position == position).values(share=share))
 
 
 def open_epoch(

@@ -11,6 +11,7 @@ from experiments.allocation import allocate, check_shares
 from experiments.errors import ExperimentInvalidError, VariantUnknownError
 from experiments.metric import TEXT_CHARS_MAX, Covariate, Direction, Metric, MetricKind, Role, validate_metric
 from experiments.plan import Plan, validate_plan
+from experiments.ramp.definition import EVEN, Ramp, split_of, validate_ramp
 from experiments.scope import Scope, UnitKind, validate_scope
 
 if TYPE_CHECKING:
@@ -99,6 +100,9 @@ class Experiment:
         How it is judged.
     scope
         Whom it is for.
+    ramp
+        How its one treatment gets more and more of the units; None: the shares are what they are. A ramp sets shares
+        and coverage from the start on.
     epoch
         Counts the splits that were in force; 0 for a draft.
     etag
@@ -121,6 +125,7 @@ class Experiment:
     minimum_units: int = DEFAULT_MINIMUM_UNITS
     plan: Plan = field(default_factory=Plan)
     scope: Scope = field(default_factory=Scope)
+    ramp: Ramp | None = None
     state: State = State.DRAFT
     epoch: int = 0
     etag: str = ""
@@ -178,6 +183,27 @@ def validate(experiment: Experiment) -> None:
         before = [each.metric for each in experiment.metrics if each.covariate is Covariate.PRE_EXPERIMENT]
         _require(not before, f"the metric {before[:1]} looks at units before the experiment: a request has no before")
     allocate(experiment.shares, coverage=experiment.coverage)
+    if experiment.ramp is not None:
+        _check_ramp(experiment, experiment.ramp)
+
+
+def ramped_shares(experiment: Experiment, share: float) -> tuple[float, tuple[float, ...]]:
+    """Return the coverage and the shares, in the order of the variants, that give the candidate a part of the units."""
+    coverage, control, candidate = split_of(share)
+    return coverage, tuple(control if each.control else candidate for each in experiment.variants)
+
+
+def _check_ramp(experiment: Experiment, ramp: Ramp) -> None:
+    validate_ramp(ramp)
+    _require(len(experiment.treatments) == 1, "a ramp is for one control and one treatment")
+    for step in ramp.steps:
+        coverage, shares = ramped_shares(experiment, step.share)
+        allocate(shares, coverage=coverage)
+    if experiment.state is State.DRAFT:
+        _require(
+            experiment.shares == (EVEN, EVEN) and experiment.coverage == 1,
+            "a ramp sets the shares and the coverage: give both variants 0.5, and cover all units",
+        )
 
 
 def _check_variants(variants: Sequence[Variant]) -> None:

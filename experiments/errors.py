@@ -99,3 +99,39 @@ class ShadowMissingError(MissingError):
     """The model has no shadow."""
 
     reason = "SHADOW_NOT_FOUND"
+
+
+class RampInvalidError(InvalidError):
+    """The ramp breaks a rule; nothing of it is repaired."""
+
+    reason = "RAMP_INVALID"
+
+
+class RampMissingError(PreconditionError):
+    """The experiment has no ramp, or it was not started."""
+
+    reason = "RAMP_NOT_FOUND"
+
+
+class RampRunsError(PreconditionError):
+    """The experiment's ramp sets its shares and coverage for as long as it goes."""
+
+    reason = "RAMP_RUNS"
+
+
+class RampStateError(PreconditionError):
+    """The ramp's state does not allow this."""
+
+    reason = "RAMP_STATE"
+
+
+class RampMovedError(ConflictError):
+    """The ramp, or its experiment, has changed since it was looked at."""
+
+    reason = "RAMP_MOVED"
+
+
+class HoldoutBusyError(PreconditionError):
+    """Experiments hold places that the hold-out would take."""
+
+    reason = "HOLDOUT_BUSY"

@@ -9,11 +9,15 @@ from sqlalchemy import delete as sql_delete
 from experiments import tables
 from experiments.allocation import allocate
 from experiments.bucketing import BUCKETS
-from experiments.changes import check_etag, move, named_shares, open_epoch, record
+from experiments.changes import check_etag, move, named_shares, open_epoch, record, set_shares
+from experiments.definition import ramped_shares
 from experiments.errors import ModelBusyError
+from experiments.holdout import holdout_of
 from experiments.layer import free_run, places_of
 from experiments.lifecycle import Verb, next_state
 from experiments.lifecycle import move as leads_to
+from experiments.ramp import rows as ramp_rows
+from experiments.ramp.standing import OPEN, Grounds, RampEventKind
 from experiments.records import Changed, get, list_holding
 
 if TYPE_CHECKING:
@@ -34,8 +38,13 @@ def start(tx: Connection, experiment_id: str, *, actor: str, now_us: int) -> Cha
     """
     experiment = get(tx, experiment_id)
     state = next_state(experiment, Verb.START)
-    layer_first = _place(experiment, list_holding(tx, experiment.model))
-    allocation = allocate(experiment.shares, coverage=experiment.coverage)
+    layer_first = _place(
+        experiment, list_holding(tx, experiment.model), held_out=holdout_of(tx, experiment.model).places
+    )
+    coverage, shares = experiment.coverage, experiment.shares
+    if experiment.ramp is not None:
+        coverage, shares = ramped_shares(experiment, experiment.ramp.steps[0].share)
+    allocation = allocate(shares, coverage=coverage)
     revision = record(
         tx,
         experiment_id,
@@ -44,7 +53,7 @@ def start(tx: Connection, experiment_id: str, *, actor: str, now_us: int) -> Cha
         now_us=now_us,
         before={"state": experiment.state.value},
         after={"state": state.value},
-        shares=named_shares(experiment),
+        shares={each.variant: share for each, share in zip(experiment.variants, shares, strict=True)},
     )
     move(
         tx,
@@ -54,8 +63,12 @@ def start(tx: Connection, experiment_id: str, *, actor: str, now_us: int) -> Cha
         epoch=allocation.epoch,
         started_us=now_us,
         layer_first=layer_first,
+        coverage=coverage,
     )
     open_epoch(tx, experiment_id, allocation, moved=0.0, revision=revision, now_us=now_us)
+    if experiment.ramp is not None:
+        set_shares(tx, experiment_id, shares)
+        ramp_rows.begin(tx, experiment_id, revision=revision, now_us=now_us)
     return Changed(get(tx, experiment_id), revision)
 
 
@@ -80,6 +93,11 @@ def conclude(
     state = next_state(experiment, Verb.CONCLUDE)
     if winner:
         experiment.variant(winner)
+    ramp = ramp_rows.find_standing(tx, experiment_id)
+    if ramp is not None and ramp.state in OPEN:
+        said = (reason or "the experiment was concluded",)
+        grounds = Grounds(reasons=said, actor=actor, now_us=now_us)
+        ramp_rows.note(tx, ramp, RampEventKind.ABORTED, grounds)
     revision = record(
         tx,
         experiment_id,
@@ -137,7 +155,7 @@ def delete(tx: Connection, experiment_id: str, *, etag: str = "", actor: str, no
     return revision
 
 
-def _place(experiment: Experiment, others: list[Experiment]) -> int:
+def _place(experiment: Experiment, others: list[Experiment], *, held_out: int) -> int:
     """Return the first of the places in the layer that the experiment gets, or raise ModelBusyError."""
     for other in others:
         both = sorted(other.scope.forced.keys() & experiment.scope.forced.keys())
@@ -148,12 +166,14 @@ def _place(experiment: Experiment, others: list[Experiment]) -> int:
                 model=experiment.model,
             )
     taken = [(other.layer_first, places_of(other.scope.layer_share)) for other in others]
+    taken.append((BUCKETS - held_out, held_out))
     wanted = places_of(experiment.scope.layer_share)
     first, longest = free_run(taken, wanted)
     if longest < wanted:
+        holding = [other.id for other in others] + ["its hold-out"] * bool(held_out)
         raise ModelBusyError(
-            f"{', '.join(other.id for other in others)} hold units of the model {experiment.model!r}: "
-            f"{longest / BUCKETS:.4g} of them are free in one piece, and a layer_share of "
+            f"{', '.join(holding)} hold units of the "
+            f"model {experiment.model!r}: {longest / BUCKETS:.4g} of them are free in one piece, and a layer_share of "
             f"{experiment.scope.layer_share:.4g} is wanted; conclude one first, or ask for less",
             model=experiment.model,
         )

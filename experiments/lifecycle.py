@@ -60,7 +60,7 @@ TRANSITIONS: Mapping[tuple[State, Verb], State | None] = {
 _WORDS = frozenset({"description", "owner"})
 _GROWS = frozenset({"coverage"})
 # What is measured is settled once it was started; the coverage may grow, which adds units and moves none.
-_DEFINED = frozenset({"variants", "coverage", "seed", "metrics", "alpha", "minimum_units", "plan", "scope"})
+_DEFINED = frozenset({"variants", "coverage", "seed", "metrics", "alpha", "minimum_units", "plan", "scope", "ramp"})
 
 EDITABLE: Mapping[State, AbstractSet[str]] = {
     State.DRAFT: _WORDS | _DEFINED,

@@ -11,6 +11,7 @@ LOOKS_MAX = 50
 DEFAULT_LOOKS = 5
 UNITS_MAX = 10**12
 NAME_CHARS_MAX = 256
+TIME_US_MAX = 2**62
 
 
 class Method(enum.StrEnum):
@@ -53,6 +54,8 @@ class Plan:
         Of a group sequential test.
     stratify_by
         The attribute of a call whose values are strata; empty: none.
+    planned_end_us
+        When it is to end, in microseconds since the Unix epoch; 0: not planned. What is not settled then is stopped.
     """
 
     method: Method | None = None
@@ -61,6 +64,7 @@ class Plan:
     looks: int = DEFAULT_LOOKS
     spending: Spending = Spending.OBRIEN_FLEMING
     stratify_by: str = ""
+    planned_end_us: int = 0
 
     @property
     def settled_method(self) -> Method:
@@ -76,6 +80,8 @@ def validate_plan(plan: Plan) -> None:
         raise ExperimentInvalidError(f"planned_units is {plan.planned_units}, not from 0 to {UNITS_MAX}")
     if not 1 <= plan.looks <= LOOKS_MAX:
         raise ExperimentInvalidError(f"looks is {plan.looks}, not from 1 to {LOOKS_MAX}")
+    if not 0 <= plan.planned_end_us <= TIME_US_MAX:
+        raise ExperimentInvalidError(f"planned_end_us is {plan.planned_end_us}, which is no time")
     if plan.method is Method.GROUP_SEQUENTIAL and not plan.planned_units:
         raise ExperimentInvalidError(
             "a group sequential test needs planned_units: alpha is spent by the part of them that has come"

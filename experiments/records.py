@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import insert, select
-from sqlalchemy import update as sql_update
 
 from experiments import rows, tables
 from experiments.allocation import allocate, check_shares, grow, moved_share, resplit
-from experiments.changes import check_etag, move, named_shares, open_epoch, record
+from experiments.changes import check_etag, move, named_shares, open_epoch, record, set_shares
 from experiments.definition import validate
 from experiments.errors import ExperimentExistsError, ExperimentMissingError, SharesInvalidError
 from experiments.lifecycle import Verb, check_editable, next_state
+from experiments.ramp.rows import check_free
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -121,6 +121,7 @@ def plan_split(
     experiment = get(tx, experiment_id)
     check_etag(experiment, etag)
     next_state(experiment, Verb.SPLIT)
+    check_free(tx, experiment)
     ordered = _ordered(experiment, shares)
     check_shares(ordered)
     before = experiment.allocation
@@ -166,11 +167,7 @@ def set_split(
         was=named_shares(experiment),
         moved_share=moved,
     )
-    for position, share in enumerate(ordered):
-        arm = tables.experiment_variants
-        tx.execute(
-            sql_update(arm).where(arm.c.experiment == experiment_id, arm.c.position == position).values(share=share)
-        )
+    set_shares(tx, experiment_id, ordered)
     if before is None:
         move(tx, experiment_id, state=state, etag=revision)
     else:
@@ -216,6 +213,8 @@ def update(
     check_etag(before, etag)
     state = next_state(before, Verb.UPDATE)
     check_editable(before, fields)
+    if "coverage" in fields:
+        check_free(tx, before)
     after = replace(before, **{name: getattr(changed, name) for name in fields})
     after = replace(after, seed=after.seed or after.id)
     validate(after)

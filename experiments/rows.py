@@ -14,6 +14,7 @@ from experiments.allocation import Allocation
 from experiments.definition import Experiment, State, Variant
 from experiments.metric import Covariate, Direction, Metric, MetricKind, Role
 from experiments.plan import Correction, Method, Plan, Spending
+from experiments.ramp.definition import Guardrail, GuardrailKind, Ramp, Step
 from experiments.scope import Scope, UnitKind
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def defined(experiment: Experiment) -> dict[str, Any]:
     return {name: getattr(experiment, name) for name in _DEFINED} | {
         "plan": json.dumps(asdict(experiment.plan)),
         "scope": json.dumps(asdict(experiment.scope)),
+        "ramp": "" if experiment.ramp is None else json.dumps(asdict(experiment.ramp)),
     }
 
 
@@ -103,6 +105,7 @@ def read(tx: Connection, query: Select[Any]) -> list[Experiment]:
             metrics=tuple(_metric(each) for each in metrics[row.id]),
             plan=_plan(row.plan),
             scope=_scope(row.scope),
+            ramp=_ramp(row.ramp),
             state=State(row.state),
             epoch=row.epoch,
             etag=row.etag,
@@ -179,6 +182,15 @@ def _scope(text: str) -> Scope:
     if "unit" in given:
         given["unit"] = UnitKind(given["unit"])
     return Scope(**given)
+
+
+def _ramp(text: str) -> Ramp | None:
+    if not text:
+        return None
+    given: dict[str, Any] = json.loads(text)
+    steps = tuple(Step(**each) for each in given.pop("steps"))
+    guardrails = tuple(Guardrail(**{**each, "kind": GuardrailKind(each["kind"])}) for each in given.pop("guardrails"))
+    return Ramp(steps=steps, guardrails=guardrails, **given)
 
 
 def _plan(text: str) -> Plan:

@@ -35,6 +35,8 @@ experiments = Table(
     Column("plan", Text, nullable=False, server_default="{}"),
     # Whom it is for: a JSON object of the scope's fields; what is not in it has its default.
     Column("scope", Text, nullable=False, server_default="{}"),
+    # How its candidate gets more and more of the units: a JSON object of the ramp's fields; empty: it has none.
+    Column("ramp", Text, nullable=False, server_default=""),
     # The first of the places in the model's layer that it holds, once it was started.
     Column("layer_first", Integer, nullable=False, server_default="0"),
     Column("state", String(16), nullable=False),
@@ -121,4 +123,47 @@ shadows = Table(
     Column("share", Double, nullable=False),
     Column("set_us", BigInteger, nullable=False),
     Column("set_by", String(128), nullable=False),
+)
+
+# Where each ramp stands; a row begins when its experiment is started.
+experiment_ramps = Table(
+    "experiment_ramps",
+    metadata,
+    Column("experiment", ForeignKey("experiments.id"), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("step_began_us", BigInteger, nullable=False),
+    Column("approved", Boolean, nullable=False),
+    # The window of the step in which units are counted, from 1.
+    Column("window", Integer, nullable=False),
+    Column("window_began_us", BigInteger, nullable=False),
+    # Of the last event: a JSON list of sentences.
+    Column("reasons", Text, nullable=False),
+    # The revision of the ramp's last event.
+    Column("etag", BigInteger, nullable=False),
+    CheckConstraint("state IN ('running', 'holding', 'paused', 'completed', 'rolled_back', 'aborted')", name="state"),
+)
+
+# Append-only: one row for everything that happened to a ramp, with what it was decided on.
+experiment_ramp_events = Table(
+    "experiment_ramp_events",
+    metadata,
+    Column("experiment", ForeignKey("experiments.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("time_us", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("reasons", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("revision", ForeignKey("changes.revision"), nullable=False),
+)
+
+# The last places of a model's layer that no experiment may hold; a model without a row holds none out.
+experiment_holdouts = Table(
+    "experiment_holdouts",
+    metadata,
+    # The model's id; no foreign key, as above.
+    Column("model", String(63), primary_key=True),
+    Column("places", Integer, nullable=False),
+    Column("etag", BigInteger, nullable=False),
 )

@@ -7,7 +7,8 @@ The rule, in order:
 2. *ship* a treatment that is significantly better in at least one success metric, significantly worse in none, and
    whose guardrails all hold within their margins;
 3. *keep* the control when every treatment is significantly worse in a success metric or a guardrail;
-4. *stop* when the planned units have come without a claim, or every effect that is left open is too small to matter;
+4. *stop* when the planned units or the planned end have come without a claim, or every effect that is left open is
+   too small to matter;
 5. *continue* otherwise, with the time until the next claim can be expected.
 """
 
@@ -104,7 +105,7 @@ def recommend(experiment: Experiment, conclusions: Conclusions, evidence: Eviden
     worse = {each.variant for each in deciding if each.verdict is Verdict.WORSE}
     if worse == {each.variant for each in experiment.treatments}:
         return Decision(Recommendation.KEEP, "", sentences + notes, Status.DECIDED, *about)
-    over = end_of(experiment, conclusions, deciding)
+    over = end_of(experiment, conclusions, deciding, evidence.elapsed_us)
     if over:
         return Decision(Recommendation.STOP, "", (over, *sentences, *notes), Status.DECIDED, *about)
     if isinstance(conclusions.sample_ratio, NotEnoughData):

@@ -47,11 +47,13 @@ def flaws_of(experiment: Experiment, conclusions: Conclusions) -> tuple[str, ...
     return tuple(flaws)
 
 
-def end_of(experiment: Experiment, conclusions: Conclusions, deciding: Sequence[Judgement]) -> str:
+def end_of(experiment: Experiment, conclusions: Conclusions, deciding: Sequence[Judgement], elapsed_us: int) -> str:
     """Return why nothing more is to be expected; empty when something is."""
     success = [each for each in deciding if each.metric.role is Role.SUCCESS]
     if success and all(each.negligible for each in success):
         return "every effect on a success metric that is left open is smaller than the least that matters"
+    if end_has_come(experiment, elapsed_us):
+        return "the planned end has come, and nothing is settled: the control stays"
     planned = experiment.plan.planned_units
     if not planned:
         return ""
@@ -64,6 +66,12 @@ def end_of(experiment: Experiment, conclusions: Conclusions, deciding: Sequence[
     if sum(units.values()) < planned:
         return ""
     return f"{sum(units.values())} units have come, {planned} were planned, and nothing is settled: the control stays"
+
+
+def end_has_come(experiment: Experiment, elapsed_us: int) -> bool:
+    """Whether an experiment that has run for so long is past its planned end."""
+    end_us = experiment.plan.planned_end_us
+    return bool(end_us and experiment.started_us) and experiment.started_us + elapsed_us >= end_us
 
 
 def shrunk_effects(conclusions: Conclusions, deciding: Sequence[Judgement], variant: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from experiments.analysis.conclusions import Conclusions, Missingness, Watches, 
 from experiments.analysis.decision import Decision, recommend
 from experiments.analysis.evidence import Evidence
 from experiments.analysis.findings import Comparison
+from experiments.analysis.reasons import end_has_come
 from experiments.analysis.stages import StageCheck
 from experiments.analysis.stored import canonical, plain, rebuild
 from experiments.analysis.watch import Watch
@@ -158,7 +159,7 @@ def as_told(basis: str, outcome: str) -> Told:
 
 
 def same_evidence(basis: str, experiment: Experiment, evidence: Evidence) -> bool:
-    """Whether this engine made a stored verdict of the same definition and evidence, whatever time has gone by.
+    """Whether this engine made a stored verdict of the same definition and evidence, on the same side of a planned end.
 
     Counts must be equal; sums may differ by a billionth: a parallel scan adds in another order each time.
     """
@@ -166,6 +167,8 @@ def same_evidence(basis: str, experiment: Experiment, evidence: Evidence) -> boo
     if stored["engine"] != ENGINE or stored["experiment"] != json.loads(canonical(experiment)):
         return False
     before, now = stored["evidence"], json.loads(canonical(evidence))
+    if end_has_come(experiment, before["elapsed_us"]) is not end_has_come(experiment, evidence.elapsed_us):
+        return False
     return _alike({**before, "elapsed_us": 0}, {**now, "elapsed_us": 0})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ from gateway.control.labels import write_outcomes
 from gateway.control.lineage import Lineages
 from gateway.control.publication import FeatureSetShape
 from gateway.control.publish import Publisher
+from gateway.control.ramping import RampRunner
+from gateway.control.ramps import RampControl
 from gateway.control.shadows import ShadowControl
 from gateway.control.skew import SkewReplay
 from gateway.control.trial import Trial
@@ -88,8 +91,8 @@ class ControlParts:
     materializing: Materializing
 
 
-def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str, ...]:
-    """Add the services to a server and return their full names."""
+def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[tuple[str, ...], RampRunner]:
+    """Add the services to a server; return their full names, and what takes ramps forward."""
     trial = Trial()
     judge = ExperimentJudge(database=parts.database, clock=parts.clock, events=parts.events)
     skew = SkewReplay(database=parts.database, artifacts=parts.artifacts, events=parts.events, trial=trial)
@@ -126,7 +129,17 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str,
         ),
         server,
     )
-    experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(ExperimentService(experiments, judge), server)
+    runner = RampRunner(
+        database=parts.database,
+        clock=parts.clock,
+        events=parts.events,
+        control=experiments,
+        holder=f"{socket.gethostname()}:{parts.folders.state.resolve()}",
+    )
+    ramps = RampControl(database=parts.database, clock=parts.clock, known=runner.known)
+    experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(
+        ExperimentService(experiments, judge, ramps), server
+    )
     shadows = ShadowControl(database=parts.database, clock=parts.clock, figures=parts.fleet.figures)
     shadow_service_pb2_grpc.add_ShadowServiceServicer_to_server(ShadowService(shadows), server)
     eraser = Eraser(database=parts.database, clock=parts.clock, tend=parts.compactor.tend)
@@ -141,7 +154,8 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[str,
         shadow_service_pb2,
         event_service_pb2,
     )
-    return tuple(service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values())
+    names = tuple(service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values())
+    return names, runner
 
 
 def _registry_parts(parts: ControlParts, trial: Trial, clearances: Clearances) -> RegistryParts:

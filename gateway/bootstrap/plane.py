@@ -172,6 +172,7 @@ class ControlPlane:
         threading.Thread(target=self._courier.run, args=(self._stopped,), name="webhooks", daemon=True).start()
         threading.Thread(target=self._compactor.run, args=(self._stopped,), name="compactor", daemon=True).start()
         self._refreshing.start()
+        self._ramping.start()
         http_port = self._web.start()
         self._wait_ready(control_port, http_port)
         health.serving()
@@ -191,7 +192,8 @@ class ControlPlane:
             interceptors=[CallCounter(self._meter, self._traces.tracer)],
         )
         behind = guarded(self._inside.before(server), self._access)
-        names = add_control_services(behind, self._parts)
+        names, runner = add_control_services(behind, self._parts)
+        self._ramping = threading.Thread(target=runner.run, args=(self._stopped,), name="ramps", daemon=True)
         health = DataServices(names)
         health.add(behind)
         address, tls = f"{self._settings.host}:{self._settings.control_port}", self._settings.tls
@@ -233,6 +235,7 @@ class ControlPlane:
         self._traces.close()
         self._web.stop()
         self._refreshing.join(REFRESHER_GRACE_S)
+        self._ramping.join(REFRESHER_GRACE_S)
         self._store.close()
         self._database.close()
         self._reserved.close()

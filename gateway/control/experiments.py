@@ -11,16 +11,19 @@ from experiments.definition import State
 from experiments.errors import AliasUnresolvedError, ExperimentInvalidError
 from experiments.explanation import Explanation, explain
 from experiments.metric import MetricKind
+from experiments.ramp import moves
+from experiments.ramp.definition import GuardrailKind
 from registry import champion, models, versions
 from registry.clearance import NOTHING_KNOWN, Support
 from registry.records import CHAMPION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection
 
-    from experiments.definition import Experiment, Metric, Variant
+    from experiments.definition import Experiment, Variant
+    from experiments.ramp.standing import Grounds, Standing
     from experiments.records import Changed
     from registry.records import Model, Version
     from storage.clock import Clock
@@ -131,21 +134,35 @@ class ExperimentControl:
             changed = life.conclude(tx, experiment_id, winner=winner, reason=reason, actor=actor, now_us=now_us)
             if not promote:
                 return changed
-            experiment = changed.experiment
-            version = experiment.variant(winner).version
-            if _champion(tx, experiment.model) == version:
+            return _promoted(tx, changed, support=support, reason=reason, actor=actor, now_us=now_us)
+
+    def complete_ramp(
+        self, seen: Standing, grounds: Grounds, *, etag: str, prove: Callable[[Connection], None]
+    ) -> Changed:
+        """End a ramp after its last step and, where it says so, make the candidate the champion with that.
+
+        Parameters
+        ----------
+        prove
+            Raises unless the caller may still do this.
+
+        Raises
+        ------
+        RampMovedError
+            The ramp or its experiment has changed since it was seen.
+        GatesNotPassedError
+            The registry does not let the candidate become the champion. Nothing was changed.
+        """
+        experiment = self.get(seen.experiment)
+        promote = moves.ramp_of(experiment).promote
+        winner = experiment.treatments[0].variant
+        support = self._support(seen.experiment, winner) if promote else NOTHING_KNOWN
+        with self._database.write() as tx:
+            prove(tx)
+            changed = moves.complete(tx, seen, grounds, etag=etag)
+            if not promote:
                 return changed
-            move = champion.promote(
-                tx,
-                experiment.model,
-                version,
-                reason=reason or f"won the experiment {experiment_id}",
-                evidence={"experiment": experiment_id, "variant": winner},
-                support=support,
-                actor=actor,
-                now_us=now_us,
-            )
-            return replace(changed, revision=move.revision)
+            return _promoted(tx, changed, support=support, reason="", actor=grounds.actor, now_us=grounds.now_us)
 
     def _support(self, experiment_id: str, winner: str) -> Support:
         """Return what is known of the winner's version, of which this very experiment says that it should ship."""
@@ -175,7 +192,7 @@ def _resolve(tx: Connection, experiment: Experiment) -> Experiment:
     model = models.get_model(tx, experiment.model)
     variants = tuple(_resolved(model, each) for each in experiment.variants)
     found = [versions.get_version(tx, model.id, each.version) for each in variants]
-    _check_outputs(experiment.metrics, found)
+    _check_outputs(experiment, found)
     return replace(experiment, variants=variants)
 
 
@@ -193,51 +210,73 @@ def _resolved(model: Model, variant: Variant) -> Variant:
     )
 
 
+def _promoted(tx: Connection, concluded: Changed, *, support: Support, reason: str, actor: str, now_us: int) -> Changed:
+    """Make the winner's version the champion unless it is, and return the change with the revision that holds it."""
+    experiment = concluded.experiment
+    version = experiment.variant(experiment.winner).version
+    if _champion(tx, experiment.model) == version:
+        return concluded
+    move = champion.promote(
+        tx,
+        experiment.model,
+        version,
+        reason=reason or f"won the experiment {experiment.id}",
+        evidence={"experiment": experiment.id, "variant": experiment.winner},
+        support=support,
+        actor=actor,
+        now_us=now_us,
+    )
+    return replace(concluded, revision=move.revision)
+
+
 def _champion(tx: Connection, model_id: str) -> int:
     """Return the version that is the champion; 0 when none is."""
     found = [each.version for each in models.get_model(tx, model_id).aliases if each.alias == CHAMPION]
     return found[0] if found else 0
 
 
-def _check_outputs(metrics: Iterable[Metric], found: Iterable[Version]) -> None:
-    """Raise ExperimentInvalidError when a version can never give what a metric is computed from."""
-    arms = list(found)
-    for metric in metrics:
-        if not metric.reads_output:
-            continue
-        for version in arms:
-            _check_output(metric, version)
+def _check_outputs(experiment: Experiment, arms: Sequence[Version]) -> None:
+    """Raise ExperimentInvalidError when a version can never give what a metric or a guardrail is computed from."""
+    for version in arms:
+        for metric in experiment.metrics:
+            if metric.reads_output:
+                last = metric.output_index + max(len(metric.classes), 1) - 1
+                # An output of one element is the number of the class.
+                alone = metric.output_index if metric.kind is MetricKind.ACCURACY else last
+                _check_output(f"the metric {metric.metric!r}", metric.output, (last, alone), version)
+        for each in () if experiment.ramp is None else experiment.ramp.guardrails:
+            if each.kind is GuardrailKind.OUTPUT_RANGE:
+                index = each.output_index
+                _check_output(f"the guardrail {each.name!r}", each.output, (index, index), version)
 
 
-def _check_output(metric: Metric, version: Version) -> None:
+def _check_output(what: str, output: str, lasts: tuple[int, int], version: Version) -> None:
+    """Check one output.
+
+    Parameters
+    ----------
+    lasts
+        The last element that is needed, and the one that is where the output has but one.
+    """
     outputs = {each.name: each for each in version.signature.outputs}
-    spec = outputs.get(metric.output)
+    spec = outputs.get(output)
     if spec is None:
         raise ExperimentInvalidError(
-            f"the metric {metric.metric!r} needs the output {metric.output[:80]!r}; version {version.number} gives "
-            f"{', '.join(outputs)}",
-            metric=metric.metric,
+            f"{what} needs the output {output[:80]!r}; version {version.number} gives {', '.join(outputs)}",
             version=version.number,
         )
     if spec.dtype == "string":
         raise ExperimentInvalidError(
-            f"the metric {metric.metric!r} needs numbers; the output {metric.output!r} of version {version.number} is "
-            "text",
-            metric=metric.metric,
-            version=version.number,
+            f"{what} needs numbers; the output {output!r} of version {version.number} is text", version=version.number
         )
     # The first extent counts rows; the others say how many elements one row has, unless one is left open.
     row = spec.shape[1:]
     elements = 1
     for extent in row:
         elements *= extent
-    last = metric.output_index + max(len(metric.classes), 1) - 1
-    if metric.kind is MetricKind.ACCURACY and elements == 1:
-        last = metric.output_index  # the number of the class
+    last = lasts[1] if elements == 1 else lasts[0]
     if all(extent >= 0 for extent in row) and last >= elements:
         raise ExperimentInvalidError(
-            f"the metric {metric.metric!r} needs element {last} of {metric.output!r}; a row of version "
-            f"{version.number} has {elements}",
-            metric=metric.metric,
+            f"{what} needs element {last} of {output!r}; a row of version {version.number} has {elements}",
             version=version.number,
         )

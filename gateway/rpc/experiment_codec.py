@@ -12,6 +12,7 @@ from experiments.metric import DEFAULT_MARGIN, Covariate, Direction, Metric, Met
 from experiments.plan import DEFAULT_LOOKS, Correction, Method, Plan, Spending
 from experiments.scope import Scope, UnitKind
 from gateway.errors import RequestMalformedError
+from gateway.rpc import ramp_codec
 from turnout import resources
 from turnout.experiments.v1 import experiment_service_pb2 as pb
 
@@ -141,6 +142,7 @@ def _defined(message: pb.Experiment, *, identity: str, model: str) -> Experiment
             forced=dict(message.forced),
             layer_share=message.layer_share if message.HasField("layer_share") else 1.0,
         ),
+        ramp=ramp_codec.ramp(message.ramp) if message.HasField("ramp") else None,
     )
 
 
@@ -174,6 +176,7 @@ def experiment_message(experiment: Experiment) -> pb.Experiment:
         targeting=_struct(experiment.scope.targeting),
         forced=experiment.scope.forced,
         layer_share=experiment.scope.layer_share,
+        ramp=None if experiment.ramp is None else ramp_codec.ramp_message(experiment.ramp),
     )
 
 
@@ -230,6 +233,7 @@ def _plan(message: pb.Plan) -> Plan:
         looks=message.looks or DEFAULT_LOOKS,
         spending=_known(_SPENDINGS, message.spending or pb.SPENDING_OBRIEN_FLEMING, "the spending"),
         stratify_by=message.stratify_by,
+        planned_end_us=message.planned_end_us,
     )
 
 
@@ -241,6 +245,7 @@ def _plan_message(plan: Plan) -> pb.Plan:
         looks=plan.looks,
         spending=_SPENDINGS[plan.spending],
         stratify_by=plan.stratify_by,
+        planned_end_us=plan.planned_end_us,
     )
 
 

@@ -8,28 +8,30 @@ from gateway.control.judge import SizeQuestion
 from gateway.errors import RequestMalformedError
 from gateway.rpc import analysis_codec, paging, pair_codec, status
 from gateway.rpc import experiment_codec as codec
+from gateway.rpc.ramp_calls import RampCalls
 from turnout.experiments.v1 import experiment_service_pb2 as pb
-from turnout.experiments.v1 import experiment_service_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
     import grpc
 
     from gateway.control.experiments import ExperimentControl
     from gateway.control.judge import ExperimentJudge
+    from gateway.control.ramps import RampControl
 
 _LOOKS_BYTES_MAX = 1 << 20
 
 
-class ExperimentService(pb_grpc.ExperimentServiceServicer):
+class ExperimentService(RampCalls):
     """Answers the calls about experiments: a message in, one act of the control plane, a message out.
 
     Parameters
     ----------
-    control, judge
-        What keeps experiments, and what judges them.
+    control, judge, ramps
+        What keeps experiments, what judges them, and what keeps their ramps.
     """
 
-    def __init__(self, control: ExperimentControl, judge: ExperimentJudge) -> None:
+    def __init__(self, control: ExperimentControl, judge: ExperimentJudge, ramps: RampControl) -> None:
+        super().__init__(ramps)
         self._control = control
         self._judge = judge
 

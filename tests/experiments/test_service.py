@@ -18,6 +18,7 @@ from experiments.definition import validate
 from experiments.errors import ExperimentInvalidError
 from gateway.control.experiments import ExperimentControl
 from gateway.control.judge import ExperimentJudge
+from gateway.control.ramps import RampControl
 from gateway.journal.log import EventLog
 from gateway.journal.record import Gap, Outcome, Output, Prediction, encode
 from gateway.journal.writer import JournalWriter
@@ -55,8 +56,9 @@ def stub(tmp_path, database, flight_delay):  # noqa: ARG001  (the model must be 
     clock = SystemClock()
     control = ExperimentControl(database=database, clock=clock)
     judge = ExperimentJudge(database=database, clock=clock, events=EventLog(tmp_path), look_every_ms=0)
+    ramps = RampControl(database=database, clock=clock, known=lambda _: None)
     server = grpc.server(futures.ThreadPoolExecutor(4))
-    pb_grpc.add_ExperimentServiceServicer_to_server(ExperimentService(control, judge), server)
+    pb_grpc.add_ExperimentServiceServicer_to_server(ExperimentService(control, judge, ramps), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -29,6 +29,8 @@ def experiment_parts(experiment: pb.Experiment) -> Iterator[RenderableType]:
             ("part of the layer", experiment.layer_share),
             ("method", enum_name(pb.AnalysisMethod.DESCRIPTOR, experiment.plan.method).lower()),
             ("planned units", experiment.plan.planned_units or ""),
+            ("planned end", literals.format_time(experiment.plan.planned_end_us)),
+            ("ramp", ramp_line(experiment)),
             ("epoch", experiment.epoch),
             ("created", literals.format_time(experiment.create_time_us)),
             ("started", literals.format_time(experiment.start_time_us)),
@@ -51,6 +53,12 @@ def experiment_parts(experiment: pb.Experiment) -> Iterator[RenderableType]:
         for one in experiment.metrics
     ]
     yield show.table("Metrics", ("metric", "kind", "outcome", "output", "better", "role"), metrics)
+
+
+def ramp_line(experiment: pb.Experiment) -> str:
+    """Return the shares of an experiment's ramp; empty when it has none."""
+    steps = " -> ".join(f"{step.share:.4g}" for step in experiment.ramp.steps)
+    return f"{steps}, then the champion" if experiment.ramp.promote else steps
 
 
 def moved_part(answer: pb.SetTrafficSplitResponse, *, dry_run: bool) -> str:

@@ -28,6 +28,7 @@ _DEFINED = (
     "targeting",
     "forced",
     "layer_share",
+    "ramp",
 )
 
 

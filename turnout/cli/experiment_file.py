@@ -1,8 +1,8 @@
 """Experiments as they are written in TOML.
 
-The keys are the fields of the contract's Experiment, Variant, Metric and Plan, but for two: ``experiment`` is the id,
-and ``model`` the model's id. What the contract enumerates, such as ``kind`` and ``method``, goes by its short name in
-lower case. ``coverage`` is 1 unless given. What is not known is refused; what it means is the gateway's to judge.
+The keys are the fields of the contract's Experiment, Variant, Metric, Plan and Ramp, but for two: ``experiment`` is the
+id, and ``model`` the model's id. What the contract enumerates, such as ``kind`` and ``method``, goes by its short name
+in lower case. ``coverage`` is 1 unless given. What is not known is refused; what it means is the gateway's to judge.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from turnout import resources
 from turnout.cli.document import enum_name
 from turnout.cli.literals import LiteralError
 from turnout.experiments.v1 import experiment_service_pb2 as pb
+from turnout.experiments.v1 import ramp_pb2
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,30 @@ _METRIC = {
     "label": "text",
     "classes": "list of texts",
 }
-_PLAN = {"planned_units": "whole number", "looks": "whole number", "stratify_by": "text"}
+_RAMP = {"alpha": "number", "promote": "truth"}
+_STEP = {
+    "share": "number",
+    "minimum_time_us": "whole number",
+    "minimum_units": "whole number",
+    "approval": "truth",
+    "proven": "truth",
+}
+_GUARDRAIL = {
+    "tolerance": "number",
+    "limit_us": "whole number",
+    "quantile": "number",
+    "ratio": "number",
+    "output": "text",
+    "output_index": "whole number",
+    "lower": "number",
+    "upper": "number",
+}
+_PLAN = {
+    "planned_units": "whole number",
+    "looks": "whole number",
+    "stratify_by": "text",
+    "planned_end_us": "whole number",
+}
 _ENUMS: dict[str, Any] = {
     "unit": pb.UnitKind.DESCRIPTOR,
     "kind": pb.MetricKind.DESCRIPTOR,
@@ -68,6 +92,7 @@ _ENUMS: dict[str, Any] = {
     "method": pb.AnalysisMethod.DESCRIPTOR,
     "correction": pb.Correction.DESCRIPTOR,
     "spending": pb.Spending.DESCRIPTOR,
+    "guardrail": ramp_pb2.RampGuardrailKind.DESCRIPTOR,
 }
 _METRIC_MUST = ("kind", "direction", "role")
 _METRIC_MAY = ("covariate",)
@@ -90,12 +115,16 @@ def build_experiment(document: dict[str, Any]) -> pb.CreateExperimentRequest:
     variants = [_fields(one, _VARIANT, "variants") for one in _tables(rest, "variants")]
     metrics = [_metric(one) for one in _tables(rest, "metrics")]
     plan = _plan(rest.pop("plan", None))
+    ramp = _ramp(rest.pop("ramp", None))
+    # A ramp sets the shares: there is nothing to say of them.
+    even = {} if ramp is None else {"share": 0.5}
     unit = _enum(_text(rest, "unit"), "unit") if "unit" in rest else pb.UNIT_KIND_UNSPECIFIED
     experiment = pb.Experiment(
         model=resources.model_name(model),
-        variants=[pb.Variant(**one) for one in variants],
+        variants=[pb.Variant(**{**even, **one}) for one in variants],
         metrics=metrics,
         plan=plan,
+        ramp=ramp,
         unit=unit,
         **{"coverage": 1.0, **_fields(rest, _EXPERIMENT, "the experiment")},
     )
@@ -117,6 +146,23 @@ def _plan(table: Any) -> pb.Plan | None:
     rest = dict(table)
     numbers = {key: _enum(_text(rest, key), key) for key in _PLAN_MAY if key in rest}
     return pb.Plan(**_fields(rest, _PLAN, "plan"), **numbers)
+
+
+def _ramp(table: Any) -> ramp_pb2.Ramp | None:
+    if table is None:
+        return None
+    if not isinstance(table, dict):
+        raise LiteralError("ramp takes a table: [ramp]")
+    rest = dict(table)
+    steps = [ramp_pb2.RampStep(**_fields(one, _STEP, "ramp.steps")) for one in _tables(rest, "steps")]
+    guardrails = [_guardrail(one) for one in _tables(rest, "guardrails")]
+    return ramp_pb2.Ramp(steps=steps, guardrails=guardrails, **_fields(rest, _RAMP, "ramp"))
+
+
+def _guardrail(table: dict[str, Any]) -> ramp_pb2.RampGuardrail:
+    rest = dict(table)
+    kind = _enum(_text(rest, "kind"), "guardrail")
+    return ramp_pb2.RampGuardrail(kind=kind, **_fields(rest, _GUARDRAIL, "ramp.guardrails"))
 
 
 def _enum(text: str, key: str) -> Any:

@@ -10,11 +10,12 @@ from rich.live import Live
 
 from turnout import resources
 from turnout.admin.v1 import admin_service_pb2 as admin_pb
-from turnout.cli import analysis, literals, options, show
+from turnout.cli import analysis, literals, options, ramp_parts, show
 from turnout.cli.document import document_of, enum_name
 from turnout.cli.experiments import Name, app
 from turnout.control import Control
 from turnout.experiments.v1 import experiment_service_pb2 as pb
+from turnout.experiments.v1 import ramp_pb2
 
 
 @app.command()
@@ -31,16 +32,19 @@ def watch(
     with options.control(server) as connection, Live(console=show.console(), auto_refresh=False) as live:
         while True:
             experiment, advice, status = _ask(connection, name)
+            ramp = _ramp(connection, experiment)
             if as_json:
                 show.emit_line(
                     {
                         "experiment": document_of(experiment),
                         "recommendation": document_of(advice),
                         "workers": [worker.revision for worker in status.workers],
+                        **({} if ramp is None else {"ramp": document_of(ramp)}),
                     }
                 )
             else:
-                live.update(Group(*_render(experiment, advice, status)), refresh=True)
+                ramp_shown = () if ramp is None else ramp_parts.status_parts(ramp)
+                live.update(Group(*_render(experiment, advice, status), *ramp_shown), refresh=True)
             looks += 1
             if looks == count:
                 return
@@ -56,6 +60,13 @@ def _ask(
         connection.experiments.GetRecommendation(pb.GetRecommendationRequest(name=full)),
         connection.admin.GetServingStatus(admin_pb.GetServingStatusRequest()),
     )
+
+
+def _ramp(connection: Control, experiment: pb.Experiment) -> ramp_pb2.RampStatus | None:
+    """Return where the experiment's ramp stands; None when it has none, or none yet."""
+    if not experiment.HasField("ramp") or not experiment.start_time_us:
+        return None
+    return connection.experiments.GetRamp(pb.GetRampRequest(name=experiment.name)).ramp
 
 
 def _render(

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from turnout.experiments.v1 import ramp_pb2 as _ramp_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -473,6 +474,7 @@ class Experiment(_message.Message):
     TARGETING_FIELD_NUMBER: _builtins.int
     FORCED_FIELD_NUMBER: _builtins.int
     LAYER_SHARE_FIELD_NUMBER: _builtins.int
+    RAMP_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, `experiments/{experiment}`."""
     model: _builtins.str
@@ -531,6 +533,10 @@ class Experiment(_message.Message):
     def forced(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Units that always get one variant, whatever else is said; their calls are not compared. Variant's name by unit id."""
 
+    @_builtins.property
+    def ramp(self) -> _ramp_pb2.Ramp:
+        """How the treatment gets more and more of the units; not given: the shares are what they are."""
+
     def __init__(
         self,
         *,
@@ -556,10 +562,11 @@ class Experiment(_message.Message):
         targeting: _struct_pb2.Struct | None = ...,
         forced: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         layer_share: _builtins.float | None = ...,
+        ramp: _ramp_pb2.Ramp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_layer_share", b"_layer_share", "layer_share", b"layer_share", "plan", b"plan", "targeting", b"targeting"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_layer_share", b"_layer_share", "layer_share", b"layer_share", "plan", b"plan", "ramp", b"ramp", "targeting", b"targeting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_layer_share", b"_layer_share", "alpha", b"alpha", "conclude_time_us", b"conclude_time_us", "coverage", b"coverage", "create_time_us", b"create_time_us", "description", b"description", "epoch", b"epoch", "etag", b"etag", "forced", b"forced", "layer_share", b"layer_share", "metrics", b"metrics", "minimum_units", b"minimum_units", "model", b"model", "name", b"name", "owner", b"owner", "plan", b"plan", "seed", b"seed", "start_time_us", b"start_time_us", "state", b"state", "targeting", b"targeting", "unit", b"unit", "variants", b"variants", "winner", b"winner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_layer_share", b"_layer_share", "alpha", b"alpha", "conclude_time_us", b"conclude_time_us", "coverage", b"coverage", "create_time_us", b"create_time_us", "description", b"description", "epoch", b"epoch", "etag", b"etag", "forced", b"forced", "layer_share", b"layer_share", "metrics", b"metrics", "minimum_units", b"minimum_units", "model", b"model", "name", b"name", "owner", b"owner", "plan", b"plan", "ramp", b"ramp", "seed", b"seed", "start_time_us", b"start_time_us", "state", b"state", "targeting", b"targeting", "unit", b"unit", "variants", b"variants", "winner", b"winner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__layer_share: _TypeAlias = _typing.Literal["layer_share"]  # noqa: Y015
     _WhichOneofArgType__layer_share: _TypeAlias = _typing.Literal["_layer_share", b"_layer_share"]  # noqa: Y015
@@ -579,6 +586,7 @@ class Plan(_message.Message):
     LOOKS_FIELD_NUMBER: _builtins.int
     SPENDING_FIELD_NUMBER: _builtins.int
     STRATIFY_BY_FIELD_NUMBER: _builtins.int
+    PLANNED_END_US_FIELD_NUMBER: _builtins.int
     method: Global___AnalysisMethod.ValueType
     """How often one may look. Not given: group sequential when planned_units is given, else a confidence sequence."""
     correction: Global___Correction.ValueType
@@ -591,6 +599,8 @@ class Plan(_message.Message):
     """How alpha is spread over these looks; O'Brien-Fleming unless given."""
     stratify_by: _builtins.str
     """The attribute of a call whose values are strata, within which units are compared; empty: none."""
+    planned_end_us: _builtins.int
+    """When it is to end, in microseconds since the Unix epoch; 0: not planned. What is not settled then is stopped."""
     def __init__(
         self,
         *,
@@ -600,10 +610,11 @@ class Plan(_message.Message):
         looks: _builtins.int = ...,
         spending: Global___Spending.ValueType = ...,
         stratify_by: _builtins.str = ...,
+        planned_end_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["correction", b"correction", "looks", b"looks", "method", b"method", "planned_units", b"planned_units", "spending", b"spending", "stratify_by", b"stratify_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correction", b"correction", "looks", b"looks", "method", b"method", "planned_end_us", b"planned_end_us", "planned_units", b"planned_units", "spending", b"spending", "stratify_by", b"stratify_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -987,7 +998,7 @@ class UpdateExperimentRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Which fields are replaced. Of a draft: description, owner, variants, coverage, seed, metrics, alpha, minimum_units,
-        plan; and unit, targeting, forced and layer_share, which go together. Once it was started: description, owner, and a
+        plan, ramp; and unit, targeting, forced and layer_share, which go together. Once it was started: description, owner, and a
         greater coverage, which moves nobody and opens an epoch. Once it is concluded: description, owner. Then: none.
         """
 
@@ -2686,3 +2697,489 @@ class GetAssignmentResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetAssignmentResponse: _TypeAlias = GetAssignmentResponse  # noqa: Y015
+
+@_typing.final
+class GetRampRequest(_message.Message):
+    """Asks where a ramp stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The experiment's resource name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRampRequest: _TypeAlias = GetRampRequest  # noqa: Y015
+
+@_typing.final
+class GetRampResponse(_message.Message):
+    """Where a ramp stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RAMP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ramp(self) -> _ramp_pb2.RampStatus:
+        """The ramp."""
+
+    def __init__(
+        self,
+        *,
+        ramp: _ramp_pb2.RampStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ramp", b"ramp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ramp", b"ramp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRampResponse: _TypeAlias = GetRampResponse  # noqa: Y015
+
+@_typing.final
+class ListRampEventsRequest(_message.Message):
+    """Which events of a ramp to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The experiment's resource name."""
+    page_size: _builtins.int
+    """How many at most; 0 means 100, 1 000 is the most."""
+    page_token: _builtins.str
+    """Where to go on: the token of the previous page."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRampEventsRequest: _TypeAlias = ListRampEventsRequest  # noqa: Y015
+
+@_typing.final
+class ListRampEventsResponse(_message.Message):
+    """A page of events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page; empty on the last."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_ramp_pb2.RampEvent]:
+        """The events, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[_ramp_pb2.RampEvent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRampEventsResponse: _TypeAlias = ListRampEventsResponse  # noqa: Y015
+
+@_typing.final
+class PreviewRampRequest(_message.Message):
+    """Which fault is asked about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    RISE_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    VARIANCE_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """An experiment with a ramp, started or not."""
+    rise: _builtins.float
+    """How much larger the part of bad units is than the control's, or how much worse the mean of a metric, in its own
+    unit; 0.05 unless given.
+    """
+    baseline: _builtins.float
+    """The part of the control's units that is bad; 0.01 unless given."""
+    variance: _builtins.float
+    """The variance of a unit's value, for metrics; 0.25 unless given, the most that values from 0 to 1 can have."""
+    confidence: _builtins.float
+    """With which probability the bound holds; 0.99 unless given."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        rise: _builtins.float = ...,
+        baseline: _builtins.float | None = ...,
+        variance: _builtins.float = ...,
+        confidence: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline", b"_baseline", "baseline", b"baseline"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline", b"_baseline", "baseline", b"baseline", "confidence", b"confidence", "name", b"name", "rise", b"rise", "variance", b"variance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__baseline: _TypeAlias = _typing.Literal["baseline"]  # noqa: Y015
+    _WhichOneofArgType__baseline: _TypeAlias = _typing.Literal["_baseline", b"_baseline"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline) -> _WhichOneofReturnType__baseline | None: ...
+
+Global___PreviewRampRequest: _TypeAlias = PreviewRampRequest  # noqa: Y015
+
+@_typing.final
+class PreviewRampResponse(_message.Message):
+    """How much a fault reaches at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOUNDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def bounds(self) -> _containers.RepeatedCompositeFieldContainer[_ramp_pb2.RampBound]:
+        """For each operational guardrail and step that is compared, and for each metric that decides."""
+
+    def __init__(
+        self,
+        *,
+        bounds: _abc.Iterable[_ramp_pb2.RampBound] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bounds", b"bounds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewRampResponse: _TypeAlias = PreviewRampResponse  # noqa: Y015
+
+@_typing.final
+class PauseRampRequest(_message.Message):
+    """Pauses a ramp."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The experiment's resource name."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseRampRequest: _TypeAlias = PauseRampRequest  # noqa: Y015
+
+@_typing.final
+class PauseRampResponse(_message.Message):
+    """The ramp is paused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RAMP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ramp(self) -> _ramp_pb2.RampStatus:
+        """The ramp."""
+
+    def __init__(
+        self,
+        *,
+        ramp: _ramp_pb2.RampStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ramp", b"ramp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ramp", b"ramp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseRampResponse: _TypeAlias = PauseRampResponse  # noqa: Y015
+
+@_typing.final
+class ResumeRampRequest(_message.Message):
+    """Resumes a ramp."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The experiment's resource name."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeRampRequest: _TypeAlias = ResumeRampRequest  # noqa: Y015
+
+@_typing.final
+class ResumeRampResponse(_message.Message):
+    """The ramp goes on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RAMP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ramp(self) -> _ramp_pb2.RampStatus:
+        """The ramp."""
+
+    def __init__(
+        self,
+        *,
+        ramp: _ramp_pb2.RampStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ramp", b"ramp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ramp", b"ramp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeRampResponse: _TypeAlias = ResumeRampResponse  # noqa: Y015
+
+@_typing.final
+class ApproveRampStepRequest(_message.Message):
+    """Approves a step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The experiment's resource name."""
+    step: _builtins.int
+    """The number of the step; ABORTED when it is not the one in force."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        step: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveRampStepRequest: _TypeAlias = ApproveRampStepRequest  # noqa: Y015
+
+@_typing.final
+class ApproveRampStepResponse(_message.Message):
+    """The step is approved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RAMP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ramp(self) -> _ramp_pb2.RampStatus:
+        """The ramp."""
+
+    def __init__(
+        self,
+        *,
+        ramp: _ramp_pb2.RampStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ramp", b"ramp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ramp", b"ramp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveRampStepResponse: _TypeAlias = ApproveRampStepResponse  # noqa: Y015
+
+@_typing.final
+class AbortRampRequest(_message.Message):
+    """Aborts a ramp."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The experiment's resource name."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AbortRampRequest: _TypeAlias = AbortRampRequest  # noqa: Y015
+
+@_typing.final
+class AbortRampResponse(_message.Message):
+    """The candidate is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RAMP_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The revision of the metadata without it."""
+    @_builtins.property
+    def ramp(self) -> _ramp_pb2.RampStatus:
+        """The ramp."""
+
+    def __init__(
+        self,
+        *,
+        ramp: _ramp_pb2.RampStatus | None = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ramp", b"ramp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ramp", b"ramp", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AbortRampResponse: _TypeAlias = AbortRampResponse  # noqa: Y015
+
+@_typing.final
+class GetHoldoutRequest(_message.Message):
+    """Asks for the hold-out of a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model's resource name."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHoldoutRequest: _TypeAlias = GetHoldoutRequest  # noqa: Y015
+
+@_typing.final
+class GetHoldoutResponse(_message.Message):
+    """The hold-out of a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    share: _builtins.float
+    """The part of the model's units that no experiment may hold."""
+    etag: _builtins.str
+    """What compare-and-set compares; empty where nothing was ever held out."""
+    def __init__(
+        self,
+        *,
+        share: _builtins.float = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHoldoutResponse: _TypeAlias = GetHoldoutResponse  # noqa: Y015
+
+@_typing.final
+class SetHoldoutRequest(_message.Message):
+    """Sets the hold-out of a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model's resource name."""
+    share: _builtins.float
+    """The part of its units, from 0 to 1 in steps of 0.0001. FAILED_PRECONDITION when experiments hold some of them."""
+    etag: _builtins.str
+    """The etag that the caller has seen; ABORTED when it has changed since. Empty: not compared."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        share: _builtins.float = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "model", b"model", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetHoldoutRequest: _TypeAlias = SetHoldoutRequest  # noqa: Y015
+
+@_typing.final
+class SetHoldoutResponse(_message.Message):
+    """The hold-out was set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    share: _builtins.float
+    """The part of the model's units that no experiment may hold."""
+    etag: _builtins.str
+    """What compare-and-set compares."""
+    revision: _builtins.int
+    """The revision of the metadata that holds it."""
+    def __init__(
+        self,
+        *,
+        share: _builtins.float = ...,
+        etag: _builtins.str = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "revision", b"revision", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetHoldoutResponse: _TypeAlias = SetHoldoutResponse  # noqa: Y015

@@ -130,6 +130,51 @@ class ExperimentServiceStub:
                 request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetAssignmentRequest.SerializeToString,
                 response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetAssignmentResponse.FromString,
                 _registered_method=True)
+        self.GetRamp = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/GetRamp',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetRampRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetRampResponse.FromString,
+                _registered_method=True)
+        self.ListRampEvents = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/ListRampEvents',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ListRampEventsRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ListRampEventsResponse.FromString,
+                _registered_method=True)
+        self.PreviewRamp = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/PreviewRamp',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.PreviewRampRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.PreviewRampResponse.FromString,
+                _registered_method=True)
+        self.PauseRamp = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/PauseRamp',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.PauseRampRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.PauseRampResponse.FromString,
+                _registered_method=True)
+        self.ResumeRamp = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/ResumeRamp',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ResumeRampRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ResumeRampResponse.FromString,
+                _registered_method=True)
+        self.ApproveRampStep = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/ApproveRampStep',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ApproveRampStepRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ApproveRampStepResponse.FromString,
+                _registered_method=True)
+        self.AbortRamp = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/AbortRamp',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.AbortRampRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.AbortRampResponse.FromString,
+                _registered_method=True)
+        self.GetHoldout = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/GetHoldout',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetHoldoutRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetHoldoutResponse.FromString,
+                _registered_method=True)
+        self.SetHoldout = channel.unary_unary(
+                '/turnout.experiments.v1.ExperimentService/SetHoldout',
+                request_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.SetHoldoutRequest.SerializeToString,
+                response_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.SetHoldoutResponse.FromString,
+                _registered_method=True)
 
 
 class ExperimentServiceServicer:
@@ -269,6 +314,69 @@ class ExperimentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRamp(self, request, context):
+        """Says where an experiment's ramp stands. It begins when the experiment is started.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRampEvents(self, request, context):
+        """Lists what happened to a ramp, oldest first, each with the evidence.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewRamp(self, request, context):
+        """Says how many units of a candidate a fault reaches at most before the ramp takes it away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseRamp(self, request, context):
+        """Keeps a ramp where it is; a breach still rolls it back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeRamp(self, request, context):
+        """Lets a paused ramp go on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveRampStep(self, request, context):
+        """Approves the step in force, for a step that takes an approval.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AbortRamp(self, request, context):
+        """Takes the candidate away for good: the experiment is concluded without a winner.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHoldout(self, request, context):
+        """Says which part of a model's units is held out of all experiments.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetHoldout(self, request, context):
+        """Holds a part of a model's units out of all experiments: they always get the champion.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExperimentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -366,6 +474,51 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
                     servicer.GetAssignment,
                     request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetAssignmentRequest.FromString,
                     response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetAssignmentResponse.SerializeToString,
+            ),
+            'GetRamp': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRamp,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetRampRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetRampResponse.SerializeToString,
+            ),
+            'ListRampEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRampEvents,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ListRampEventsRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ListRampEventsResponse.SerializeToString,
+            ),
+            'PreviewRamp': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewRamp,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.PreviewRampRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.PreviewRampResponse.SerializeToString,
+            ),
+            'PauseRamp': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseRamp,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.PauseRampRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.PauseRampResponse.SerializeToString,
+            ),
+            'ResumeRamp': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeRamp,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ResumeRampRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ResumeRampResponse.SerializeToString,
+            ),
+            'ApproveRampStep': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveRampStep,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ApproveRampStepRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ApproveRampStepResponse.SerializeToString,
+            ),
+            'AbortRamp': grpc.unary_unary_rpc_method_handler(
+                    servicer.AbortRamp,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.AbortRampRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.AbortRampResponse.SerializeToString,
+            ),
+            'GetHoldout': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHoldout,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetHoldoutRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetHoldoutResponse.SerializeToString,
+            ),
+            'SetHoldout': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetHoldout,
+                    request_deserializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.SetHoldoutRequest.FromString,
+                    response_serializer=turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.SetHoldoutResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -882,6 +1035,249 @@ class ExperimentService:
             '/turnout.experiments.v1.ExperimentService/GetAssignment',
             turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetAssignmentRequest.SerializeToString,
             turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetAssignmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRamp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/GetRamp',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetRampRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetRampResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRampEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/ListRampEvents',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ListRampEventsRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ListRampEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewRamp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/PreviewRamp',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.PreviewRampRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.PreviewRampResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseRamp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/PauseRamp',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.PauseRampRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.PauseRampResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeRamp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/ResumeRamp',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ResumeRampRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ResumeRampResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveRampStep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/ApproveRampStep',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ApproveRampStepRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.ApproveRampStepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AbortRamp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/AbortRamp',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.AbortRampRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.AbortRampResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHoldout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/GetHoldout',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetHoldoutRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.GetHoldoutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetHoldout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.experiments.v1.ExperimentService/SetHoldout',
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.SetHoldoutRequest.SerializeToString,
+            turnout_dot_experiments_dot_v1_dot_experiment__service__pb2.SetHoldoutResponse.FromString,
             options,
             channel_credentials,
             insecure,

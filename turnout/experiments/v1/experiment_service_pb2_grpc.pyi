@@ -71,6 +71,24 @@ class ExperimentServiceStub:
     """Splits the units anew, many times, where there can be no effect, and says how often the test claims one."""
     GetAssignment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.GetAssignmentRequest, _experiment_service_pb2.GetAssignmentResponse]
     """Says which variant a unit gets, and why."""
+    GetRamp: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.GetRampRequest, _experiment_service_pb2.GetRampResponse]
+    """Says where an experiment's ramp stands. It begins when the experiment is started."""
+    ListRampEvents: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ListRampEventsRequest, _experiment_service_pb2.ListRampEventsResponse]
+    """Lists what happened to a ramp, oldest first, each with the evidence."""
+    PreviewRamp: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.PreviewRampRequest, _experiment_service_pb2.PreviewRampResponse]
+    """Says how many units of a candidate a fault reaches at most before the ramp takes it away."""
+    PauseRamp: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.PauseRampRequest, _experiment_service_pb2.PauseRampResponse]
+    """Keeps a ramp where it is; a breach still rolls it back."""
+    ResumeRamp: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ResumeRampRequest, _experiment_service_pb2.ResumeRampResponse]
+    """Lets a paused ramp go on."""
+    ApproveRampStep: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ApproveRampStepRequest, _experiment_service_pb2.ApproveRampStepResponse]
+    """Approves the step in force, for a step that takes an approval."""
+    AbortRamp: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.AbortRampRequest, _experiment_service_pb2.AbortRampResponse]
+    """Takes the candidate away for good: the experiment is concluded without a winner."""
+    GetHoldout: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.GetHoldoutRequest, _experiment_service_pb2.GetHoldoutResponse]
+    """Says which part of a model's units is held out of all experiments."""
+    SetHoldout: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.SetHoldoutRequest, _experiment_service_pb2.SetHoldoutResponse]
+    """Holds a part of a model's units out of all experiments: they always get the champion."""
 
 @_typing.type_check_only
 class ExperimentServiceAsyncStub(ExperimentServiceStub):
@@ -115,6 +133,24 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     """Splits the units anew, many times, where there can be no effect, and says how often the test claims one."""
     GetAssignment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.GetAssignmentRequest, _experiment_service_pb2.GetAssignmentResponse]  # type: ignore[assignment]
     """Says which variant a unit gets, and why."""
+    GetRamp: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.GetRampRequest, _experiment_service_pb2.GetRampResponse]  # type: ignore[assignment]
+    """Says where an experiment's ramp stands. It begins when the experiment is started."""
+    ListRampEvents: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ListRampEventsRequest, _experiment_service_pb2.ListRampEventsResponse]  # type: ignore[assignment]
+    """Lists what happened to a ramp, oldest first, each with the evidence."""
+    PreviewRamp: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.PreviewRampRequest, _experiment_service_pb2.PreviewRampResponse]  # type: ignore[assignment]
+    """Says how many units of a candidate a fault reaches at most before the ramp takes it away."""
+    PauseRamp: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.PauseRampRequest, _experiment_service_pb2.PauseRampResponse]  # type: ignore[assignment]
+    """Keeps a ramp where it is; a breach still rolls it back."""
+    ResumeRamp: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ResumeRampRequest, _experiment_service_pb2.ResumeRampResponse]  # type: ignore[assignment]
+    """Lets a paused ramp go on."""
+    ApproveRampStep: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ApproveRampStepRequest, _experiment_service_pb2.ApproveRampStepResponse]  # type: ignore[assignment]
+    """Approves the step in force, for a step that takes an approval."""
+    AbortRamp: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.AbortRampRequest, _experiment_service_pb2.AbortRampResponse]  # type: ignore[assignment]
+    """Takes the candidate away for good: the experiment is concluded without a winner."""
+    GetHoldout: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.GetHoldoutRequest, _experiment_service_pb2.GetHoldoutResponse]  # type: ignore[assignment]
+    """Says which part of a model's units is held out of all experiments."""
+    SetHoldout: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.SetHoldoutRequest, _experiment_service_pb2.SetHoldoutResponse]  # type: ignore[assignment]
+    """Holds a part of a model's units out of all experiments: they always get the champion."""
 
 class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps experiments and judges them. Served on the control port."""
@@ -270,5 +306,77 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_service_pb2.GetAssignmentResponse, _abc.Awaitable[_experiment_service_pb2.GetAssignmentResponse]]:
         """Says which variant a unit gets, and why."""
+
+    @_abc_1.abstractmethod
+    def GetRamp(
+        self,
+        request: _experiment_service_pb2.GetRampRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.GetRampResponse, _abc.Awaitable[_experiment_service_pb2.GetRampResponse]]:
+        """Says where an experiment's ramp stands. It begins when the experiment is started."""
+
+    @_abc_1.abstractmethod
+    def ListRampEvents(
+        self,
+        request: _experiment_service_pb2.ListRampEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.ListRampEventsResponse, _abc.Awaitable[_experiment_service_pb2.ListRampEventsResponse]]:
+        """Lists what happened to a ramp, oldest first, each with the evidence."""
+
+    @_abc_1.abstractmethod
+    def PreviewRamp(
+        self,
+        request: _experiment_service_pb2.PreviewRampRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.PreviewRampResponse, _abc.Awaitable[_experiment_service_pb2.PreviewRampResponse]]:
+        """Says how many units of a candidate a fault reaches at most before the ramp takes it away."""
+
+    @_abc_1.abstractmethod
+    def PauseRamp(
+        self,
+        request: _experiment_service_pb2.PauseRampRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.PauseRampResponse, _abc.Awaitable[_experiment_service_pb2.PauseRampResponse]]:
+        """Keeps a ramp where it is; a breach still rolls it back."""
+
+    @_abc_1.abstractmethod
+    def ResumeRamp(
+        self,
+        request: _experiment_service_pb2.ResumeRampRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.ResumeRampResponse, _abc.Awaitable[_experiment_service_pb2.ResumeRampResponse]]:
+        """Lets a paused ramp go on."""
+
+    @_abc_1.abstractmethod
+    def ApproveRampStep(
+        self,
+        request: _experiment_service_pb2.ApproveRampStepRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.ApproveRampStepResponse, _abc.Awaitable[_experiment_service_pb2.ApproveRampStepResponse]]:
+        """Approves the step in force, for a step that takes an approval."""
+
+    @_abc_1.abstractmethod
+    def AbortRamp(
+        self,
+        request: _experiment_service_pb2.AbortRampRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.AbortRampResponse, _abc.Awaitable[_experiment_service_pb2.AbortRampResponse]]:
+        """Takes the candidate away for good: the experiment is concluded without a winner."""
+
+    @_abc_1.abstractmethod
+    def GetHoldout(
+        self,
+        request: _experiment_service_pb2.GetHoldoutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.GetHoldoutResponse, _abc.Awaitable[_experiment_service_pb2.GetHoldoutResponse]]:
+        """Says which part of a model's units is held out of all experiments."""
+
+    @_abc_1.abstractmethod
+    def SetHoldout(
+        self,
+        request: _experiment_service_pb2.SetHoldoutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.SetHoldoutResponse, _abc.Awaitable[_experiment_service_pb2.SetHoldoutResponse]]:
+        """Holds a part of a model's units out of all experiments: they always get the champion."""
 
 def add_ExperimentServiceServicer_to_server(servicer: ExperimentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

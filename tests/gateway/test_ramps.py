@@ -1,0 +1,248 @@
+"""Ramps on real gateways: faults in real graphs are rolled back within what was stated, and kills double no step."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import records
+from experiments.ramp.definition import split_of
+from storage.database import open_database
+from turnout.admin.v1 import admin_service_pb2 as apb
+from turnout.experiments.v1 import experiment_service_pb2 as pb
+from turnout.experiments.v1 import ramp_pb2
+from turnout.registry.v1 import registry_service_pb2 as rpb
+
+sys.path.insert(0, str(Path(__file__).parent))
+from ramps import DEFAULT_SHARES, HOUR_US, NOON_US, Ramped, scoring_model
+
+PIECE = 50
+ROUNDS = 3
+"""How often the long form kills the gateway in each step."""
+SHORT_SHARES = (0.1, 0.5, 1.0)
+ERRORS = ramp_pb2.RampGuardrail(kind=ramp_pb2.RAMP_GUARDRAIL_KIND_ERROR_RATE)
+LATENCY = ramp_pb2.RampGuardrail(kind=ramp_pb2.RAMP_GUARDRAIL_KIND_LATENCY, quantile=0.5, ratio=2)
+TURNS = 12
+
+
+class Site:
+    """A gateway on a replay clock that can be moved, killed and started again."""
+
+    def __init__(self, launch, operator_of, state):
+        self.launch, self.operator_of, self.state = launch, operator_of, state
+        self.now_us = NOON_US
+        self.begin()
+
+    def begin(self):
+        self.gateway = self.launch(self.state, "--clock", "replay", workers=1)
+        self.operator = self.operator_of(self.gateway)
+        self.pass_us(0)
+
+    def pass_us(self, time_us):
+        self.now_us += time_us
+        self.operator.admin.AdvanceClock(apb.AdvanceClockRequest(now_us=self.now_us))
+
+    def kill(self):
+        self.operator.close()
+        self.gateway.kill()
+
+
+@pytest.fixture(scope="module")
+def site(launch, operator_of, tmp_path_factory):
+    found = Site(launch, operator_of, tmp_path_factory.mktemp("ramps") / "state")
+    yield found
+    found.operator.close()
+    found.gateway.stop()
+
+
+def champion(operator, model):
+    aliases = operator.registry.GetModel(rpb.GetModelRequest(name=f"models/{model}")).model.aliases
+    return {each.alias: each.version for each in aliases}["champion"]
+
+
+def counted(ramp, guardrail):
+    return next(each.candidate_units for each in ramp.readings if each.guardrail == guardrail)
+
+
+def run_until_rolled_back(ramped, *, most):
+    """Let units come in pieces, each looked at before the next comes, until the candidate is gone."""
+    sent = 0
+    while sent < most:
+        ramped.send(PIECE)
+        sent += PIECE
+        ramp = ramped.look(
+            lambda ramp, sent=sent: ramp.state != ramp_pb2.RAMP_STATE_RUNNING or counted(ramp, "error_rate") >= sent
+        )
+        if ramp.state == ramp_pb2.RAMP_STATE_ROLLED_BACK:
+            break
+    assert ramp.state == ramp_pb2.RAMP_STATE_ROLLED_BACK, (sent, ramp)
+    return ramp
+
+
+def reading_of(event, guardrail):
+    return next(each for each in json.loads(event.evidence_json)["guardrails"] if each["guardrail"] == guardrail)
+
+
+def assert_gone(ramped):
+    """The experiment is over without a winner, and the champion answers everybody."""
+    found = ramped.operator.experiments.GetExperiment(pb.GetExperimentRequest(name=ramped.name)).experiment
+    assert found.state == pb.EXPERIMENT_STATE_CONCLUDED
+    assert not found.winner
+    assert champion(ramped.operator, ramped.model) == 1
+    ramped.operator.wait(int(found.etag))
+
+
+def test_errors_in_one_of_twenty_calls_are_rolled_back_within_the_stated_bound(site):
+    ramped = Ramped(
+        site.operator, "failing", scoring_model(), scoring_model(fails_above=0.95), guardrails=[ERRORS, LATENCY]
+    )
+    bound = ramped.bounds(baseline=0.0, rise=0.04)["error_rate", 1]
+    ramped.start()
+    run_until_rolled_back(ramped, most=bound.units + PIECE)
+    last = ramped.events()[-1]
+    assert last.kind == ramp_pb2.RAMP_EVENT_KIND_ROLLED_BACK
+    assert "error_rate" in last.reasons[0]
+    found = reading_of(last, "error_rate")
+    assert found["candidate_units"] <= bound.units + PIECE
+    assert 0 < found["candidate_bad"] <= bound.bad_units + PIECE // 10
+    assert ramped.failed["failed"] == found["candidate_bad"]
+    assert found["control_bad"] == 0
+    assert_gone(ramped)
+
+
+def test_a_graph_that_is_three_times_as_slow_is_rolled_back_within_the_stated_bound(site):
+    ramped = Ramped(
+        site.operator,
+        "slow",
+        scoring_model(turns=TURNS),
+        scoring_model(turns=3 * TURNS),
+        guardrails=[ERRORS, LATENCY],
+    )
+    bound = ramped.bounds(baseline=0.2, rise=0.4)["latency", 1]
+    ramped.start()
+    run_until_rolled_back(ramped, most=bound.units + PIECE)
+    last = ramped.events()[-1]
+    assert "latency" in last.reasons[0]
+    assert reading_of(last, "latency")["candidate_units"] <= bound.units + PIECE
+    assert ramped.failed["failed"] == 0
+    assert_gone(ramped)
+
+
+def test_worse_labels_are_rolled_back_within_the_stated_bound_once_they_are_known(site):
+    ramped = Ramped(
+        site.operator, "worse", scoring_model(), scoring_model(0.7), minimum_units=10**6, guardrails=[ERRORS]
+    )
+    # Of the squared error: 0.09 x^2 more, with x from 0 to 1; the variance of the worse arm's.
+    bound = ramped.bounds(rise=0.03, variance=0.0015)["error", 0]
+    ramped.start()
+    sent = 0
+    while sent < bound.units + PIECE:
+        ramped.send(PIECE)
+        sent += PIECE
+        ramp = ramped.look(
+            lambda ramp, sent=sent: (
+                ramp.state != ramp_pb2.RAMP_STATE_RUNNING
+                or any(f"{sent} of the candidate have an outcome" in each for each in ramp.reasons)
+            )
+        )
+        if ramp.state == ramp_pb2.RAMP_STATE_ROLLED_BACK:
+            break
+    assert ramp.state == ramp_pb2.RAMP_STATE_ROLLED_BACK
+    last = ramped.events()[-1]
+    assert "significantly worse" in last.reasons[0]
+    assert json.loads(last.evidence_json)["matured"][1] <= bound.units + PIECE
+    assert_gone(ramped)
+
+
+def climb(site, ramped, shares, *, kill=None):
+    """Take an identical candidate through every step, and return the events."""
+    for step in range(1, len(shares) + 1):
+        ramped.send(150)
+        site.pass_us(HOUR_US)
+        if kill:
+            kill(step, "before")
+        ramped.operator = site.operator
+        ramped.look(lambda ramp, step=step: ramp.step > step or ramp.state == ramp_pb2.RAMP_STATE_COMPLETED)
+        if kill:
+            kill(step, "after")
+        ramped.operator = site.operator
+    return ramped.events()
+
+
+def assert_climbed(ramped, shares, state):
+    """Every step was taken once, in order, with its split; the candidate is the champion."""
+    moves = [each for each in ramped.events() if each.kind != ramp_pb2.RAMP_EVENT_KIND_HELD]
+    moves = [each for each in moves if each.kind != ramp_pb2.RAMP_EVENT_KIND_RELEASED]
+    assert [(each.kind, each.step) for each in moves] == [
+        (ramp_pb2.RAMP_EVENT_KIND_STARTED, 1),
+        *((ramp_pb2.RAMP_EVENT_KIND_ADVANCED, step) for step in range(2, len(shares) + 1)),
+        (ramp_pb2.RAMP_EVENT_KIND_COMPLETED, len(shares)),
+    ]
+    found = ramped.operator.experiments.GetExperiment(pb.GetExperimentRequest(name=ramped.name)).experiment
+    assert (found.state, found.winner) == (pb.EXPERIMENT_STATE_CONCLUDED, "candidate")
+    assert champion(ramped.operator, ramped.model) == 2
+    database = open_database(f"sqlite:///{state / 'turnout.db'}")
+    with database.read() as tx:
+        epochs = records.epochs(tx, ramped.name.partition("/")[2])
+    database.close()
+    assert [each.epoch for each in epochs] == list(range(1, len(shares) + 1))
+    for epoch, share in zip(epochs, shares, strict=True):
+        coverage, control, candidate = split_of(share)
+        assert epoch.counts() == (round(coverage * control * 10_000), round(coverage * candidate * 10_000))
+
+
+def test_an_identical_candidate_comes_to_the_end_and_becomes_the_champion(site):
+    ramped = Ramped(
+        site.operator,
+        "same",
+        scoring_model(),
+        scoring_model(salt=1.0),
+        shares=SHORT_SHARES,
+        guardrails=[ERRORS, LATENCY],
+    )
+    ramped.start()
+    events = climb(site, ramped, SHORT_SHARES)
+    assert_climbed(ramped, SHORT_SHARES, site.state)
+    assert "150 of the candidate have an outcome" in " ".join(events[1].reasons)
+
+
+@pytest.mark.parametrize(
+    ("shares", "boundaries", "rounds"),
+    [
+        (SHORT_SHARES[1:], {(1, "after"), (2, "before")}, 1),
+        pytest.param(
+            DEFAULT_SHARES,
+            {(step, when) for step in range(1, 7) for when in ("before", "after")},
+            ROUNDS,
+            marks=pytest.mark.soak,
+        ),
+    ],
+)
+@pytest.mark.timeout(900)
+def test_a_gateway_that_is_killed_at_step_boundaries_skips_and_doubles_no_step(
+    launch, operator_of, tmp_path, shares, boundaries, rounds
+):
+    site = Site(launch, operator_of, tmp_path / "state")
+    random = np.random.default_rng(11)
+    ramped = Ramped(site.operator, "same", scoring_model(), scoring_model(salt=1.0), shares=shares, guardrails=[ERRORS])
+    ramped.start()
+    kills = 0
+
+    def kill(step, when):
+        nonlocal kills
+        for _ in range(rounds * ((step, when) in boundaries)):
+            # Somewhere in the second in which it looks, decides and steps.
+            time.sleep(random.random())
+            site.kill()
+            kills += 1
+            site.begin()
+
+    climb(site, ramped, shares, kill=kill)
+    assert_climbed(ramped, shares, site.state)
+    assert kills == len(boundaries) * rounds
+    site.kill()
