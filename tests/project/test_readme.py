@@ -83,6 +83,10 @@ def test_every_command_of_the_page_about_experiments_runs(root, tmp_path, servin
     printed = walk(commands, root=root, place=tmp_path / "checkout", serving=serving)
     assert "is forced to petals" in printed["turnout experiments explain tall-flowers my-own-flower"]
     assert "ARCHIVED" in printed["turnout experiments archive tall-flowers"]
+    assert "error_rate" in printed["turnout experiments ramp preview step-by-step --rise 0.05 --baseline 0.01"]
+    assert "1 of 3" in printed["turnout experiments watch step-by-step --count 1"]
+    assert "aborted" in printed["turnout experiments ramp events step-by-step"]
+    assert "0.01 -> 0.05 -> 0.1" in printed["turnout experiments ramp rollout iris 2 --duration 3600 --wait"]
 
 
 def documents(root):
