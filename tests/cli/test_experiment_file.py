@@ -5,6 +5,7 @@ import pytest
 from turnout.cli.experiment_file import read_experiment
 from turnout.cli.literals import LiteralError
 from turnout.experiments.v1 import experiment_service_pb2 as pb
+from turnout.experiments.v1 import ramp_pb2
 from turnout.resources import ResourceNameError
 
 WHOLE = """
@@ -95,6 +96,64 @@ def test_every_field_is_read(read):
             ),
         ),
     )
+
+
+RAMPED = """
+experiment = "e"
+model = "m"
+[[variants]]
+variant = "old"
+version = 1
+control = true
+[[variants]]
+variant = "new"
+version = 2
+[ramp]
+alpha = 0.01
+promote = true
+[[ramp.steps]]
+share = 0.1
+minimum_time_us = 0
+minimum_units = 50
+approval = true
+[[ramp.steps]]
+share = 1
+[[ramp.guardrails]]
+kind = "output_range"
+output = "score"
+lower = 0
+upper = 1
+"""
+
+
+def test_a_ramp_is_read_and_sets_the_shares(read):
+    found = read(RAMPED).experiment
+    assert [each.share for each in found.variants] == [0.5, 0.5]
+    assert found.ramp == ramp_pb2.Ramp(
+        alpha=0.01,
+        promote=True,
+        steps=[
+            ramp_pb2.RampStep(share=0.1, minimum_time_us=0, minimum_units=50, approval=True),
+            ramp_pb2.RampStep(share=1),
+        ],
+        guardrails=[ramp_pb2.RampGuardrail(kind="RAMP_GUARDRAIL_KIND_OUTPUT_RANGE", output="score", lower=0, upper=1)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("alpha = 0.01", "aplha = 0.01", "ramp has the unknown key 'aplha'"),
+        ("share = 0.1", "part = 0.1", "ramp.steps has the unknown key 'part'"),
+        ('kind = "output_range"', 'kind = "throughput"', "kind = 'throughput'"),
+        ('kind = "output_range"', "", "kind takes a text and must be given"),
+        ("lower = 0", 'lower = "0"', "lower in ramp.guardrails takes a number"),
+        ("[ramp]", "[[ramp]]", "ramp"),
+    ],
+)
+def test_a_ramp_that_cannot_be_read_is_refused(read, before, after, words):
+    with pytest.raises(LiteralError, match=words):
+        read(RAMPED.replace(before, after, 1))
 
 
 def test_all_units_are_covered_unless_the_file_says_otherwise(read):

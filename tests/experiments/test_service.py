@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections import Counter
 from concurrent import futures
 
@@ -31,6 +32,7 @@ from storage.clock import SystemClock
 from storage.revision import current_revision, list_changes
 from turnout.experiments.v1 import experiment_service_pb2 as pb
 from turnout.experiments.v1 import experiment_service_pb2_grpc as pb_grpc
+from turnout.experiments.v1 import ramp_pb2
 
 NAME = "experiments/v1-against-v2"
 
@@ -588,3 +590,98 @@ def test_a_plan_that_cannot_be_kept_is_refused_with_words(changes, words):
     numbered = [pb.Variant(variant=f"v{n}", version=n, share=0.5, control=n == 1) for n in (1, 2)]
     with pytest.raises(ExperimentInvalidError, match=words):
         validate(defined(request(**{"seed": "s", "variants": numbered} | changes)))
+
+
+def ramp_request(**changes):
+    asked = request(**changes)
+    asked.experiment.coverage = 1
+    asked.experiment.ramp.CopyFrom(ramp_pb2.Ramp(promote=True))
+    return asked
+
+
+def test_a_ramp_begins_with_its_experiment_and_follows_what_people_say(stub):
+    made = stub.CreateExperiment(ramp_request()).experiment
+    assert [step.share for step in made.ramp.steps] == [0.01, 0.05, 0.1, 0.25, 0.5, 1.0]
+    assert len(made.ramp.guardrails) == 3
+    assert refused(stub.GetRamp, pb.GetRampRequest(name=NAME)) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "RAMP_NOT_FOUND",
+    )
+    started = stub.StartExperiment(pb.StartExperimentRequest(name=NAME)).experiment
+    assert started.coverage == pytest.approx(0.02)
+    assert [variant.share for variant in started.variants] == [0.5, 0.5]
+    ramp = stub.GetRamp(pb.GetRampRequest(name=NAME)).ramp
+    assert (ramp.state, ramp.step, ramp.steps, ramp.share) == (ramp_pb2.RAMP_STATE_RUNNING, 1, 6, 0.01)
+    assert refused(
+        stub.SetTrafficSplit, pb.SetTrafficSplitRequest(name=NAME, shares={"control": 0.5, "treatment": 0.5})
+    ) == (grpc.StatusCode.FAILED_PRECONDITION, "RAMP_RUNS")
+    paused = stub.PauseRamp(pb.PauseRampRequest(name=NAME, reason="lunch")).ramp
+    assert (paused.state, list(paused.reasons)) == (ramp_pb2.RAMP_STATE_PAUSED, ["lunch"])
+    assert refused(stub.PauseRamp, pb.PauseRampRequest(name=NAME)) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "RAMP_STATE",
+    )
+    assert stub.ResumeRamp(pb.ResumeRampRequest(name=NAME)).ramp.state == ramp_pb2.RAMP_STATE_RUNNING
+    assert refused(stub.ApproveRampStep, pb.ApproveRampStepRequest(name=NAME, step=2)) == (
+        grpc.StatusCode.ABORTED,
+        "RAMP_MOVED",
+    )
+    assert stub.ApproveRampStep(pb.ApproveRampStepRequest(name=NAME, step=1)).ramp.approved
+    gone = stub.AbortRamp(pb.AbortRampRequest(name=NAME, reason="no"))
+    assert gone.ramp.state == ramp_pb2.RAMP_STATE_ABORTED
+    assert stub.GetExperiment(pb.GetExperimentRequest(name=NAME)).experiment.state == pb.EXPERIMENT_STATE_CONCLUDED
+    page = stub.ListRampEvents(pb.ListRampEventsRequest(name=NAME, page_size=3))
+    rest = stub.ListRampEvents(pb.ListRampEventsRequest(name=NAME, page_token=page.next_page_token))
+    kinds = [ramp_pb2.RampEventKind.Name(each.kind)[16:] for each in (*page.events, *rest.events)]
+    assert kinds == ["STARTED", "PAUSED", "RESUMED", "APPROVED", "ABORTED"]
+
+
+def test_what_a_fault_reaches_is_said_before_the_ramp_begins(stub):
+    stub.CreateExperiment(ramp_request())
+    small = stub.PreviewRamp(pb.PreviewRampRequest(name=NAME, rise=0.05)).bounds
+    large = stub.PreviewRamp(pb.PreviewRampRequest(name=NAME, rise=0.5)).bounds
+    assert len(small) == len(large) == 5 * 3 + 1
+    for less, more in zip(large, small, strict=True):
+        assert 0 < less.units < more.units
+    assert not stub.PreviewRamp(pb.PreviewRampRequest(name=NAME, rise=0.001)).bounds[0].units
+    for wrong in ({"rise": -1.0}, {"baseline": 1.0}, {"confidence": 1.0}, {"variance": -1.0}):
+        assert refused(stub.PreviewRamp, pb.PreviewRampRequest(name=NAME, **wrong)) == (
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "RAMP_INVALID",
+        )
+
+
+def test_a_ramp_that_can_never_be_judged_is_refused_at_the_door(stub):
+    asked = ramp_request()
+    asked.experiment.ramp.guardrails.add(kind=ramp_pb2.RAMP_GUARDRAIL_KIND_OUTPUT_RANGE, output="no such output")
+    assert refused(stub.CreateExperiment, asked) == (grpc.StatusCode.INVALID_ARGUMENT, "EXPERIMENT_INVALID")
+    asked = ramp_request()
+    asked.experiment.ramp.guardrails.add()
+    assert refused(stub.CreateExperiment, asked) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_MALFORMED")
+
+
+def test_a_model_holds_units_out(stub):
+    assert stub.GetHoldout(pb.GetHoldoutRequest(model="models/flight-delay")).share == 0
+    held = stub.SetHoldout(pb.SetHoldoutRequest(model="models/flight-delay", share=0.25))
+    assert (held.share, stub.GetHoldout(pb.GetHoldoutRequest(model="models/flight-delay")).etag) == (0.25, held.etag)
+    stub.CreateExperiment(request())
+    assert refused(stub.StartExperiment, pb.StartExperimentRequest(name=NAME)) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "MODEL_BUSY",
+    )
+    assert refused(stub.SetHoldout, pb.SetHoldoutRequest(model="models/nobody", share=0.25)) == (
+        grpc.StatusCode.NOT_FOUND,
+        "MODEL_NOT_FOUND",
+    )
+
+
+def test_what_is_not_settled_at_the_planned_end_is_stopped(stub):
+    asked = request()
+    asked.experiment.plan.planned_end_us = time.time_ns() // 1000 + 400_000
+    stub.CreateExperiment(asked)
+    stub.StartExperiment(pb.StartExperimentRequest(name=NAME))
+    before = stub.GetRecommendation(pb.GetRecommendationRequest(name=NAME))
+    assert before.recommendation == pb.RECOMMENDATION_CONTINUE
+    time.sleep(0.45)
+    after = stub.GetRecommendation(pb.GetRecommendationRequest(name=NAME))
+    assert (after.recommendation, after.reasons[0][:23]) == (pb.RECOMMENDATION_STOP, "the planned end has com")

@@ -92,8 +92,8 @@ _ENUMS: dict[str, Any] = {
     "method": pb.AnalysisMethod.DESCRIPTOR,
     "correction": pb.Correction.DESCRIPTOR,
     "spending": pb.Spending.DESCRIPTOR,
-    "guardrail": ramp_pb2.RampGuardrailKind.DESCRIPTOR,
 }
+_GUARDRAILS = ramp_pb2.RampGuardrailKind.DESCRIPTOR
 _METRIC_MUST = ("kind", "direction", "role")
 _METRIC_MAY = ("covariate",)
 _PLAN_MAY = ("method", "correction", "spending")
@@ -161,12 +161,13 @@ def _ramp(table: Any) -> ramp_pb2.Ramp | None:
 
 def _guardrail(table: dict[str, Any]) -> ramp_pb2.RampGuardrail:
     rest = dict(table)
-    kind = _enum(_text(rest, "kind"), "guardrail")
+    kind = _enum(_text(rest, "kind"), "kind", _GUARDRAILS)
     return ramp_pb2.RampGuardrail(kind=kind, **_fields(rest, _GUARDRAIL, "ramp.guardrails"))
 
 
-def _enum(text: str, key: str) -> Any:
-    names = {enum_name(_ENUMS[key], one.number).lower(): one.number for one in _ENUMS[key].values if one.number}
+def _enum(text: str, key: str, kind: Any = None) -> Any:
+    enum = kind or _ENUMS[key]
+    names = {enum_name(enum, one.number).lower(): one.number for one in enum.values if one.number}
     if text not in names:
         raise LiteralError(f"{key} = {text!r} is not known: expected one of {', '.join(names)}")
     return names[text]
