@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -13,14 +12,12 @@ from gateway.transport.native.bounds import (
     UNREAD_RESPONSES_PER_WORKER_MAX,
 )
 from gateway.transport.native.call import NativeCall
-from gateway.transport.port import INTERNAL
+from gateway.transport.waves import answer_wave
 
 if TYPE_CHECKING:
     from gateway.transport.native.connection import Connection
     from gateway.transport.native.head import Head
     from gateway.transport.port import Call, Wiring
-
-_log = logging.getLogger(__name__)
 
 
 class Waves:
@@ -117,20 +114,4 @@ class Waves:
         self._is_overloaded = False
 
     def _answer_one(self) -> None:
-        """Answer the next wave, if calls wait."""
-        waiting = self.waiting
-        if not waiting:
-            return
-        wave: list[Call] = []
-        wave_calls_max = self._wave_calls_max
-        while waiting and len(wave) < wave_calls_max:
-            call = waiting.popleft()
-            if not call.cancelled:
-                wave.append(call)
-        if wave:
-            try:
-                self.wiring.answer(wave)
-            except Exception:  # noqa: BLE001 (whatever went wrong, the clients must be told)
-                _log.exception("a wave was not answered")
-                for one in wave:
-                    one.fail(INTERNAL, "internal error")
+        answer_wave(self.waiting, self._wave_calls_max, self.wiring.answer)

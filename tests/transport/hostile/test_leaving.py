@@ -1,7 +1,14 @@
-"""Clients that still send while a drain ends what they have open."""
+"""Clients that still send while a server ends what they have open."""
 
+import contextlib
+import random
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
+
+SAY = "/turnout.test.Echo/Say"
 TALK = "/turnout.test.Echo/Talk"
 UNAVAILABLE = 14
 
@@ -24,3 +31,45 @@ def test_who_sends_on_while_a_drain_ends_the_stream_reads_what_was_answered_and_
     assert client.bodies[stream].startswith(wire.message(b"one"))
     client.socket.close()
     assert drained() is True
+
+
+def test_a_server_that_is_closed_among_calls_of_all_kinds_holds_nothing_afterwards(serve):
+    draw = random.Random(41)  # noqa: S311  (not a secret)
+    for round_ in range(4):
+        server = serve(calls_max=16, streams_max=8)
+        over = threading.Event()
+        with ThreadPoolExecutor(9) as pool:
+            asking = [pool.submit(ask, server, place, over, draw.random()) for place in range(9)]
+            until = time.monotonic() + 0.3
+            while time.monotonic() < until:
+                time.sleep(0.01)
+                server.release()
+            if round_ % 2:
+                server.transport.drain(0.1)
+            server.transport.close()
+            server.release()
+            over.set()
+            for one in asking:
+                one.result()
+        assert server.transport.calls_in_flight() == 0
+        for thread in threading.enumerate():
+            if thread.name == "transport":
+                thread.join(10.0)
+                assert not thread.is_alive()
+
+
+def ask(server, place, over, seed):
+    """Stream, call and cancel, each with more or less time, until told to stop."""
+    draw = random.Random(seed)  # noqa: S311  (as above)
+    with server.channel() as channel:
+        say, talk = channel.unary_unary(SAY), channel.stream_stream(TALK)
+        while not over.is_set():
+            with contextlib.suppress(grpc.RpcError):
+                if place % 3 == 0:
+                    list(talk(iter([b"a", b"hold", b"b"] * 3), timeout=draw.choice([0.05, 0.2, 1.0])))
+                elif place % 3 == 1:
+                    say(draw.choice([b"x", b"hold", b"fail"]), timeout=draw.choice([0.01, 0.1, 1.0]))
+                else:
+                    call = say.future(b"hold", timeout=1.0)
+                    time.sleep(draw.random() * 0.02)
+                    call.cancel()
