@@ -1,8 +1,9 @@
 """What an analysis costs by the number of events: `python bench/analysis_scale.py [MILLIONS ...]`.
 
 For each size it writes so many predictions and as many outcomes as Parquet, by the compactor's own writer and markers;
-then, each in a process of its own, it judges an experiment with two metrics: first with nothing known, then after
-100 000 more events. It prints the seconds and the most memory that each took.
+then, each in a process of its own, it judges an experiment with two metrics: first with nothing kept, then with what
+the first one kept, then after 100 000 more events of any of the units. It prints the seconds and the most memory that
+each took.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import pyarrow as pa
 from experiments.definition import Experiment, State, Variant
 from experiments.metric import Direction, Metric, MetricKind, Role
 from experiments.plan import Plan
-from gateway.control.analysis import reduce_events
+from gateway.control.reducing.reducer import Reducer
 from gateway.journal.columns import SCHEMA_NUMBER, SCHEMAS
 from gateway.journal.commits import Commit, EventFolders, Part, write_commit
 from gateway.journal.compact import write_part
@@ -119,9 +120,7 @@ def _table(kind: str, given: dict[str, object], constant: dict[str, object], cou
 def judge(state: Path) -> dict[str, float]:
     """Reduce the events once and return what it took."""
     started, used = time.perf_counter(), time.process_time()
-    with EventLog(state, query_bytes_max=QUERY_BYTES_MAX).snapshot() as connection:
-        connection.execute("SET threads = 2")
-        evidence = reduce_events(connection, experiment(), now_us=NOW_US)
+    evidence = Reducer(EventLog(state, query_bytes_max=QUERY_BYTES_MAX)).evidence(experiment(), now_us=NOW_US)
     return {
         "seconds": time.perf_counter() - started,
         "cpu": time.process_time() - used,
@@ -144,7 +143,7 @@ def main() -> None:
         sys.stdout.write(json.dumps(judge(Path(sys.argv[2]))))
         return
     os.nice(10)
-    for millions in map(float, sys.argv[1:] or ["1", "2.5", "5", "10"]):
+    for millions in map(float, sys.argv[1:] or ["1", "3", "10"]):
         state = Path(tempfile.mkdtemp(prefix="turnout-scale-"))
         try:
             folders = EventFolders(state)

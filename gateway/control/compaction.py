@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.control.erasing import Erasures
+from gateway.control.reducing.kept import drop_void
 from gateway.journal.commits import EventFolders
 from gateway.journal.compact import Compaction, compact, sole_compactor
 from gateway.journal.rewriting import Rewriter
@@ -106,6 +107,7 @@ class Compactor:
                 retired = self._retire(rewriter)
                 merged = rewriter.merge()
                 rewriter.sweep()
+            drop_void(self._folders)
             self._facts = CompactionFacts(
                 runs=before.runs + 1,
                 failed_runs=before.failed_runs,

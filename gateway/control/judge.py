@@ -16,9 +16,10 @@ from experiments.definition import ALPHA_BELOW, ALPHA_MIN, State
 from experiments.errors import ExperimentInvalidError
 from experiments.looks import Look, keep_look, last_look, page_of_looks, read_looks
 from experiments.plan import Method
-from gateway.control.analysis import read_units, reduce_events
+from gateway.control.analysis import read_units
 from gateway.control.moving import preview_split
 from gateway.control.pairs import compare_pairs
+from gateway.control.reducing.reducer import Reducer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,6 +112,7 @@ class ExperimentJudge:
         self._database = database
         self._clock = clock
         self._events = events
+        self._reducer = Reducer(events)
 
     def analyze(self, experiment_id: str, *, method: Method | None = None) -> Analysis:
         """Return what the outcomes so far say, or raise ExperimentMissingError.
@@ -124,8 +126,7 @@ class ExperimentJudge:
             experiment = records.get(tx, experiment_id)
             epochs = records.epochs(tx, experiment_id)
         time_us = self._clock.now_us()
-        with self._events.snapshot() as connection:
-            evidence = reduce_events(connection, experiment, now_us=time_us)
+        evidence = self._reducer.evidence(experiment, now_us=time_us)
         epoch = max((each.epoch for each in epochs), default=0)
         if method is not None or experiment.state is State.DRAFT:
             asked = replace(experiment, plan=replace(experiment.plan, method=method or experiment.plan.method))
@@ -157,8 +158,7 @@ class ExperimentJudge:
 
     def matured_units(self, experiment: Experiment, variant: str) -> int:
         """Return how many units of a variant have an outcome that is compared; no look is kept."""
-        with self._events.snapshot() as connection:
-            evidence = reduce_events(connection, experiment, now_us=self._clock.now_us())
+        evidence = self._reducer.evidence(experiment, now_us=self._clock.now_us())
         return sum(count.matured_units for count in evidence.counts if count.variant == variant)
 
     def verify(self, experiment_id: str, *, look: int) -> list[tuple[Look, Verification]]:

@@ -96,6 +96,11 @@ class EventFolders:
         """The markers of files that took the place of others."""
         return self.events / "rewrites"
 
+    @property
+    def reductions(self) -> Path:
+        """What was reduced from the Parquet files, to be made anew at any time."""
+        return self.events / "reductions"
+
 
 def write_durably(path: Path, data: bytes) -> None:
     """Make the file appear whole and stay: temporary file, fsync, rename. The caller syncs the folder."""

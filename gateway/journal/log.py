@@ -36,7 +36,10 @@ from gateway.journal.segment import list_segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
+
+    from gateway.journal.rewrites import Rewrite
 
 _DAY_US = 86_400_000_000
 
@@ -53,11 +56,14 @@ class Files:
         All other segments.
     parts
         Where the committed segments' records are now.
+    rewrites
+        What became of their files.
     """
 
     commits: dict[str, Commit]
     tails: tuple[TailView, ...]
     parts: Parts
+    rewrites: tuple[Rewrite, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,7 @@ class EventLog:
         query_bytes_max: int = 1024 * 1024 * 1024,
     ) -> None:
         self.folders = EventFolders(state_folder)
-        self._attribution_window_us = attribution_window_us
+        self.attribution_window_us = attribution_window_us
         self._query_bytes_max = query_bytes_max
         self._commits = Commits(self.folders)
         self._rewrites = Rewrites(self.folders)
@@ -120,7 +126,25 @@ class EventLog:
         came when their unit's window was over. `pairs` has the shadows beside the predictions that they pair with: what
         both have as ``live_`` and ``shadow_`` columns. Later writes do not change the relations.
         """
-        with self.reading() as files, tempfile.TemporaryDirectory(prefix="turnout-query-") as spill:
+        with self.reading() as files, self.querying() as connection:
+            self.define_records(connection, files)
+            relations.define(connection, self.attribution_window_us)
+            yield connection
+
+    def counts(self, model: str = "") -> Counts:
+        """Return how many events there are, of one model when it is named.
+
+        Orphans of a model are those that name it.
+        """
+        given = {"model": model, "window_us": self.attribution_window_us}
+        with self.snapshot() as connection:
+            (row,) = connection.execute(relations.COUNTS, given).fetchall()
+        return Counts(*(int(value) for value in row))
+
+    @contextlib.contextmanager
+    def querying(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a DuckDB connection that is bounded as all queries are, without any relation."""
+        with tempfile.TemporaryDirectory(prefix="turnout-query-") as spill:
             connection = duckdb.connect(
                 config={
                     "memory_limit": f"{self._query_bytes_max // 1_000_000}MB",
@@ -129,20 +153,42 @@ class EventLog:
                 }
             )
             try:
-                self._define(connection, files)
                 yield connection
             finally:
                 connection.close()
 
-    def counts(self, model: str = "") -> Counts:
-        """Return how many events there are, of one model when it is named.
+    def define_records(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        files: Files,
+        *,
+        prefix: str = "all",
+        live: bool = True,
+        without: AbstractSet[str] = frozenset(),
+    ) -> None:
+        """Define the relations of all records by kind, such as `all_outcomes`: repeated ones too.
 
-        Orphans of a model are those that name it.
+        Parameters
+        ----------
+        files
+            What `reading` gave; its body must not be left while they are read.
+        prefix
+            What their names begin with.
+        live
+            Whether records are among them that are not Parquet yet.
+        without
+            Parts that are left out.
         """
-        given = {"model": model, "window_us": self._attribution_window_us}
-        with self.snapshot() as connection:
-            (row,) = connection.execute(relations.COUNTS, given).fetchall()
-        return Counts(*(int(value) for value in row))
+        for kind, schema in SCHEMAS.items():
+            tails = files.tails if live else ()
+            tables = [tail.tables[kind] for tail in tails if kind in tail.tables]
+            connection.register(f"{prefix}_live_{kind}", pa.concat_tables([schema.empty_table(), *tables]))
+            paths: dict[int, list[Path]] = defaultdict(list)
+            paths[SCHEMA_NUMBER] += [spill.path for tail in tails for spill in tail.spills if spill.kind == kind]
+            for part, number in files.parts.of_kind(kind):
+                if part.path not in without:
+                    paths[relations.schema_read(number)].append(self.folders.events / part.path)
+            connection.execute(relations.everything(kind, paths, prefix=prefix))
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Files]:
@@ -161,21 +207,9 @@ class EventLog:
             # A second look finds the markers of those that are gone; one without a marker was empty and was removed.
             commits = self._commits.refresh()
             committed = {name: commit for name, commit in commits.items() if name not in read}
-            return Files(committed, tuple(tails), Parts(committed.values(), rewrites))
+            return Files(committed, tuple(tails), Parts(committed.values(), rewrites), rewrites)
 
     def _segment_names(self) -> set[str]:
         if not self.folders.journal.is_dir():
             return set()
         return {segment.name for _ in range(2) for segment in list_segments(self.folders.journal)}
-
-    def _define(self, connection: duckdb.DuckDBPyConnection, files: Files) -> None:
-        """Define the relations over the files."""
-        for kind, schema in SCHEMAS.items():
-            live = [tail.tables[kind] for tail in files.tails if kind in tail.tables]
-            connection.register(f"live_{kind}", pa.concat_tables([schema.empty_table(), *live]))
-            paths: dict[int, list[Path]] = defaultdict(list)
-            paths[SCHEMA_NUMBER] += [spill.path for tail in files.tails for spill in tail.spills if spill.kind == kind]
-            for part, number in files.parts.of_kind(kind):
-                paths[relations.schema_read(number)].append(self.folders.events / part.path)
-            connection.execute(relations.everything(kind, paths))
-        relations.define(connection, self._attribution_window_us)

@@ -113,8 +113,8 @@ SELECT
 """
 
 
-def everything(kind: str, parts: Mapping[int, Iterable[Path]]) -> str:
-    """Return the statement that defines ``all_<kind>``: every record, repeated ones too.
+def everything(kind: str, parts: Mapping[int, Iterable[Path]], *, prefix: str = "all") -> str:
+    """Return the statement that defines ``<prefix>_<kind>``: every record, repeated ones too.
 
     Parameters
     ----------
@@ -122,15 +122,17 @@ def everything(kind: str, parts: Mapping[int, Iterable[Path]]) -> str:
         A key of `SCHEMAS`.
     parts
         The files, by the number of their schema.
+    prefix
+        The records that are no files are in the relation ``<prefix>_live_<kind>``.
     """
     names = SCHEMAS[kind].names
-    queries = [f"SELECT {', '.join(names)} FROM live_{kind}"]
+    queries = [f"SELECT {', '.join(names)} FROM {prefix}_live_{kind}"]
     for schema, paths in parts.items():
         files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
         if files:
             columns = ", ".join(_column(kind, name, schema) for name in names)
             queries.append(f"SELECT {columns} FROM read_parquet([{files}], hive_partitioning = false)")
-    return f"CREATE TEMP VIEW all_{kind} AS {' UNION ALL '.join(queries)}"
+    return f"CREATE TEMP VIEW {prefix}_{kind} AS {' UNION ALL '.join(queries)}"
 
 
 def schema_read(number: int) -> int:
@@ -140,15 +142,36 @@ def schema_read(number: int) -> int:
 
 def define(connection: duckdb.DuckDBPyConnection, window_us: int) -> None:
     """Define predictions, outcomes, gaps, shadows, pairs and joined over the relations of all records."""
-    for kind, identity in _IDENTITIES.items():
-        without = (
-            f" ANTI JOIN {kind}_repeated USING (segment, position)" if _repeated(connection, kind, identity) else ""
-        )
-        connection.execute(f"CREATE TEMP VIEW {kind} AS SELECT * FROM all_{kind}{without}")
+    define_joined(connection, window_us)
+    define_once(connection, "shadows")
     connection.execute("CREATE TEMP VIEW gaps AS SELECT * FROM all_gaps")
-    connection.execute(_ATTRIBUTED)
     connection.execute(_PAIRS)
+
+
+def define_joined(connection: duckdb.DuckDBPyConnection, window_us: int, *, share: str = "true") -> None:
+    """Define predictions, outcomes, attributed and joined over `all_predictions` and `all_outcomes`.
+
+    Parameters
+    ----------
+    share
+        Which predictions, once each counts once; then only outcomes of these are attributed and joined.
+    """
+    define_once(connection, "predictions", share)
+    define_once(connection, "outcomes")
+    connection.execute(_ATTRIBUTED)
     connection.execute(_JOINED.format(window_us=int(window_us)))
+
+
+def joining(window_us: int) -> str:
+    """Return all that decides which records count and what belongs to what."""
+    return f"{_IDENTITIES} {_ORDERS} {_ATTRIBUTED} {_JOINED.format(window_us=int(window_us))}"
+
+
+def define_once(connection: duckdb.DuckDBPyConnection, kind: str, share: str = "true") -> None:
+    """Define the relation of a kind that has each identity once."""
+    repeated = _repeated(connection, kind, _IDENTITIES[kind])
+    without = f" ANTI JOIN {kind}_repeated USING (segment, position)" if repeated else ""
+    connection.execute(f"CREATE TEMP VIEW {kind} AS SELECT * FROM all_{kind}{without} WHERE {share}")
 
 
 def _repeated(connection: duckdb.DuckDBPyConnection, kind: str, identity: str) -> bool:

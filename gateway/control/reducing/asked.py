@@ -14,15 +14,14 @@ from experiments.scope import UnitKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import duckdb
-
     from experiments.definition import Experiment
     from experiments.metric import Metric
 
-BEFORE = -1
-"""The epoch of what came before the experiment: only covariates are made of it."""
+Step = tuple[str, dict[str, object]]
+"""A statement and its parameters."""
 
 # What was forced is in no epoch: its variant was not given by chance. What is in none is here for its outcomes' number.
+# What came before the experiment is in the epoch -1: only covariates are made of it.
 _ASKED = """
 CREATE TEMP TABLE asked AS
 SELECT {unit} AS unit, {request} AS request, time_us, event_time_us, latency_us, {stratum} AS stratum,
@@ -39,7 +38,7 @@ FROM predictions{foreseen} WHERE model = $model
 
 # What the control's version made of the calls that another one answered: the model's shadow, when it is that version.
 _FORESEEN = """
-CREATE TEMP TABLE foreseen AS
+CREATE OR REPLACE TEMP TABLE foreseen AS
 SELECT request_id AS seen_request, {outputs} FROM shadows WHERE model = $model AND version = $control AND status = 0
 """
 
@@ -94,8 +93,8 @@ def attributes_of(metrics: Sequence[Metric]) -> list[str]:
     return sorted({each.covariate_attribute for each in metrics if each.covariate is Covariate.ATTRIBUTE})
 
 
-def ask(connection: duckdb.DuckDBPyConnection, experiment: Experiment, *, named: bool = False) -> None:
-    """Make the tables `asked` and `matched` from the relations `predictions`, `outcomes` and `joined`.
+def asking(experiment: Experiment, *, named: bool = False) -> list[Step]:
+    """Return the statements that make `asked` and `matched` from the relations of the events.
 
     Parameters
     ----------
@@ -117,7 +116,7 @@ def ask(connection: duckdb.DuckDBPyConnection, experiment: Experiment, *, named:
     for place, attribute in enumerate(attributes_of(experiment.metrics)):
         more += f", {_FINITE.format(f'attributes[$attribute_{place}]')} AS attribute_{place}"
         given[f"attribute_{place}"] = attribute
-    foreseen, control_more = _foresee(connection, experiment, given)
+    seeing, foreseen, control_more = _foresee(experiment, given)
     stratum = "''"
     if experiment.plan.stratify_by:
         stratum = "coalesce(attributes[$stratify_by], '')"
@@ -132,31 +131,27 @@ def ask(connection: duckdb.DuckDBPyConnection, experiment: Experiment, *, named:
         more=more + control_more,
         foreseen=foreseen,
     )
-    connection.execute(asked, given)
-    connection.execute("DROP TABLE IF EXISTS foreseen")
     label = ", label" if any(takes_categories(each) for each in experiment.metrics) else ""
     matched = _MATCHED.format(request=request, outputs=outputs, label=label)
-    connection.execute(matched, {"model": experiment.model})
+    return [*seeing, (asked, given), (matched, {"model": experiment.model})]
 
 
-def _foresee(
-    connection: duckdb.DuckDBPyConnection, experiment: Experiment, given: dict[str, object]
-) -> tuple[str, str]:
-    """Make the table of what the control's version foresaw where it is asked for; return its join and columns."""
+def _foresee(experiment: Experiment, given: dict[str, object]) -> tuple[list[Step], str, str]:
+    """Return what makes the table of what the control's version foresaw where it is asked for, its join and columns."""
     wanted = foreseen_of(experiment.metrics)
     if not wanted:
-        return "", ""
+        return [], "", ""
     names = {f"foreseen_{place}": output for place, (output, _) in enumerate(wanted)}
     elements = [f"outputs[$foreseen_{place}][{element}]" for place, (_, element) in enumerate(wanted)]
     outputs = ", ".join(f"{each} AS seen_{place}" for place, each in enumerate(elements))
     who = {"model": experiment.model, "control": experiment.control.version}
-    connection.execute(_FORESEEN.format(outputs=outputs), who | names)
+    steps: list[Step] = [(_FORESEEN.format(outputs=outputs), who | names)]
     given |= names | {"control": experiment.control.version}
     more = "".join(
         f", {_FINITE.format(f'CASE WHEN version = $control THEN {own} ELSE seen_{place} END')} AS foreseen_{place}"
         for place, own in enumerate(elements)
     )
-    return " LEFT JOIN foreseen ON request_id = seen_request", more
+    return steps, " LEFT JOIN foreseen ON request_id = seen_request", more
 
 
 def counts_for_maturity(metric: Metric) -> bool:

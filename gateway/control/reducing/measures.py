@@ -41,7 +41,7 @@ known AS (
 ),
 scored AS (
     SELECT p.unit, p.variant, p.epoch, p.stratum, p.time_us, p.request, {attribute} AS attribute, {closed} AS closed,
-        coalesce(k.score, 0.0) AS score, coalesce(k.weight, {missing_weight}) AS weight,
+        coalesce(k.score, 0e0) AS score, coalesce(k.weight, {missing_weight}) AS weight,
         coalesce(k.usable, true) AS usable, k.prediction IS NOT NULL AS told
     FROM asked p LEFT JOIN known k ON k.prediction = p.rowid
     WHERE p.epoch IS NOT NULL AND NOT p.failed AND NOT p.fallback
@@ -51,7 +51,7 @@ scored AS (
 _SCORED_BY_PREDICTION = """
 WITH scored AS (
     SELECT unit, variant, epoch, stratum, time_us, request, {attribute} AS attribute, true AS closed,
-        {value} AS score, 1.0 AS weight, coalesce(abs({value}) < {value_max}, false) AS usable, true AS told
+        {value} AS score, 1e0 AS weight, coalesce(abs({value}) < {value_max}, false) AS usable, true AS told
     FROM asked WHERE epoch IS NOT NULL AND NOT fallback AND {where}
 )
 """
@@ -97,7 +97,7 @@ def _scoring(metric: Metric, experiment: Experiment) -> str:
     if metric.kind in OF_PREDICTION:
         value, where = _OWN_VALUES[metric.kind]
         return _SCORED_BY_PREDICTION.format(attribute=attribute, value=value, where=where, value_max=VALUE_MAX)
-    score, weight = "avg(score) FILTER (usable)", "1.0"
+    score, weight = "avg(score) FILTER (usable)", "1e0"
     if metric.kind is MetricKind.RATIO:
         score, weight = "coalesce(sum(score) FILTER (main), 0.0)", "coalesce(sum(score) FILTER (NOT main), 0.0)"
     if metric.kind is MetricKind.COUNT:
@@ -119,16 +119,16 @@ def _scoring(metric: Metric, experiment: Experiment) -> str:
         weight=weight,
         within="event_time_us BETWEEN asked_us AND asked_us + $window_us" if window else "true",
         closed="p.event_time_us + $window_us <= $now_us" if window else "true",
-        missing_weight="0.0" if metric.kind is MetricKind.RATIO else "1.0",
+        missing_weight="0e0" if metric.kind is MetricKind.RATIO else "1e0",
     )
 
 
 def _observing(metric: Metric, *, stratified: bool) -> str:
     first = "arg_min({0}, (time_us, request)) FILTER (counts)"
     if metric.kind in OF_UNIT:
-        numerator, denominator = ("max(score)" if metric.kind is MetricKind.PROPORTION else "sum(score)"), "1.0"
+        numerator, denominator = ("max(score)" if metric.kind is MetricKind.PROPORTION else "sum(score)"), "1e0"
     elif metric.kind is MetricKind.QUANTILE:
-        numerator, denominator = "avg(score)", "1.0"
+        numerator, denominator = "avg(score)", "1e0"
     else:
         numerator, denominator = "sum(score)", "sum(weight) FILTER (counts)"
     before = metric.covariate is Covariate.PRE_EXPERIMENT

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.control.reducing.asked import ask, counts_for_maturity
+from gateway.control.reducing.asked import asking, counts_for_maturity
 from gateway.control.reducing.measures import parameters, valuing
 
 if TYPE_CHECKING:
     import duckdb
 
     from experiments.definition import Experiment
+    from gateway.control.reducing.asked import Step
 
 COUNTS = "unit_counts"
 
 # `compared`, `telling`: an outcome that a metric takes came; one by which a unit is known. `first`: the unit's first
 # cell, which stands for it where each unit is counted once; `served`, `told`: whether it was so in any cell.
 _COUNTS = """
-CREATE TEMP TABLE unit_counts AS
 WITH heard AS (
     SELECT prediction, bool_or(list_contains($telling, name)) AS telling FROM matched
     WHERE list_contains($names, name) GROUP BY prediction
@@ -57,9 +57,17 @@ def values_of(place: int) -> str:
     return f"unit_values_{place}"
 
 
-def tables_of(experiment: Experiment) -> list[str]:
-    """Return the names of all tables of an experiment's units."""
-    return [COUNTS, *(values_of(place) for place in range(len(experiment.metrics)))]
+def tables_of(experiment: Experiment, *, now_us: int = 0) -> dict[str, Step]:
+    """Return the query of each table of an experiment's units, by its name."""
+    names = {name for each in experiment.metrics for name in (each.outcome, each.denominator) if name}
+    telling = {each.outcome for each in experiment.metrics if counts_for_maturity(each)}
+    stratum = "arg_min(stratum, (time_us, request))" if experiment.plan.stratify_by else "''"
+    counts: Step = _COUNTS.format(stratum=stratum), {"names": sorted(names), "telling": sorted(telling)}
+    values = {
+        values_of(place): (valuing(metric, experiment), parameters(metric, now_us=now_us))
+        for place, metric in enumerate(experiment.metrics)
+    }
+    return {COUNTS: counts, **values}
 
 
 def tabulate(connection: duckdb.DuckDBPyConnection, experiment: Experiment, *, now_us: int, named: bool = False) -> int:
@@ -72,15 +80,12 @@ def tabulate(connection: duckdb.DuckDBPyConnection, experiment: Experiment, *, n
     named
         Whether units keep their names.
     """
-    ask(connection, experiment, named=named)
+    for statement, given in asking(experiment, named=named):
+        connection.execute(statement, given)
     (analyzed,) = connection.execute("SELECT count(*) FROM matched").fetchone() or (0,)
-    names = {name for each in experiment.metrics for name in (each.outcome, each.denominator) if name}
-    telling = {each.outcome for each in experiment.metrics if counts_for_maturity(each)}
-    stratum = "arg_min(stratum, (time_us, request))" if experiment.plan.stratify_by else "''"
-    connection.execute(_COUNTS.format(stratum=stratum), {"names": sorted(names), "telling": sorted(telling)})
-    for place, metric in enumerate(experiment.metrics):
-        query = valuing(metric, experiment)
-        connection.execute(f"CREATE TEMP TABLE {values_of(place)} AS {query}", parameters(metric, now_us=now_us))
+    for table, (query, given) in tables_of(experiment, now_us=now_us).items():
+        connection.execute(f"CREATE TEMP TABLE {table} AS {query}", given)
+    connection.execute("DROP TABLE IF EXISTS foreseen")
     connection.execute("DROP TABLE matched")
     connection.execute("DROP TABLE asked")
     return int(analyzed)
