@@ -15,7 +15,8 @@ import numpy as np
 
 from features.codec import encode_values, entity_key
 from features.definitions import BoundView, Feature, FeatureSet, View
-from features.fetch import Lookup, fetch
+from features.fetch import fetch
+from features.lookup import Lookup
 from features.plan import FeaturePlan, compile_plan, plan_document
 from features.store import OnlineStore, open_store
 

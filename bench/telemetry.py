@@ -14,7 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from features.fetch import AGE_NONE_US, MISSING, PRESENT, FeatureMatrix
+from features.lookup import AGE_NONE_MS, MISSING, PRESENT, FeatureMatrix
 from gateway.models.slots import VersionKey
 from gateway.rpc.status import number_of
 from gateway.serving.tally import Tally
@@ -57,7 +57,7 @@ def main() -> None:
         wave: Any = [_Request(arms[place % 2], started - 1e-4 * (place < size // 2)) for place in range(size)]
         statuses = bytearray([PRESENT] * (size * VIEWS))
         ages = [1_000_000] * (size * VIEWS)
-        statuses[0], ages[0] = (MISSING, AGE_NONE_US) if size > 1 else (PRESENT, 5)
+        statuses[0], ages[0] = (MISSING, AGE_NONE_MS) if size > 1 else (PRESENT, 5)
         matrix = FeatureMatrix(None, statuses, ages)  # type: ignore[arg-type]
         number = CALLS // size
         parts = {

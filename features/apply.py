@@ -118,7 +118,14 @@ def _change(
 
 
 def _wish_of(known: FeatureSet) -> SetWish:
-    return SetWish(name=known.name, features=known.features, requests=known.requests, description=known.description)
+    return SetWish(
+        name=known.name,
+        features=known.features,
+        requests=known.requests,
+        stale_up_to_us=known.stale_up_to_us,
+        refuse=known.refuse,
+        description=known.description,
+    )
 
 
 def _resolve(wish: SetWish, views: dict[str, View]) -> FeatureSet:
@@ -139,6 +146,8 @@ def _resolve(wish: SetWish, views: dict[str, View]) -> FeatureSet:
         features=wish.features,
         view_digests=tuple((name, views[name].digest) for name in wish.views),
         requests=wish.requests,
+        stale_up_to_us=wish.stale_up_to_us,
+        refuse=wish.refuse,
         description=wish.description,
     )
 

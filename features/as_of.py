@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.definitions import Source
-from features.fetch import AGE_NONE_MS, MISSING, PRESENT, STALE, FeatureMatrix
+from features.lookup import AGE_NONE_MS, MISSING, NULL, PRESENT, STALE, FeatureMatrix
 from features.plan import REQUEST
 from features.training import training_table
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from features.offline import OfflineLimits
 
 _TABLE = "turnout_asked"
-_STATUSES = {"PRESENT": PRESENT, "MISSING": MISSING, "STALE": STALE}
+_STATUSES = {"PRESENT": PRESENT, "NULL": NULL, "MISSING": MISSING, "STALE": STALE}
 _US_PER_MS = 1000
 
 

@@ -145,6 +145,11 @@ class FeatureSet:
         The view and the digest of its definition, in the order in which `features` first names the views.
     requests
         Defaults of request features.
+    stale_up_to_us
+        For how long past its time to live a value may be served rather than the defaults.
+    refuse
+        Without which views a call is refused rather than answered with defaults: those that are `missing`, `stale` or
+        `unavailable`.
     description
         What it is.
     """
@@ -153,11 +158,16 @@ class FeatureSet:
     features: tuple[str, ...]
     view_digests: tuple[tuple[str, str], ...]
     requests: tuple[RequestDefault, ...] = ()
+    stale_up_to_us: int = 0
+    refuse: tuple[str, ...] = ()
     description: str = ""
 
     @property
     def digest(self) -> str:
-        """Return the sha256 of all that changes a value that a model sees, the views' definitions included."""
+        """Return the sha256 of all that changes a value that a model is trained on, the views' definitions included.
+
+        What is done when there is no fresh value may change while a version serves.
+        """
         return digest_of(
             [
                 self.name,
@@ -173,6 +183,8 @@ class FeatureSet:
             "features": list(self.features),
             "views": [list(pair) for pair in self.view_digests],
             "requests": [{"name": request.name, "default": request.default} for request in self.requests],
+            "stale_up_to_us": self.stale_up_to_us,
+            "refuse": list(self.refuse),
             "description": self.description,
         }
 
@@ -197,6 +209,8 @@ def set_of(name: str, document: dict[str, Any]) -> FeatureSet:
         features=tuple(document["features"]),
         view_digests=tuple((view, digest) for view, digest in document["views"]),
         requests=tuple(RequestDefault(**request) for request in document["requests"]),
+        stale_up_to_us=document.get("stale_up_to_us", 0),
+        refuse=tuple(document.get("refuse", ())),
         description=document["description"],
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage.errors import ExhaustedError, InvalidError, MissingError, UnavailableError
+from storage.errors import ExhaustedError, InvalidError, MissingError, PreconditionError, UnavailableError
 
 
 class DefinitionInvalidError(InvalidError):
@@ -33,6 +33,12 @@ class SetMissingError(MissingError):
     """No feature set has this name, or none of this name has this digest."""
 
     reason = "FEATURE_SET_MISSING"
+
+
+class SetChangedError(PreconditionError):
+    """A feature set is not any more what a version was trained on."""
+
+    reason = "FEATURE_SET_CHANGED"
 
 
 class FeatureRowInvalidError(InvalidError):

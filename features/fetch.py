@@ -1,124 +1,115 @@
-"""Read the features of a wave: one round trip for all calls and views, decoded into one matrix for each lookup.
-
-The hot path. No object is made for a feature; below `VECTOR_ROWS_MIN` rows a value is decoded by itself, since
-numpy's cost for each operation is then higher than Python's for each row.
-"""
+"""Read the features of a wave: one round trip for all calls and views, decoded into one matrix for each lookup."""
 
 from __future__ import annotations
 
-import struct
-from dataclasses import dataclass
+import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from features.codec import ENTITY_CHARS_MAX, FLAG_NULLS, HEADER, entity_key, joined
+from features.codec import ENTITY_CHARS_MAX, entity_key, joined
+from features.decode import VECTOR_ROWS_MIN, decode, decode_columns
 from features.errors import StoreUnavailableError
+from features.lookup import AGE_NONE_MS, GIVEN, NULL, PRESENT, STALE_SERVED, UNAVAILABLE
 from features.plan import given_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
+    from features.decode import Column
+    from features.lookup import FeatureMatrix, Lookup
+    from features.memory import Memory
     from features.plan import FeaturePlan, ViewPlan
-    from features.store import OnlineStore
+    from features.store import OnlineStore, Tables
 
-# The numbers of turnout.serving.v1.ViewStatus.
-PRESENT = 1
-MISSING = 2
-STALE = 3
-UNAVAILABLE = 4
-GIVEN = 5
-
-AGE_NONE_MS = -1
-_US_PER_MS = 1000
-VECTOR_ROWS_MIN = 12
-
-_HEAD = struct.Struct("<Iq")
-_NULLS = FLAG_NULLS << 24
-_FLOAT64 = np.dtype("<f8")
+_NO_BUDGET = math.inf
+_SERVED = bytes((PRESENT, NULL, STALE_SERVED))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Lookup:
-    """The calls of a wave that read one feature set.
+def fetch(
+    store: OnlineStore,
+    lookups: Sequence[Lookup],
+    now_us: int,
+    *,
+    until: float = _NO_BUDGET,
+    memory: Memory | None = None,
+) -> list[FeatureMatrix]:
+    """Return one matrix a lookup, by one read of the store; a store that does not answer makes views UNAVAILABLE.
 
-    Attributes
+    Parameters
     ----------
-    plan
-        How the set is read.
-    entities
-        One mapping a call: join key to value. A view whose join key is not there is MISSING for that call.
-    times_us
-        One time a call, which ages are counted from; None: the time of the wave.
-    given
-        One mapping a call: the features that the caller gave, by name, which win over stored ones; None: nobody gave
-        any. A view that is given whole is not asked for.
+    store
+        The online store.
+    lookups
+        What is asked.
+    now_us
+        The time that ages are counted to, where a lookup names none.
+    until
+        When the answer must be there, on the monotonic clock; a store on this machine takes no notice of it.
+    memory
+        What was read before, for sets that may be served stale while the store does not answer.
     """
-
-    plan: FeaturePlan
-    entities: Sequence[Mapping[str, str]]
-    times_us: Sequence[int] | None = None
-    given: Sequence[Mapping[str, float]] | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FeatureMatrix:
-    """The features of a lookup.
-
-    Attributes
-    ----------
-    values
-        float64 [calls, features]: given, stored, else the default; NaN for a request feature with neither.
-    statuses
-        One byte for each call and view, call by call: PRESENT, MISSING, STALE, UNAVAILABLE or GIVEN.
-    ages_ms
-        As many ages in milliseconds: the call's time minus the value's event time, 0 for one from the future; -1 when
-        nothing was found. These two are plain, since a wave of one is quicker without arrays for three numbers.
-    """
-
-    values: NDArray[np.float64]
-    statuses: bytearray
-    ages_ms: list[int]
-
-    @property
-    def status(self) -> NDArray[np.uint8]:
-        """The statuses as uint8 [calls, views]."""
-        return np.frombuffer(self.statuses, np.uint8).reshape(len(self.values), -1)
-
-    @property
-    def age_ms(self) -> NDArray[np.int64]:
-        """The ages as int64 [calls, views]."""
-        return np.array(self.ages_ms, np.int64).reshape(len(self.values), -1)
-
-
-def fetch(store: OnlineStore, lookups: Sequence[Lookup], now_us: int) -> list[FeatureMatrix]:
-    """Return one matrix a lookup, by one read of the store; a store that does not answer makes views UNAVAILABLE."""
+    tables = store.tables()
+    if tables is not None:
+        return [_from_tables(tables, lookup, now_us) for lookup in lookups]
     keys: list[bytes | None] = []
     for lookup in lookups:
         own = _keys(lookup)
         keys = keys + own if keys else own
-    absent = MISSING
+    down = False
     try:
-        blobs = _read(store, keys)
+        blobs = _read(store, keys, until)
     except StoreUnavailableError:
-        absent = UNAVAILABLE
+        down = True
         blobs = [None] * len(keys)
     matrices = []
     start = 0
     for lookup in lookups:
-        rows = len(lookup.entities)
-        stop = start + rows * len(lookup.plan.views)
-        decode = _decode_columns if rows >= VECTOR_ROWS_MIN and lookup.plan.views else _decode_rows
-        matrix = decode(lookup, blobs[start:stop], now_us)
-        if absent == UNAVAILABLE:
-            _mark_unavailable(matrix, keys[start:stop])
+        stop = start + len(lookup.entities) * len(lookup.plan.views)
+        own_keys, own_blobs = keys[start:stop], blobs[start:stop]
+        if memory is not None and lookup.plan.stale_up_to_us:
+            if down:
+                own_blobs = memory.recall(own_keys, lookup.plan.stale_up_to_us)
+            else:
+                memory.keep(own_keys, own_blobs)
+        matrix = decode(lookup, own_blobs, now_us)
+        if down:
+            _mark_unavailable(matrix, own_keys)
         if lookup.given is not None:
             _overlay(matrix, lookup.plan, lookup.given)
         matrices.append(matrix)
         start = stop
     return matrices
+
+
+def _from_tables(tables: Tables, lookup: Lookup, now_us: int) -> FeatureMatrix:
+    """Return the matrix of a lookup from a store that keeps columns."""
+    plan = lookup.plan
+    if len(lookup.entities) < VECTOR_ROWS_MIN or not plan.views:
+        keys = _keys(lookup)
+        found = iter(tables.get_many([key for key in keys if key is not None]))
+        matrix = decode(lookup, [None if key is None else next(found) for key in keys], now_us)
+    else:
+        places: dict[tuple[str, ...], NDArray[np.intp]] = {}
+        columns: list[Column] = []
+        for view in plan.views:
+            if view.join_keys not in places:
+                places[view.join_keys] = tables.places(_entities(view, lookup.entities))
+            columns.append(tables.column(view.prefix, view.size, places[view.join_keys]))
+        matrix = decode_columns(lookup, columns, now_us)
+    if lookup.given is not None:
+        _overlay(matrix, plan, lookup.given)
+    return matrix
+
+
+def _entities(view: ViewPlan, entities: Sequence[Mapping[str, str]]) -> list[str | None]:
+    """Return each call's entity of a view as one text, None where the call does not name it."""
+    names = view.join_keys
+    if len(names) == 1:
+        name = names[0]
+        return [entity.get(name) for entity in entities]
+    return [joined([entity[name] for name in names]) if entity.keys() >= set(names) else None for entity in entities]
 
 
 def _keys(lookup: Lookup) -> list[bytes | None]:
@@ -160,124 +151,21 @@ def _key(view: ViewPlan, entity: Mapping[str, str]) -> bytes | None:
         return None
 
 
-def _read(store: OnlineStore, keys: list[bytes | None]) -> list[bytes | None]:
+def _read(store: OnlineStore, keys: list[bytes | None], until: float) -> list[bytes | None]:
     if keys and None not in keys:
-        return store.get_many(keys)  # type: ignore[arg-type]  # no None is in it
+        return store.get_many(keys, until=until)  # type: ignore[arg-type]  # no None is in it
     asked = [key for key in keys if key is not None]
     if not asked:
         return keys
-    found = iter(store.get_many(asked))
+    found = iter(store.get_many(asked, until=until))
     return [None if key is None else next(found) for key in keys]
 
 
-def _decode_rows(lookup: Lookup, blobs: list[bytes | None], now_us: int) -> FeatureMatrix:
-    """Decode value by value."""
-    plan = lookup.plan
-    rows = len(lookup.entities)
-    packed = bytearray(plan.default_row * rows)
-    statuses = bytearray()
-    ages_ms: list[int] = []
-    scattered: list[tuple[int, ViewPlan, bytes, int]] = []
-    found = iter(blobs)
-    for row in range(rows):
-        time_us = now_us if lookup.times_us is None else lookup.times_us[row]
-        for view in plan.views:
-            blob = next(found)
-            if blob is None or len(blob) != view.size:
-                statuses.append(MISSING)
-                ages_ms.append(AGE_NONE_MS)
-                continue
-            head, event_us = _HEAD.unpack_from(blob)
-            if head | _NULLS != view.head_nulls:
-                statuses.append(MISSING)
-                ages_ms.append(AGE_NONE_MS)
-                continue
-            age = time_us - event_us
-            if age < 0:  # noqa: PLR1730  (max() costs three times as much)
-                age = 0
-            ages_ms.append(age // _US_PER_MS)
-            if age > view.ttl_us:
-                statuses.append(STALE)
-                continue
-            statuses.append(PRESENT)
-            if head == view.head_plain and view.span is not None:
-                start, stop, column_at = view.span
-                column_at += row * len(plan.default_row)
-                packed[column_at : column_at + stop - start] = blob[start:stop]
-            else:
-                scattered.append((row, view, blob, head))
-    values = np.frombuffer(packed, _FLOAT64).reshape(rows, -1)
-    for row, view, blob, head in scattered:
-        stored = np.frombuffer(blob, _FLOAT64, view.features, view.values_at)[view.picks]
-        values[row, view.columns] = stored if head == view.head_plain else _without_nulls(blob, stored, view)
-    return FeatureMatrix(values, statuses, ages_ms)
-
-
-def _without_nulls(blob: bytes, stored: NDArray[np.float64], view: ViewPlan) -> NDArray[np.float64]:
-    """Return the stored values with defaults where they are null."""
-    bitmap = np.frombuffer(blob, np.uint8, view.values_at - HEADER.size, HEADER.size)
-    nulls = np.unpackbits(bitmap, bitorder="little")[: view.features][view.picks]
-    return np.where(nulls, view.defaults, stored)
-
-
-def _decode_columns(lookup: Lookup, blobs: list[bytes | None], now_us: int) -> FeatureMatrix:
-    """Decode view by view."""
-    plan = lookup.plan
-    rows = len(lookup.entities)
-    count = len(plan.views)
-    table = _table(plan, blobs, rows)
-    heads = np.empty((rows, count), np.uint32)
-    ages = np.empty((rows, count), np.int64)
-    for place, field in enumerate(plan.row_fields):
-        column = table[field]
-        heads[:, place] = column["head"]
-        ages[:, place] = column["event_us"]
-    times_us = now_us if lookup.times_us is None else np.array(lookup.times_us, np.int64)[:, None]
-    np.subtract(times_us, ages, out=ages)
-    np.maximum(ages, 0, out=ages)
-    usable = ages <= plan.ttls_us
-    ages //= _US_PER_MS
-    if usable.all() and (heads == plan.heads_plain).all():  # nearly always: nothing is missing, stale or null
-        values = np.empty((rows, len(plan.feature_names)))
-        if plan.requests:
-            values[:] = plan.defaults
-        for view, field in zip(plan.views, plan.row_fields, strict=True):
-            values[:, view.columns] = table[field]["values"][:, view.picks]
-        return FeatureMatrix(values, bytearray((PRESENT,)) * (rows * count), ages.ravel().tolist())
-    known = (heads | _NULLS) == plan.heads_nulls
-    usable &= known
-    ages[~known] = AGE_NONE_MS
-    status = np.where(usable, np.uint8(PRESENT), np.where(known, np.uint8(STALE), np.uint8(MISSING)))
-    values = np.tile(plan.defaults, (rows, 1))
-    for place, (view, field) in enumerate(zip(plan.views, plan.row_fields, strict=True)):
-        column = table[field]
-        stored = column["values"][:, view.picks]
-        values[:, view.columns] = np.where(usable[:, place, None] & ~_nulls(view, column), stored, view.defaults)
-    return FeatureMatrix(values, bytearray(status.tobytes()), ages.ravel().tolist())
-
-
-def _nulls(view: ViewPlan, column: NDArray[np.void]) -> NDArray[np.bool_]:
-    """Return which of the features that the set takes are null, [rows, features]."""
-    bits = np.unpackbits(column["nulls"], axis=1, bitorder="little")
-    return bits[:, : view.features][:, view.picks].view(np.bool_)
-
-
-def _table(plan: FeaturePlan, blobs: list[bytes | None], rows: int) -> NDArray[np.void]:
-    """Return the values as one structured array, the blank one where there is none or one of another length."""
-    if [len(blob) if blob else 0 for blob in blobs] != plan.row_sizes * rows:
-        blanks = [view.blank for view in plan.views] * rows
-        blobs = [
-            blob if blob is not None and len(blob) == len(blank) else blank
-            for blob, blank in zip(blobs, blanks, strict=True)
-        ]
-    return np.frombuffer(b"".join(blobs), plan.row_dtype)  # type: ignore[arg-type]  # there is no None left
-
-
 def _mark_unavailable(matrix: FeatureMatrix, keys: list[bytes | None]) -> None:
-    """Tell what was asked for in vain from what was not asked for."""
+    """Tell what was asked for in vain from what was not asked for, and from what was remembered."""
     for at, key in enumerate(keys):
         if key is not None:
-            matrix.statuses[at] = UNAVAILABLE
+            matrix.statuses[at] = STALE_SERVED if matrix.statuses[at] in _SERVED else UNAVAILABLE
 
 
 def _drop_given(keys: list[bytes | None], plan: FeaturePlan, given: Sequence[Mapping[str, float]]) -> None:
@@ -303,3 +191,4 @@ def _overlay(matrix: FeatureMatrix, plan: FeaturePlan, given: Sequence[Mapping[s
         for place, view in enumerate(plan.views):
             if view.columns_given <= columns:
                 matrix.statuses[row * len(plan.views) + place] = GIVEN
+                matrix.ages_ms[row * len(plan.views) + place] = AGE_NONE_MS

@@ -24,6 +24,8 @@
     [[set]]
     name = "flight-delay"
     features = ["request.hour", "carrier.late_rate_7d"]
+    stale_up_to = "2h"         # served so long past the time to live rather than defaults; absent: not at all
+    refuse = ["unavailable"]   # refuse a call rather than use defaults for views that are missing, stale, unavailable
     [[set.request]]            # only for request features that a caller may leave out
     name = "hour"
     default = 12.0
@@ -47,7 +49,7 @@ import msgspec
 
 from features.definitions import Feature, RequestDefault, Source, View, trimmed_sql
 from features.errors import DefinitionInvalidError
-from features.plan import REQUEST
+from features.plan import REFUSALS, REQUEST
 from features.schedule import refresh_is_valid, ttl_us_of
 
 if TYPE_CHECKING:
@@ -98,6 +100,8 @@ class _Set(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     features: list[str]
     request: list[_Request] = []
+    stale_up_to: str = ""
+    refuse: list[str] = []
     description: str = ""
 
 
@@ -114,6 +118,8 @@ class SetWish:
     name: str
     features: tuple[str, ...]
     requests: tuple[RequestDefault, ...]
+    stale_up_to_us: int
+    refuse: tuple[str, ...]
     description: str
 
     @property
@@ -270,10 +276,15 @@ def _set(path: str, wish: _Set) -> SetWish:
             f"set {name}: request feature {request.name!r} is not among its features",
         )
         _require(math.isfinite(request.default), path, f"set {name}: the default of {request.name} is not finite")
+    stale_up_to_us = ttl_us_of(wish.stale_up_to)
+    _require(stale_up_to_us is not None, path, f"set {name}: stale_up_to is like '12h', not {wish.stale_up_to!r}")
+    _require(set(wish.refuse) <= set(REFUSALS), path, f"set {name}: refuse takes {', '.join(REFUSALS)}")
     return SetWish(
         name=name,
         features=tuple(wish.features),
         requests=tuple(RequestDefault(name=request.name, default=request.default) for request in wish.request),
+        stale_up_to_us=stale_up_to_us or 0,
+        refuse=tuple(dict.fromkeys(wish.refuse)),
         description=wish.description,
     )
 

@@ -75,6 +75,7 @@ def materialize(
     now_us: int,
     limits: OfflineLimits,
     since_us: int | None = None,
+    kept_us: int = 0,
     on_chunk: Callable[[Chunk], None] = _unwatched,
 ) -> Materialized:
     """Write each entity's newest value with event and created times up to `until_us`; chunk by chunk.
@@ -95,11 +96,13 @@ def materialize(
         What the query may use.
     since_us
         Read again what became visible since then, though the store stands later: after its sources were mended.
+    kept_us
+        For how long after its event time the store keeps a value; 0: for ever.
     on_chunk
         Called after each chunk; what it raises ends the run, which the next one then finishes.
     """
     with open_offline(sources, limits) as offline:
-        run = _Run(store, offline, bound, now_us, on_chunk)
+        run = _Run(store, offline, bound, now_us=now_us, kept_us=kept_us, on_chunk=on_chunk)
         done_us = materialized_until(store, [bound])[0]
         left = _unfinished(store, bound, done_us=done_us, until_us=until_us)
         if left is not None:
@@ -134,20 +137,23 @@ def _unfinished(store: OnlineStore, bound: BoundView, *, done_us: int | None, un
 class _Run:
     """Writes windows of one view."""
 
-    __slots__ = ("_bound", "_now_us", "_offline", "_on_chunk", "_store", "written")
+    __slots__ = ("_bound", "_kept_us", "_now_us", "_offline", "_on_chunk", "_store", "written")
 
     def __init__(
         self,
         store: OnlineStore,
         offline: OfflineStore,
         bound: BoundView,
+        *,
         now_us: int,
+        kept_us: int,
         on_chunk: Callable[[Chunk], None],
     ) -> None:
         self._store = store
         self._offline = offline
         self._bound = bound
         self._now_us = now_us
+        self._kept_us = kept_us
         self._on_chunk = on_chunk
         self.written = 0
 
@@ -165,7 +171,7 @@ class _Run:
             if not batch.num_rows:
                 continue
             entities = _entities(batch, view)
-            written = self._store.put_many(_pairs(batch, entities, self._bound))
+            written = self._store.put_many(_pairs(batch, entities, self._bound), kept_us=self._kept_us)
             come = Progress(since_us=progress.since_us, until_us=progress.until_us, chunks=chunks, entity=entities[-1])
             if len(entities) == BATCH_ROWS:  # a run of one chunk is as quickly done again
                 self._store.put_many([(progress_key(view.name, schema_id), encode_progress(come))])

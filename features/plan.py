@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from features.codec import FLAG_NULLS, HEADER, bitmap_bytes, head_of, key_prefix, value_bytes, value_dtype
+from features.lookup import MISSING, STALE, UNAVAILABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 REQUEST = "request"
 TTL_FOREVER_US = (1 << 63) - 1
+_REFUSED = {"missing": MISSING, "stale": STALE, "unavailable": UNAVAILABLE}
+REFUSALS = tuple(_REFUSED)
+"""What a set may refuse to be served without."""
 _FLOAT_BYTES = 8
 
 Selection = slice | Any  # a slice where the positions follow one another, else an array of them
@@ -38,8 +42,8 @@ class ViewPlan:
         What its entity is made of, in order.
     schema_id, features, size
         The layout: its number, how many features it stores, the length of a value in bytes.
-    ttl_us
-        How long a value may be used after its event time.
+    ttl_us, usable_us
+        How long a value is fresh after its event time; for how long it may be used at all.
     head_plain, head_nulls
         How the first four bytes of a value without and with nulls read as a number.
     dtype, blank, values_at
@@ -58,6 +62,7 @@ class ViewPlan:
     features: int
     size: int
     ttl_us: int
+    usable_us: int
     head_plain: int
     head_nulls: int
     dtype: np.dtype[np.void]
@@ -102,10 +107,14 @@ class FeaturePlan:
         One a column; NaN where there is none. The same as the bytes of a row.
     column_of
         Where a given feature goes, by its whole name; a request feature also without `request.`.
-    heads_plain, heads_nulls, ttls_us
-        `head_plain`, `head_nulls` and `ttl_us` of the views.
+    heads_plain, heads_nulls, ttls_us, usables_us
+        `head_plain`, `head_nulls`, `ttl_us` and `usable_us` of the views.
     row_dtype, row_fields, row_sizes
         The structure of the values of all views one after another; the name of each view in it; the length of each.
+    stale_up_to_us
+        For how long past its time to live a value may be served.
+    refused
+        The statuses of a view with which a call is refused instead of being answered with defaults.
     """
 
     name: str
@@ -122,9 +131,12 @@ class FeaturePlan:
     heads_plain: NDArray[np.uint32]
     heads_nulls: NDArray[np.uint32]
     ttls_us: NDArray[np.int64]
+    usables_us: NDArray[np.int64]
     row_dtype: np.dtype[np.void]
     row_fields: tuple[str, ...]
     row_sizes: list[int]
+    stale_up_to_us: int
+    refused: bytes
 
     def lacking(self, entities: Mapping[str, str], given: Mapping[str, float]) -> list[str]:
         """Return what a call must still say: request features without a default, join keys of views not given."""
@@ -162,6 +174,8 @@ def plan_document(feature_set: FeatureSet, views: Sequence[BoundView]) -> dict[s
         "digest": feature_set.digest,
         "features": list(feature_set.features),
         "requests": [{"name": request.name, "default": request.default} for request in feature_set.requests],
+        "stale_up_to_us": feature_set.stale_up_to_us,
+        "refuse": list(feature_set.refuse),
         "views": [
             {
                 "name": bound.view.name,
@@ -180,7 +194,8 @@ def plan_document(feature_set: FeatureSet, views: Sequence[BoundView]) -> dict[s
 def compile_plan(document: Mapping[str, Any]) -> FeaturePlan:
     """Return the plan that a document of `plan_document` describes."""
     names: tuple[str, ...] = tuple(document["features"])
-    views = tuple(_view_plan(view, names) for view in document["views"])
+    stale_up_to_us: int = document.get("stale_up_to_us", 0)
+    views = tuple(_view_plan(view, names, stale_up_to_us) for view in document["views"])
     declared = {request["name"]: request["default"] for request in document["requests"]}
     requests = tuple(
         RequestFeature(name=name.partition(".")[2], column=column, default=declared.get(name.partition(".")[2]))
@@ -209,13 +224,16 @@ def compile_plan(document: Mapping[str, Any]) -> FeaturePlan:
         heads_plain=np.array([view.head_plain for view in views], dtype=np.uint32),
         heads_nulls=np.array([view.head_nulls for view in views], dtype=np.uint32),
         ttls_us=np.array([view.ttl_us for view in views], dtype=np.int64),
+        usables_us=np.array([view.usable_us for view in views], dtype=np.int64),
         row_dtype=np.dtype([(view.name, view.dtype) for view in views]),
         row_fields=tuple(view.name for view in views),
         row_sizes=[view.size for view in views],
+        stale_up_to_us=stale_up_to_us,
+        refused=bytes(_REFUSED[said] for said in document.get("refuse", ())),
     )
 
 
-def _view_plan(view: Mapping[str, Any], names: tuple[str, ...]) -> ViewPlan:
+def _view_plan(view: Mapping[str, Any], names: tuple[str, ...], stale_up_to_us: int) -> ViewPlan:
     stored: list[str] = view["features"]
     columns = [column for column, name in enumerate(names) if name.partition(".")[0] == view["name"]]
     picks = [stored.index(names[column].partition(".")[2]) for column in columns]
@@ -230,6 +248,7 @@ def _view_plan(view: Mapping[str, Any], names: tuple[str, ...]) -> ViewPlan:
         features=len(stored),
         size=size,
         ttl_us=view["ttl_us"] or TTL_FOREVER_US,
+        usable_us=min(view["ttl_us"] + stale_up_to_us, TTL_FOREVER_US) if view["ttl_us"] else TTL_FOREVER_US,
         head_plain=head_of(view["schema_id"], 0),
         head_nulls=head_of(view["schema_id"], FLAG_NULLS),
         dtype=value_dtype(len(stored)),

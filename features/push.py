@@ -61,10 +61,11 @@ def check_rows(view: View, rows: Sequence[Row], now_us: int) -> None:
             raise FeatureRowInvalidError(f"{said}: its event time has not come yet", view=view.name)
 
 
-def write_rows(store: OnlineStore, bound: BoundView, rows: Sequence[Row], now_us: int) -> int:
+def write_rows(store: OnlineStore, bound: BoundView, rows: Sequence[Row], now_us: int, *, kept_us: int = 0) -> int:
     """Write checked rows, each unless the stored value is newer; return how many changed it.
 
-    A layout that lacks some of the features takes those that it has.
+    They are kept for so long after their event times, or for ever. A layout that lacks some of the features takes those
+    that it has.
     """
     names = [feature.name for feature in bound.view.features]
     values = np.array([[row.values.get(name, np.nan) for name in names] for row in rows], np.float64)
@@ -82,4 +83,5 @@ def write_rows(store: OnlineStore, bound: BoundView, rows: Sequence[Row], now_us
             blobs[place] = encode_tombstone(schema_id=bound.schema_id, event_us=times_us[place], written_us=now_us)
     prefix = key_prefix(bound.view.name, bound.schema_id)
     entities = [joined([row.entities[key] for key in bound.view.join_keys]) for row in rows]
-    return store.put_many([(entity_key(prefix, entity), blob) for entity, blob in zip(entities, blobs, strict=True)])
+    pairs = [(entity_key(prefix, entity), blob) for entity, blob in zip(entities, blobs, strict=True)]
+    return store.put_many(pairs, kept_us=kept_us)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -82,9 +83,13 @@ def plan_document_for(tx: Connection, set_name: str, digest: str | None = None) 
     set_name
         The set.
     digest
-        Which definition: the one that a version was trained on; None for the current one.
+        Which definition: the one that a version was trained on; None for the current one. What is done when there is
+        no fresh value is said by the current one in either case: it changes nothing that a model was trained on.
     """
     feature_set = get_set(tx, set_name, digest)
+    if digest is not None:
+        current = get_set(tx, set_name)
+        feature_set = replace(feature_set, stale_up_to_us=current.stale_up_to_us, refuse=current.refuse)
     return plan_document(feature_set, views_of_set(tx, feature_set))
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from features.fetch import MISSING, PRESENT, STALE
+from features.lookup import MISSING, NULL, PRESENT, STALE, STALE_SERVED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,14 +131,16 @@ def compare_view(
     tolerance
         The relative difference up to which values are equal.
     """
-    looked_up = np.isin(served.status, (PRESENT, STALE, MISSING))
+    looked_up = np.isin(served.status, (PRESENT, NULL, STALE, STALE_SERVED, MISSING))
     got = looked_up & (served.status != MISSING)
     is_now = got & now.found & (np.abs(served.age_ms - now.age_ms) <= SAME_ROW_MS)
     is_before = got & before.found & ~is_now & (np.abs(served.age_ms - before.age_ms) <= SAME_ROW_MS)
     late = got & before.found & ~is_now & ~is_before & (served.age_ms > before.age_ms)
     ahead = got & now.found & ~is_now & (served.age_ms < now.age_ms)
     known = np.where(is_now[:, None], now.values, before.values)
-    same = is_now | (is_before & (served.status == PRESENT))  # a lag earlier another row may have been too old
+    same = is_now | (
+        is_before & np.isin(served.status, (PRESENT, NULL))
+    )  # a lag earlier another row may have been too old
     return ViewSkew(
         view=view,
         calls=int(looked_up.sum()),

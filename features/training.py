@@ -54,8 +54,8 @@ def training_table(
     limits
         What the query may use.
     marks
-        Whether two columns a view follow: `view@status`, PRESENT, MISSING or STALE, and `view@age_us`, how old the
-        newest row was, NULL where there was none. The statuses are those of a prediction.
+        Whether two columns a view follow: `view@status`, PRESENT, NULL, MISSING or STALE, and `view@age_us`, how old
+        the newest row was, NULL where there was none. The statuses are those of a prediction.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def _joined(feature_set: FeatureSet, views: Sequence[View], columns: list[str], 
             value, default = _view_value(views[places[view_name]], places[view_name], column)
         features.append(f"coalesce({value}, {_double(default)}) AS {quoted(name)}")
     if marks:
-        features += [mark for place, view in enumerate(views) for mark in _marks(view, place)]
+        features += [mark for place, view in enumerate(views) for mark in _marks(view, place, feature_set)]
     passed = [f"turnout_labels.{quoted(column)}" for column in columns]
     return (
         f"SELECT {', '.join(passed + features)} FROM turnout_labels{''.join(joins)} ORDER BY turnout_labels.turnout_row"
@@ -177,12 +177,14 @@ def _view_value(view: View, place: int, column: str) -> tuple[str, float | None]
     return value, view.features[at].default
 
 
-def _marks(view: View, place: int) -> tuple[str, str]:
+def _marks(view: View, place: int, feature_set: FeatureSet) -> tuple[str, str]:
     """Return the SQL of how a view's row was found, and of how old it was."""
+    taken = [at for at, feature in enumerate(view.features) if f"{view.name}.{feature.name}" in feature_set.features]
+    null = " OR ".join([f"turnout_view_{place}.f{at} IS NULL" for at in taken])
     age = f"turnout_labels.turnout_t - turnout_view_{place}.event_us"
     none = f"turnout_view_{place}.event_us IS NULL OR turnout_view_{place}.deleted"
     stale = f"WHEN {age} > {view.ttl_us:d} THEN 'STALE' " if view.ttl_us else ""
-    found = f"CASE WHEN {none} THEN 'MISSING' {stale}ELSE 'PRESENT' END"
+    found = f"CASE WHEN {none} THEN 'MISSING' {stale}WHEN {null} THEN 'NULL' ELSE 'PRESENT' END"
     return (
         f"{found} AS {quoted(view.name + '@status')}",
         f"CASE WHEN NOT ({none}) THEN {age} END AS {quoted(view.name + '@age_us')}",

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from features.store import READ_BUDGET_MS
 from gateway.telemetry.meter import LABEL_SETS_MAX
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ class WorkerConfig:
         Which transport to open.
     clock
         Which time ages features.
-    online
-        The address of the online store.
+    online, online_budget_ms
+        The address of the online store, and how long it may take to answer.
     sync_interval_ms
         How long an event may be with the kernel only; 0 puts it on the disk before the answer.
     segment_bytes_max, segment_age_max_s
@@ -72,6 +73,7 @@ class WorkerConfig:
     transport: TransportKind = "auto"
     clock: ClockKind = "system"
     online: str = ""
+    online_budget_ms: int = READ_BUDGET_MS
     sync_interval_ms: float = 50.0
     segment_bytes_max: int = 64 * 1024 * 1024
     segment_age_max_s: float = 300.0

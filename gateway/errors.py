@@ -59,6 +59,19 @@ class OverloadedError(ExhaustedError):
     retry_after_s = 0.1
 
 
+class FeaturesUnavailableError(UnavailableError):
+    """The online store does not answer, and the feature set refuses to be served without it."""
+
+    reason = "FEATURES_UNAVAILABLE"
+    retry_after_s = 0.5
+
+
+class FeaturesRefusedError(PreconditionError):
+    """A value is missing or too old, and the feature set refuses to be served without it."""
+
+    reason = "FEATURES_REFUSED"
+
+
 class WatchersFullError(ExhaustedError):
     """As many follow the registry as may; the others ask again later, or another gateway."""
 

@@ -38,6 +38,8 @@ class Candidate:
         The feature set's id.
     data_fingerprint, code_fingerprint
         Of the training table; of the training code and the graph.
+    definition
+        The digest of the set's definition that the table was made of; empty when that is not known.
     """
 
     fitted: Fitted
@@ -47,6 +49,7 @@ class Candidate:
     feature_set: str
     data_fingerprint: str
     code_fingerprint: str
+    definition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ def prove(fitted: Fitted, table: TrainingTable, *, tolerance: float = 1e-4) -> C
         feature_set=table.feature_set,
         data_fingerprint=table.fingerprint,
         code_fingerprint=f"{code_fingerprint()} {graph_fingerprint(exported.content)}",
+        definition=table.definition,
     )
 
 
@@ -120,5 +124,6 @@ def _facts(candidate: Candidate, description: str, parents: Sequence[int]) -> re
         code_fingerprint=candidate.code_fingerprint,
         parents=parents,
         feature_set=candidate.feature_set,
+        trained_on_digest=candidate.definition,
         parity_json=candidate.certificate.to_json(),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -41,6 +41,8 @@ class TrainingTable:
         The moment that each row is a prediction for, int64 [n], microseconds since the Unix epoch.
     fingerprint
         Of the whole table, whatever its order.
+    definition
+        The digest of the set's definition that it was made of; empty when that is not known.
     """
 
     feature_set: str
@@ -49,6 +51,7 @@ class TrainingTable:
     labels: NDArray[np.float64]
     event_time_us: NDArray[np.int64]
     fingerprint: str
+    definition: str = ""
 
 
 def fetch(
@@ -75,12 +78,13 @@ def fetch(
     request = features_pb.GetTrainingDataRequest(
         feature_set=resources.set_name(feature_set), label_sql=label_sql, start_us=start_us, end_us=end_us
     )
-    names = _feature_names(control, feature_set)
+    definition = _definition(control, feature_set)
     with tempfile.TemporaryFile() as stream:
         fingerprint = control.download_training_data(request, stream)
         stream.seek(0)
         content = pa.ipc.open_stream(stream).read_all()
-    return training_table(content, feature_set=feature_set, feature_names=names, fingerprint=fingerprint)
+    table = training_table(content, feature_set=feature_set, feature_names=definition.features, fingerprint=fingerprint)
+    return replace(table, definition=definition.digest)
 
 
 def training_table(
@@ -114,14 +118,14 @@ def training_table(
     )
 
 
-def _feature_names(control: Control, feature_set: str) -> list[str]:
-    """Return the features of a set in order, or raise TrainingTableError when there is no such set."""
+def _definition(control: Control, feature_set: str) -> features_pb.FeatureSet:
+    """Return a set's current definition, or raise TrainingTableError when there is no such set."""
     request = features_pb.ListFeatureSetsRequest(page_size=_PAGE_ROWS)
     while True:
         page = control.features.ListFeatureSets(request)
         for one in page.feature_sets:
             if one.name == resources.set_name(feature_set):
-                return list(one.features)
+                return one
         if not page.next_page_token:
             raise TrainingTableError(f"there is no feature set {feature_set}", feature_set=feature_set)
         request.page_token = page.next_page_token

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from features.differences import check_unchanged
 from features.errors import SetMissingError
 from features.records import get_set
 from gateway.control.archive import Archives
@@ -169,6 +170,7 @@ def _registry_parts(parts: ControlParts, trial: Trial, clearances: Clearances) -
         feature_sets=_shape_of,
         scratch=scratch,
         keys=parts.keys,
+        check_unchanged=check_unchanged,
     )
     return RegistryParts(
         database=parts.database,

@@ -87,7 +87,7 @@ class ControlPlane:
         clock: Clock = ReplayClock(folders.clock) if settings.clock == "replay" else SystemClock()
         self._database = open_database(settings.database_url)
         artifacts = open_artifacts(settings.artifacts, folders.artifacts)
-        self._store = open_store(settings.online_url, writable=True)
+        self._store = open_store(settings.online_url, writable=True, read_budget_ms=settings.online_budget_ms)
         self._events = EventLog(folders.state, query_bytes_max=settings.query_bytes_max)
         self._reserved, self._data_port = _reserve(settings.host, settings.data_port)
         self._fleet = Fleet(settings.workers, label_sets_max=settings.metric_label_sets_max)
@@ -133,6 +133,7 @@ class ControlPlane:
                 database=self._database,
                 clock=clock,
                 store=self._store,
+                expiring=settings.clock == "system",
                 bound_sets=partial(bound_sets, previous_max=settings.resident_previous),
             ),
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from features.store import READ_BUDGET_MS
 from gateway.config import ClockKind, StateFolders, TransportKind, WorkerConfig
 from gateway.errors import SettingInvalidError
 from gateway.telemetry.logs import LogFormat, LogLevel  # noqa: TC001  (pydantic reads them)
@@ -45,7 +46,9 @@ class Settings(BaseSettings):
         The address of the metadata database; empty: the embedded one. Where it holds a password,
         give it by the environment.
     online
-        The address of the online store; empty: the embedded one.
+        The address of the online store; empty: the embedded one. Where it holds a password, give it by the environment.
+    online_budget_ms
+        How long an online store that is reached over a network may take to answer a prediction's read.
     artifacts
         Where artifacts are kept, as ``s3://bucket/prefix?endpoint=…&region=…``, with credentials from the environment
         (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY); empty: in the state folder, which otherwise holds copies.
@@ -118,6 +121,7 @@ class Settings(BaseSettings):
     transport: TransportKind = "auto"
     database: str = ""
     online: str = ""
+    online_budget_ms: Annotated[int, Field(ge=1, le=10_000)] = READ_BUDGET_MS
     artifacts: str = ""
     sync_interval_ms: Annotated[float, Field(ge=0, le=60_000)] = 50.0
     segment_bytes_max: Annotated[int, Field(ge=64 * 1024, le=1 << 30)] = 64 * 1024 * 1024
@@ -187,6 +191,7 @@ class Settings(BaseSettings):
             transport=self.transport,
             clock=self.clock,
             online=self.online_url,
+            online_budget_ms=self.online_budget_ms,
             sync_interval_ms=self.sync_interval_ms,
             segment_bytes_max=self.segment_bytes_max,
             segment_age_max_s=self.segment_age_max_s,

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from features.guard import GuardedStore
 from features.store import open_store
 from gateway.access.access import Access
 from gateway.bootstrap.link import Link
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from features.store import OnlineStore
     from gateway.models.slots import Slot, VersionKey
     from gateway.telemetry.logs import Logs
     from gateway.transport.port import Transport
@@ -104,7 +106,7 @@ class Worker:
             segment_age_max_s=config.segment_age_max_s,
         )
         self._journal = open_journal(name=f"worker-{config.slot}", sync_interval_ms=config.sync_interval_ms)
-        self._store = open_store(config.online or folders.online_url, writable=False)
+        self._store = _open_online(config)
         pipeline = Pipeline(
             store=self._store,
             journal=self._journal,
@@ -288,6 +290,12 @@ class Worker:
         self._tally.settle()
         self._logs.put_counts(meter)
         put_vitals(meter, f"worker-{self._config.slot}")
+        if isinstance(self._store, GuardedStore):
+            guard = self._store.facts()
+            meter.put("turnout_online_store_open", worker, int(guard.is_open))
+            meter.put("turnout_online_store_opens_total", worker, guard.opened)
+            meter.put("turnout_online_store_reads_failed_total", worker, guard.failed)
+            meter.put("turnout_online_store_reads_skipped_total", worker, guard.skipped)
         facts = self._journal.facts()
         meter.put("turnout_journal_records_total", (), facts.records)
         meter.put("turnout_journal_bytes_total", (), facts.appended_bytes)
@@ -336,6 +344,13 @@ def _tls_of(config: WorkerConfig) -> TlsFiles | None:
         return None
     client_ca = Path(config.tls_client_ca) if config.tls_client_ca else None
     return TlsFiles(certificate=Path(config.tls_cert), key=Path(config.tls_key), client_ca=client_ca)
+
+
+def _open_online(config: WorkerConfig) -> OnlineStore:
+    """Return the online store, behind a guard where it is far."""
+    url = config.online or config.folders.online_url
+    store = open_store(url, writable=False, read_budget_ms=config.online_budget_ms)
+    return GuardedStore(store, read_budget_ms=config.online_budget_ms) if store.far else store
 
 
 def settle_garbage_collector() -> None:

@@ -16,9 +16,10 @@ from features import records
 from features.apply import Applied, apply
 from features.arrow_stream import chunks_of
 from features.as_of import read_as_of
-from features.fetch import FeatureMatrix, Lookup, fetch
+from features.fetch import fetch
 from features.fingerprint import provenance
 from features.grammar import JOURNAL_TABLE, read_definitions
+from features.lookup import FeatureMatrix, Lookup
 from features.materialize import materialized_until
 from features.offline import OfflineLimits, check_view, open_offline, tables_in
 from features.plan import FeaturePlan, compile_plan

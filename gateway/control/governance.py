@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, case, exists, func, not_, or_, select
 
 from experiments.tables import experiment_variants, experiments
-from features.fetch import GIVEN, PRESENT
+from features.lookup import GIVEN, NULL, PRESENT
 from registry.records import CHAMPION
 from registry.tables import alias_moves, gate_verdicts, versions
 from storage.revision import current_revision
@@ -70,9 +70,9 @@ class Governance:
     def _from_store(self) -> Ratio:
         with self._events.snapshot() as connection:
             row = connection.execute(
-                "SELECT count(*) FILTER (WHERE status = ?), count(*) FROM "
+                "SELECT count(*) FILTER (WHERE status IN (?, ?)), count(*) FROM "
                 "(SELECT unnest(view_status) AS status FROM predictions WHERE feature_set <> '') WHERE status <> ?",
-                [PRESENT, GIVEN],
+                [PRESENT, NULL, GIVEN],
             ).fetchone()
         numerator, denominator = row or (0, 0)
         return Ratio(

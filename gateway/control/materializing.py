@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from features import records
+from features.codec import key_prefix
+from features.keeping import kept_by_layout
 from features.materialize import Chunk, Materialized, materialize, materialized_until
 from features.offline import OfflineLimits
 from features.push import Row, check_rows, write_rows
@@ -69,6 +71,8 @@ class Materializing:
         The online store, opened for writing.
     limits
         What a query over the offline store may use.
+    expiring
+        Whether values are let go of when they are too old to be served; not where the clock is not that of the store.
     bound_sets
         The set and digest pairs that live versions are bound to: their views are written as well when they are no
         longer the current definitions.
@@ -81,12 +85,14 @@ class Materializing:
         clock: Clock,
         store: OnlineStore,
         limits: OfflineLimits | None = None,
+        expiring: bool = True,
         bound_sets: Callable[[Connection], Iterable[tuple[str, str]]] = _nothing_bound,
     ) -> None:
         self._database = database
         self._clock = clock
         self._store = store
         self._limits = limits or OfflineLimits()
+        self._expiring = expiring
         self._bound_sets = bound_sets
         self._lock = threading.Lock()
         self._runs: dict[str, RunState] = {}
@@ -123,6 +129,7 @@ class Materializing:
             sources = records.list_sources(tx)
             current = [records.get_view(tx, name) for name in names] if names else records.list_views(tx)
             layouts = self._layouts(tx, current)
+            kept = self._kept(tx, current)
         now_us = self._clock.now_us()
         written: dict[str, Materialized] = {}
         for bound in layouts:
@@ -141,6 +148,7 @@ class Materializing:
                     since_us=since_us,
                     now_us=now_us,
                     limits=self._limits,
+                    kept_us=kept.get((view, bound.schema_id), 0),
                     on_chunk=on_chunk,
                 )
             before = written.get(view)
@@ -156,14 +164,27 @@ class Materializing:
     def write(self, name: str, rows: Sequence[Row]) -> int:
         """Write single values of a view, and return how many changed, or raise FeatureRowInvalidError before any is."""
         with self._database.read() as tx:
-            [current, *bound] = self._layouts(tx, [records.get_view(tx, name)])
+            view = records.get_view(tx, name)
+            [current, *bound] = self._layouts(tx, [view])
+            kept = self._kept(tx, [view])
         now_us = self._clock.now_us()
         check_rows(current.view, rows, now_us)
-        written = write_rows(self._store, current, rows, now_us)
+        written = write_rows(self._store, current, rows, now_us, kept_us=kept.get((name, current.schema_id), 0))
         for one in bound:
             if one.view.join_keys == current.view.join_keys:
-                write_rows(self._store, one, rows, now_us)
+                write_rows(self._store, one, rows, now_us, kept_us=kept.get((name, one.schema_id), 0))
         return written
+
+    def forget(self) -> int:
+        """Remove the values that are too old to be served to anybody, and return how many there were."""
+        with self._database.read() as tx:
+            kept = self._kept(tx, records.list_views(tx))
+        now_us = self._clock.now_us()
+        return sum(
+            self._store.forget(key_prefix(view, schema_id).encode(), now_us - kept_us)
+            for (view, schema_id), kept_us in kept.items()
+            if kept_us
+        )
 
     def states(self, names: Sequence[str]) -> list[MaterializationState]:
         """Return how the views stand, all of them when none is named, or raise ViewMissingError."""
@@ -184,13 +205,26 @@ class Materializing:
 
     def _layouts(self, tx: Connection, current: Sequence[BoundView]) -> list[BoundView]:
         """Return the definitions, then those of the same views that live versions are bound to, each layout once."""
-        layouts = {(one.view.name, one.schema_id): one for one in current}
-        wanted = {one.view.name for one in current}
-        for set_name, digest in self._bound_sets(tx):
-            for one in records.views_of_set(tx, records.get_set(tx, set_name, digest)):
-                if one.view.name in wanted:
-                    layouts.setdefault((one.view.name, one.schema_id), one)
+        layouts: dict[tuple[str, int], BoundView] = {}
+        for one in [*current, *self._bound(tx, current)]:
+            layouts.setdefault((one.view.name, one.schema_id), one)
         return list(layouts.values())
+
+    def _bound(self, tx: Connection, current: Sequence[BoundView]) -> list[BoundView]:
+        """Return the definitions of the same views that live versions are bound to."""
+        wanted = {one.view.name for one in current}
+        return [
+            one
+            for set_name, digest in self._bound_sets(tx)
+            for one in records.views_of_set(tx, records.get_set(tx, set_name, digest))
+            if one.view.name in wanted
+        ]
+
+    def _kept(self, tx: Connection, current: Sequence[BoundView]) -> dict[tuple[str, int], int]:
+        """Return for how long values of each layout of the views are kept; 0: for ever."""
+        if not self._expiring:
+            return {}
+        return kept_by_layout([*current, *self._bound(tx, current)], records.list_sets(tx))
 
     @contextlib.contextmanager
     def _running(self, view: str, now_us: int, *, again: bool) -> Generator[None]:

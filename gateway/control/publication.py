@@ -49,6 +49,8 @@ class Publication:
         How many bytes of the file are here already, from an upload that broke off.
     signature
         The signature of the manifest; empty when there is none.
+    trained_on_digest
+        The definition of the feature set that the training table was made of; empty: it is not compared.
     """
 
     model: str
@@ -59,6 +61,7 @@ class Publication:
     finite_inputs: tuple[str, ...] = ()
     offset: int = 0
     signature: bytes = b""
+    trained_on_digest: str = ""
 
     def manifest(self) -> bytes:
         """Return the manifest of the version that it makes."""

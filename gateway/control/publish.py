@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from gateway.control.publication import FeatureSets
+    from gateway.control.publication import FeatureSets, FeatureSetShape
     from gateway.control.trial import Trial
     from registry.artifacts import ArtifactStore
     from registry.deployment import Deployment
@@ -59,6 +59,8 @@ class Publisher:
         The longest file that is taken.
     keys
         Whose signatures are taken, and whether there must be one.
+    check_unchanged
+        Raises, with the difference, unless a digest is that of a feature set's current definition.
 
     Attributes
     ----------
@@ -69,6 +71,7 @@ class Publisher:
     __slots__ = (
         "_artifact_bytes_max",
         "_artifacts",
+        "_check_unchanged",
         "_clock",
         "_database",
         "_feature_sets",
@@ -89,8 +92,10 @@ class Publisher:
         scratch: Path,
         artifact_bytes_max: int = ARTIFACT_BYTES_MAX,
         keys: TrustedKeys | None = None,
+        check_unchanged: Callable[[Connection, str, str], None] | None = None,
     ) -> None:
         self._database = database
+        self._check_unchanged = check_unchanged
         self._artifacts = artifacts
         self._clock = clock
         self._trial = trial
@@ -124,6 +129,8 @@ class Publisher:
             The graph has not exactly one input that the feature set could fill.
         FiniteInputError
             An input that should take finite numbers only is no floating-point input.
+        SetChangedError
+            The feature set is not any more what the version was trained on.
         MissingError
             There is no such feature set, or a parent is no version of the model.
         SignatureMissingError, SignatureInvalidError
@@ -135,8 +142,8 @@ class Publisher:
         if publication.alias:
             check_alias(publication.alias)
         if publication.facts.feature_set:
-            with self._database.read() as tx:  # a set that is missing is said before the upload
-                self._feature_sets(publication.facts.feature_set, tx)
+            with self._database.read() as tx:  # a set that is missing, or another one, is said before the upload
+                self._shape_of(publication, tx)
         probe = b"" if publication.probe is None else publication.probe.checked().encode()
         signer = self._keys.signer_of(publication.manifest(), publication.signature)
         draft = replace(
@@ -168,7 +175,7 @@ class Publisher:
             signature = self._trial.signature(file, probe_file, self._deployment(publication.model))
             signature = signature.with_finite(publication.finite_inputs)
             with self._database.read() as tx:  # what cannot be bound is refused before anything is kept
-                self._bind(publication.facts.feature_set, signature, tx)
+                self._bind(publication, signature, tx)
             if not wanted():
                 raise DeadlineSpentError("the caller gave up before the publication was checked; nothing was kept")
             length = self._artifacts.put(chunks_of(file), expected_sha256=sha256, bytes_max=self._artifact_bytes_max)
@@ -188,7 +195,7 @@ class Publisher:
         """Give the draft its number and its alias in one transaction."""
         with self._database.write() as tx:
             now_us = self._clock.now_us()
-            digest, feature_input = self._bind(publication.facts.feature_set, draft.signature, tx)
+            digest, feature_input = self._bind(publication, draft.signature, tx)
             draft = replace(draft, feature_set_digest=digest, feature_input=feature_input)
             for sha256 in filter(None, (draft.artifact_sha256, draft.probe_sha256)):
                 if not self._artifacts.holds(sha256):  # bytes that nobody needed until now, collected in this moment
@@ -219,9 +226,17 @@ class Publisher:
                 same_bytes_elsewhere=tuple(same_bytes_elsewhere(tx, version)),
             )
 
-    def _bind(self, set_id: str, signature: Signature, tx: Connection) -> tuple[str, str]:
+    def _shape_of(self, publication: Publication, tx: Connection) -> FeatureSetShape:
+        """Return what the version binds to, or raise what says that there is none, or not the one it was trained on."""
+        shape = self._feature_sets(publication.facts.feature_set, tx)
+        if publication.trained_on_digest and self._check_unchanged is not None:
+            self._check_unchanged(tx, publication.facts.feature_set, publication.trained_on_digest)
+        return shape
+
+    def _bind(self, publication: Publication, signature: Signature, tx: Connection) -> tuple[str, str]:
         """Return the digest of the feature set and the input that it fills; empty for no feature set."""
+        set_id = publication.facts.feature_set
         if not set_id:
             return "", ""
-        shape = self._feature_sets(set_id, tx)
+        shape = self._shape_of(publication, tx)
         return shape.digest, feature_input(set_id, shape.feature_count, signature)

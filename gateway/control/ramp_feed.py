@@ -19,7 +19,7 @@ import numpy as np
 
 from experiments.ramp.definition import GuardrailKind
 from experiments.ramp.safety import Sighting
-from features.fetch import MISSING, STALE, UNAVAILABLE
+from features.lookup import MISSING, STALE, UNAVAILABLE
 from gateway.journal.errors import RecordUnreadableError, SegmentDamagedError
 from gateway.journal.record import PREDICTION_KIND, Prediction, decode
 from gateway.journal.segment import HEADER_BYTES, SEALED, list_segments, read_chunks

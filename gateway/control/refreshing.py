@@ -1,4 +1,4 @@
-"""Views materialized by their schedules, by one gateway at a time."""
+"""Views materialized by their schedules, and old values removed, by one gateway at a time."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ LOOK_INTERVAL_S = 1.0
 LEASE_US = 900_000_000
 RETRY_S_MIN = 5.0
 RETRY_S_MAX = 600.0
+FORGET_INTERVAL_S = 3600.0
 
 
 class _StoppedError(Exception):
@@ -46,6 +47,7 @@ class Refresher:
         self._clock = clock
         self._holder = uuid.uuid4().hex
         self._failures: dict[str, tuple[int, float]] = {}
+        self._forget_at = time.monotonic() + FORGET_INTERVAL_S
 
     def run(self, stop: threading.Event) -> None:
         """Look every second until the stop is set."""
@@ -55,6 +57,9 @@ class Refresher:
                     if stop.is_set():
                         return
                     self.refresh(view, stop)
+                if time.monotonic() >= self._forget_at:
+                    self._forget_at = time.monotonic() + FORGET_INTERVAL_S
+                    self.forget()
             except Exception:  # noqa: BLE001  # whatever it is, views are looked for again
                 _log.exception("looking for views that are due failed")
 
@@ -79,6 +84,23 @@ class Refresher:
             with self._database.write() as tx:
                 release(tx, lease)
         self._failures.pop(view, None)
+        return True
+
+    def forget(self) -> bool:
+        """Remove old values from the store unless another gateway is at it; return whether that was done."""
+        with self._database.write() as tx:
+            lease = acquire(
+                tx, name="features.forget", holder=self._holder, duration_us=LEASE_US, now_us=self._clock.now_us()
+            )
+        if lease is None:
+            return False
+        try:
+            removed = self._materializing.forget()
+        finally:
+            with self._database.write() as tx:
+                release(tx, lease)
+        if removed:
+            _log.info("%d values that were too old to be served are gone from the online store", removed)
         return True
 
     def _due(self) -> list[str]:

@@ -71,6 +71,8 @@ def load_slot(
         _warm_up(session, dict(shapes))
         go_on()
     plan = entry.get("plan")
+    if plan:
+        check_plan(entry, plan, session)
     stackable = False
     if probe is not None:
         for _ in range(_WARM_RUNS):
@@ -118,6 +120,19 @@ def check_digest(path: Path, digest: str) -> None:
         raise VersionUnloadableError(f"the artifact {digest[:12]}… cannot be read: {_why(error)}") from error
     if found.hexdigest() != digest:
         raise VersionUnloadableError(f"the artifact {digest[:12]}… is damaged: its bytes have another sha256")
+
+
+def check_plan(entry: Mapping[str, Any], plan: Mapping[str, Any], session: Session) -> None:
+    """Raise VersionUnloadableError unless the plan is of the definition that the version is bound to, and fits it."""
+    bound = f"{plan['set']}@{plan['digest']}"
+    if bound != entry["feature_set"]:
+        raise VersionUnloadableError(f"it is bound to the feature set {entry['feature_set']} and was given {bound}")
+    name, width = entry["feature_input"], len(plan["features"])
+    shapes = [spec.shape for spec in session.inputs if spec.name == name]
+    if shapes != [(-1, width)]:
+        raise VersionUnloadableError(
+            f"its feature set {plan['set']} has {width} features, and its input {name!r} takes {shapes or 'nothing'}"
+        )
 
 
 def check_signature(key: VersionKey, entry: Mapping[str, Any], probe: Probe | None, keys: TrustedKeys) -> None:

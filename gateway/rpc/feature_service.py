@@ -224,6 +224,8 @@ def _set_message(feature_set: FeatureSet) -> pb.FeatureSet:
         features=feature_set.features,
         digest=feature_set.digest,
         description=feature_set.description,
+        stale_up_to_us=feature_set.stale_up_to_us,
+        refuse=feature_set.refuse,
     )
 
 

@@ -81,6 +81,7 @@ def publication(head: pb.PublishHead) -> Publication:
         finite_inputs=tuple(head.finite_inputs),
         offset=head.offset,
         signature=head.manifest_signature,
+        trained_on_digest=head.facts.trained_on_digest,
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from features.memory import Memory
 from gateway.errors import DeadlineSpentError, JournalUnavailableError, OverloadedError, StillLoadingError
 from gateway.serving.entries import entries
 from gateway.serving.inputs import check_finite, check_wanted, feed_tensors
@@ -96,6 +97,7 @@ class Pipeline:
         limits: PipelineLimits | None = None,
     ) -> None:
         self._store = store
+        self._memory = Memory() if store.far else None
         self._journal = journal
         self._clock = clock
         self._tally = tally
@@ -234,7 +236,7 @@ class Pipeline:
     def _feed(self, walks: Sequence[Walk]) -> None:
         """Read the features of all the calls at once."""
         try:
-            feed(self._store, [share for walk in walks for share in walk.shares], self._tally)
+            feed(self._store, [share for walk in walks for share in walk.shares], self._tally, self._memory)
         except Exception:  # noqa: BLE001  (whatever it is, every call must be answered)
             _log.exception("reading features failed")
             for walk in walks:

@@ -20,7 +20,7 @@ from storage.errors import DomainError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from features.fetch import FeatureMatrix
+    from features.lookup import FeatureMatrix
     from features.plan import FeaturePlan
     from features.store import OnlineStore
     from gateway.journal.writer import JournalWriter

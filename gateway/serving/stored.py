@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from features.fetch import FeatureMatrix, Lookup, fetch
-from gateway.errors import InputMismatchError
+from features.fetch import fetch
+from features.lookup import MISSING, STALE, UNAVAILABLE, FeatureMatrix, Lookup
+from gateway.errors import FeaturesRefusedError, FeaturesUnavailableError, InputMismatchError
 from gateway.serving.rows import split_items, split_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from features.memory import Memory
     from features.plan import FeaturePlan
     from features.store import OnlineStore
     from gateway.serving.request import Request
     from gateway.serving.walk import Share
+    from storage.errors import DomainError
+
+_WORDS = {MISSING: "missing", STALE: "stale", UNAVAILABLE: "unavailable"}
 
 
 class ReadCounts(Protocol):
@@ -46,8 +52,11 @@ def check_given(request: Request, plan: FeaturePlan) -> None:
         )
 
 
-def feed(store: OnlineStore, shares: Sequence[Share], tally: ReadCounts) -> None:
-    """Fill the input that bound feature sets cover, with one read of the store for all the calls."""
+def feed(store: OnlineStore, shares: Sequence[Share], tally: ReadCounts, memory: Memory | None = None) -> None:
+    """Fill the input that bound feature sets cover, with one read of the store for all the calls.
+
+    A call that its feature set refuses to answer with defaults leaves with its error.
+    """
     # The arms of an experiment mostly share one set: they are decoded together, too.
     sets: dict[str, _Reading] = {}
     for share in shares:
@@ -59,11 +68,40 @@ def feed(store: OnlineStore, shares: Sequence[Share], tally: ReadCounts) -> None
         return
     began = time.monotonic()
     now_us = shares[0].now_us
-    matrices = fetch(store, [reading.lookup(now_us) for reading in sets.values()], now_us)
+    lookups = [reading.lookup(now_us) for reading in sets.values()]
+    until = _budget_until(began, sets.values()) if store.far else math.inf
+    matrices = fetch(store, lookups, now_us, until=until, memory=memory)
     tally.count_read(began)
     for reading, matrix in zip(sets.values(), matrices, strict=True):
         reading.take(matrix)
         tally.count_features(reading.plan, matrix)
+
+
+def _budget_until(began: float, readings: Iterable[_Reading]) -> float:
+    """Return until when calls wait for the store: half of what is left to the one that may wait longest.
+
+    The other half is for the model.
+    """
+    deadlines = [request.deadline for reading in readings for request in reading.requests]
+    latest = max((deadline for deadline in deadlines if deadline is not None), default=math.inf)
+    return began + (latest - began) / 2
+
+
+def _refusal(request: Request, plan: FeaturePlan) -> DomainError | None:
+    """Return why a call is not answered with defaults; None where it is, or needs none."""
+    for view, status in zip(plan.views, request.view_status, strict=True):
+        if status in plan.refused:
+            facts = {"view": view.name, "feature_set": plan.name, "status": _WORDS[status]}
+            if status == UNAVAILABLE:
+                return FeaturesUnavailableError(
+                    f"the online store is down, and feature set `{plan.name}` refuses defaults for `{view.name}`",
+                    **facts,
+                )
+            return FeaturesRefusedError(
+                f"the values of `{view.name}` are {_WORDS[status]}, and feature set `{plan.name}` refuses defaults",
+                **facts,
+            )
+    return None
 
 
 class _Reading:
@@ -110,7 +148,12 @@ class _Reading:
             request.view_status = statuses
             request.view_age_ms = ages_ms
         at = 0
+        refusing = any(status in matrix.statuses for status in self.plan.refused)
         for share, readers in self.shares:
             end = at + len(readers)
             share.take(readers, matrix.values[at:end])
             at = end
+            if refusing:
+                for request in readers:
+                    request.error = _refusal(request, self.plan)
+                share.drop_failed()

@@ -12,13 +12,13 @@ from collections import Counter
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from features.fetch import GIVEN, MISSING, PRESENT, STALE, UNAVAILABLE
+from features.lookup import GIVEN, MISSING, NULL, PRESENT, STALE, STALE_SERVED, UNAVAILABLE
 from gateway.telemetry.families import CODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from features.fetch import FeatureMatrix
+    from features.lookup import FeatureMatrix
     from features.plan import FeaturePlan
     from gateway.models.slots import VersionKey
     from gateway.serving.request import Request
@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from storage.errors import DomainError
 
 MAXIMA_WINDOW_S = 60.0
-STATUSES = {PRESENT: "present", MISSING: "missing", STALE: "stale", UNAVAILABLE: "unavailable", GIVEN: "given"}
+STATUSES = {
+    PRESENT: "present",
+    NULL: "null",
+    MISSING: "missing",
+    STALE: "stale",
+    STALE_SERVED: "stale_served",
+    UNAVAILABLE: "unavailable",
+    GIVEN: "given",
+}
 
 UNSETTLED_MAX = 1024
 """How many readings of views are counted together at the most."""

@@ -152,6 +152,16 @@ _ALL = (
     _gauge("turnout_feature_age_max_seconds", "The greatest age in the last one to two minutes, by view.", "view"),
     _times("turnout_online_store_read_seconds", "One read of the online store, for a wave.", bounds=RUN_BOUNDS_US),
     _counter("turnout_online_store_failures_total", "Lookups of a wave that the online store did not answer."),
+    _gauge(
+        "turnout_online_store_open",
+        "1 while a worker's circuit is open: the store does not answer and is left alone until it does.",
+        "worker",
+    ),
+    _counter("turnout_online_store_opens_total", "How often that came to be.", "worker"),
+    _counter("turnout_online_store_reads_failed_total", "Reads that a worker waited for in vain.", "worker"),
+    _counter(
+        "turnout_online_store_reads_skipped_total", "Reads that were spared while the circuit was open.", "worker"
+    ),
     # Events.
     _counter("turnout_outcomes_total", "Outcomes by what became of them.", "code", "reason"),
     _counter("turnout_journal_records_total", "Records that were appended to the journal."),

@@ -7,6 +7,9 @@ import re
 import pyarrow.parquet as pq
 import pytest
 
+from features.codec import entity_key, key_prefix
+from features.store import open_store
+
 DEFINITION = """
 [[source]]
 name = "flights"
@@ -91,3 +94,23 @@ def test_a_set_that_is_not_there_is_refused(at_gateway):
     done = at_gateway("features", "read", "nothing", "--entity", "carrier=UA")
     assert done.code == 1
     assert "turnout features list" in done.err
+
+
+def test_an_online_store_is_copied_into_another(turnout, at_gateway, definitions, gateway, tmp_path, monkeypatch):
+    at_gateway("features", "apply", definitions)
+    at_gateway("features", "write", "carrier", "--entity", "carrier=EV", "--value", "delay=4")
+    source, target = f"lmdb://{gateway.state}/online", f"snapshot://{tmp_path}/copy"
+    copied = turnout("features", "copy", source, target)
+    assert copied.code == 0
+    read, written = (int(word) for word in copied.out.split() if word.isdecimal())
+    assert read == written > 0
+    monkeypatch.setenv("COPY_TO", target)
+    assert turnout("features", "copy", source, "env:COPY_TO").out == f"{read} read, 0 written\n"
+    store = open_store(target, writable=False)
+    assert store.get_many([entity_key(key_prefix("carrier", 1), "EV")]) != [None]
+    store.close()
+    refused = turnout("features", "copy", source, "memcached://user:secret@there")
+    assert refused.code == 1
+    assert "memcached" in refused.err
+    assert "secret" not in refused.err
+    assert turnout("features", "copy", source, "env:NOT_SET").code == 1

@@ -14,7 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from features.definitions import BoundView, Feature, FeatureSet, RequestDefault, Source, View
-from features.fetch import Lookup, fetch
+from features.fetch import fetch
+from features.lookup import Lookup
 from features.materialize import materialize
 from features.offline import OfflineLimits
 from features.plan import compile_plan, plan_document

@@ -74,7 +74,8 @@ def expected(rows, key, time_us, ttl_us):
     event, _, _, _, v, w = max(known, key=lambda row: row[:4])
     if ttl_us and time_us - event > ttl_us:
         return [7.0, np.nan], "STALE", time_us - event
-    return [7.0 if v is None else v, np.nan if w is None else w], "PRESENT", time_us - event
+    status = "NULL" if v is None or w is None else "PRESENT"
+    return [7.0 if v is None else v, np.nan if w is None else w], status, time_us - event
 
 
 def write(folder, name, schema, rows):
@@ -146,7 +147,7 @@ def check(seed, worlds, ttls_us, folder):
                 statuses[status] += 1
             place += 1
     assert (
-        min(statuses[status] for status in ("PRESENT", "MISSING", "STALE")) > worlds // 20
+        min(statuses[status] for status in ("PRESENT", "NULL", "MISSING", "STALE")) > worlds // 20
     )  # the worlds say something
 
 

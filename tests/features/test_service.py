@@ -133,6 +133,30 @@ def reason_of(error):
     return info.reason
 
 
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ('stale_up_to = "soon"', "stale_up_to is like '12h', not 'soon'"),
+        ('refuse = ["broken"]', "refuse takes missing, stale, unavailable"),
+        ('refuse = "missing"', "Expected `array`"),
+    ],
+)
+def test_a_policy_that_is_none_is_refused(apply, policy, said):
+    with pytest.raises(grpc.RpcError) as caught:
+        apply(TOML.replace('name = "flight-delay"', f'name = "flight-delay"\n{policy}'))
+    assert said in caught.value.details()
+
+
+def test_a_policy_changes_a_set_and_not_its_digest(apply, stub):
+    apply()
+    [before] = stub.ListFeatureSets(pb.ListFeatureSetsRequest()).feature_sets
+    policy = 'name = "flight-delay"\nstale_up_to = "2h"\nrefuse = ["stale", "unavailable"]'
+    assert actions(apply(TOML.replace('name = "flight-delay"', policy)))["featureSets/flight-delay"] == "update"
+    [after] = stub.ListFeatureSets(pb.ListFeatureSetsRequest()).feature_sets
+    assert (after.stale_up_to_us, list(after.refuse)) == (7_200_000_000, ["stale", "unavailable"])
+    assert (after.digest, before.stale_up_to_us, list(before.refuse)) == (before.digest, 0, [])
+
+
 def test_applying_says_what_it_did_and_again_does_nothing(apply, stub, database):
     everything = {"featureSources/flights", "featureViews/carrier", "featureSets/flight-delay"}
     planned = apply(dry_run=True)
@@ -241,7 +265,7 @@ def test_materializing_brings_the_store_up_to_a_time_and_reading_says_how_old_it
     assert [(one.name, one.entities_written) for one in early.views] == [("featureViews/carrier", 1)]
     clock.time_us = T0_US + 12 * 3_600_000_000
     assert read(stub, carrier="UA")[1] == ("carrier.late_rate", 0.2, "MISSING", None)  # not known before 11:00
-    assert read(stub, carrier="B6")[1] == ("carrier.late_rate", 0.2, "PRESENT", 3 * 3_600_000)  # a NULL
+    assert read(stub, carrier="B6")[1] == ("carrier.late_rate", 0.2, "NULL", 3 * 3_600_000)
     assert [one.entities_written for one in stub.Materialize(pb.MaterializeRequest()).views] == [1]
     assert read(stub, carrier="UA")[1] == ("carrier.late_rate", 0.5, "PRESENT", 2 * 3_600_000)
     assert read(stub, carrier="UA")[2][:3] == ("request.wind", 3.0, "MISSING")
@@ -425,7 +449,7 @@ def test_a_pushed_value_is_served_at_once_and_only_over_older_ones(apply, stub):
     assert late_rate(stub, carrier="UA") == (0.75, "PRESENT")
     assert push(stub, row("UA", {"late_rate": 0.9}), row("ZZ", {"flights": 3.0})) == 2
     assert late_rate(stub, carrier="UA") == (0.9, "PRESENT")
-    assert late_rate(stub, carrier="ZZ") == (0.2, "PRESENT")  # null: its default
+    assert late_rate(stub, carrier="ZZ") == (0.2, "NULL")  # null: its default
     assert push(stub, row("UA", {"late_rate": 0.1}, event_time_us=T0_US)) == 0
     assert late_rate(stub, carrier="UA") == (0.9, "PRESENT")
     assert push(stub, row("UA", deleted=True)) == 1

@@ -87,17 +87,22 @@ def ask(operator, driver="d3", **features):
     ]
 
 
-def test_lmdb_and_redis_give_the_same_answers(launch, tmp_path, definitions, onnx_bytes, operate, start_redis):
+def test_all_stores_give_the_same_answers(launch, tmp_path, definitions, onnx_bytes, operate, start_redis):
     (tmp_path / "redis").mkdir()
     redis = start_redis(tmp_path / "redis")
     answers = []
-    for name, flags in (("lmdb", ()), ("redis", ("--online", redis.url))):
+    snapshots = f"snapshot://{tmp_path}/snapshots"
+    for name, flags in (("lmdb", ()), ("redis", ("--online", redis.url)), ("snapshot", ("--online", snapshots))):
         gateway = launch(tmp_path / name, *flags)
         operator = furnish(gateway, definitions, onnx_bytes, operate)
+        until = time.monotonic() + 30
+        while ask(operator)[1] != [PRESENT, PRESENT]:  # the next snapshot has it
+            assert time.monotonic() < until
+            time.sleep(0.05)
         answers.append([ask(operator, f"d{number}") for number in range(9)])
         assert gateway.stop() == 0
     redis.stop()
-    assert answers[0] == answers[1]
+    assert answers[0] == answers[1] == answers[2]
     assert answers[0][3] == ([3.0, 7.0, pytest.approx(0.3), 1.5], [PRESENT, PRESENT])
 
 
@@ -114,6 +119,40 @@ def test_given_features_win_and_unknown_entities_get_defaults(launch, tmp_path, 
         operator.predictions.Predict(pb.PredictRequest(model="ride", entities={"driver": "d3"}), timeout=5)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "`city`" in caught.value.details()
+    assert gateway.stop() == 0
+
+
+def test_a_version_that_was_trained_on_another_definition_is_refused_with_the_difference(
+    launch, tmp_path, definitions, onnx_bytes, operate, refusal
+):
+    gateway = launch(tmp_path / "state")
+    operator = furnish(gateway, definitions, onnx_bytes, operate)
+    with Control(gateway.control_address) as control:
+        request = feature_service_pb2.ListFeatureSetsRequest()
+        [before] = control.features.ListFeatureSets(request).feature_sets
+        facts = registry_service_pb2.VersionFacts(feature_set="ride", trained_on_digest=before.digest)
+        operator.publish_file("other", onnx_bytes(1.0), facts=facts)
+        text = DEFINITIONS.replace("default = -1.0", "default = -4.0").replace('sql = "city', 'ttl = "7d"\nsql = "city')
+        (definitions / "ride.toml").write_text(text)
+        control.apply_features(definitions)
+        code, reason, sentence = refusal(operator.publish_file, "other", onnx_bytes(2.0), facts=facts)
+        assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "FEATURE_SET_CHANGED")
+        assert "view driver: the default of trips was -1 and is -4" in sentence
+        assert "view city: its time to live was for ever and is 604800 s" in sentence
+        [after] = control.features.ListFeatureSets(request).feature_sets
+        facts.trained_on_digest = after.digest
+        operator.publish_file("other", onnx_bytes(2.0), facts=facts)
+        # What is done without a fresh value is no part of what it was trained on.
+        policy = 'name = "ride"\nstale_up_to = "2h"\nrefuse = ["missing"]\n'
+        (definitions / "ride.toml").write_text(text.replace('name = "ride"\n', policy))
+        control.apply_features(definitions)
+        operator.publish_file("other", onnx_bytes(2.0), facts=facts)
+    operator.wait()
+    assert ask(operator)[0][0] == 3.0
+    code, reason, sentence = refusal(ask, operator, "nobody")  # the version that serves follows the set's policy
+    assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "FEATURES_REFUSED")
+    assert "`driver` are missing" in sentence
+    assert ask(operator, "nobody", **{"driver.trips": 1.0, "driver.rating": 2.0})[0][0] == 1.0
     assert gateway.stop() == 0
 
 

@@ -1,5 +1,8 @@
 """`turnout features`: definitions, and values in the online store."""
 
+import importlib.util
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, BinaryIO
@@ -186,6 +189,23 @@ def read(
         lambda: [show.table(feature_set, ("feature", "value", "status", "age ms"), rows)],
         as_json=as_json,
     )
+
+
+@app.command()
+def copy(
+    source: Annotated[
+        str, typer.Argument(metavar="FROM", help="A store's address, or env:NAME for one in a variable.")
+    ],
+    target: Annotated[str, typer.Argument(metavar="TO", help="The same.")],
+) -> None:
+    """Copy all values of one online store into another, directly; needs the extra `server`.
+
+    What is newer in the other store stays.
+    """
+    if importlib.util.find_spec("features") is None:
+        raise typer.BadParameter("the stores are not installed here: install turnout[server]")
+    command = [sys.executable, "-m", "features.copying", source, target]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603  (our own module)
 
 
 @app.command("training-data")

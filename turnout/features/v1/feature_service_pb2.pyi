@@ -228,15 +228,25 @@ class FeatureSet(_message.Message):
     FEATURES_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
+    STALE_UP_TO_US_FIELD_NUMBER: _builtins.int
+    REFUSE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, `featureSets/{set}`."""
     digest: _builtins.str
     """The digest of the definition, that of its views included."""
     description: _builtins.str
     """What it is."""
+    stale_up_to_us: _builtins.int
+    """For how long past its time to live a value may be served rather than the defaults, in microseconds."""
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The features, `view.feature` each, in the order of the model's input."""
+
+    @_builtins.property
+    def refuse(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Without which views a call is refused rather than answered with defaults: those that are `missing`, `stale` or
+        `unavailable`.
+        """
 
     def __init__(
         self,
@@ -245,10 +255,12 @@ class FeatureSet(_message.Message):
         features: _abc.Iterable[_builtins.str] | None = ...,
         digest: _builtins.str = ...,
         description: _builtins.str = ...,
+        stale_up_to_us: _builtins.int = ...,
+        refuse: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "digest", b"digest", "features", b"features", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "digest", b"digest", "features", b"features", "name", b"name", "refuse", b"refuse", "stale_up_to_us", b"stale_up_to_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -793,7 +805,9 @@ class FeatureValue(_message.Message):
     value: _builtins.float
     """The value that a prediction would use."""
     status: _builtins.str
-    """How it came about: `PRESENT`, `MISSING`, `STALE` or `UNAVAILABLE`. A request feature is `MISSING` here."""
+    """How its view came about, by the names of turnout.serving.v1.ViewStatus: `PRESENT`, `NULL`, `MISSING`, `STALE`,
+    `STALE_SERVED` or `UNAVAILABLE`. A request feature is `MISSING` here.
+    """
     age_ms: _builtins.int
     """How old it is; absent when nothing was found."""
     def __init__(
@@ -838,8 +852,8 @@ class GetTrainingDataRequest(_message.Message):
     end_us: _builtins.int
     """Only label rows whose event time is before this. Absent: no bound."""
     marks: _builtins.bool
-    """Whether two columns a view follow the features: `view@status`, how its row was found (`PRESENT`, `MISSING` or
-    `STALE`), and `view@age_us`, how old that row was.
+    """Whether two columns a view follow the features: `view@status`, how its row was found (`PRESENT`, `NULL`, `MISSING`
+    or `STALE`), and `view@age_us`, how old that row was.
     """
     def __init__(
         self,

@@ -445,6 +445,7 @@ class VersionFacts(_message.Message):
     DATASET_FIELD_NUMBER: _builtins.int
     PARENTS_ELSEWHERE_FIELD_NUMBER: _builtins.int
     METRIC_DIRECTIONS_FIELD_NUMBER: _builtins.int
+    TRAINED_ON_DIGEST_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """What it is and why it was made."""
     algorithm: _builtins.str
@@ -463,6 +464,10 @@ class VersionFacts(_message.Message):
     """The parity certificate as a JSON object; empty when there is none."""
     dataset: _builtins.str
     """What it was trained on, in the publisher's words or as an address."""
+    trained_on_digest: _builtins.str
+    """The digest of the definition of the feature set that the training table was made of. Publication is refused when the
+    set's definition is another one by now, with the difference. Empty: it is not compared.
+    """
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The parameters of the training."""
@@ -504,10 +509,11 @@ class VersionFacts(_message.Message):
         dataset: _builtins.str = ...,
         parents_elsewhere: _abc.Iterable[_builtins.str] | None = ...,
         metric_directions: _abc.Mapping[_builtins.str, _comparison_pb2.MetricDirection.ValueType] | None = ...,
+        trained_on_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "code_fingerprint", b"code_fingerprint", "data_fingerprint", b"data_fingerprint", "dataset", b"dataset", "description", b"description", "feature_set", b"feature_set", "framework", b"framework", "metric_directions", b"metric_directions", "metrics", b"metrics", "parameters", b"parameters", "parents", b"parents", "parents_elsewhere", b"parents_elsewhere", "parity_json", b"parity_json", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "code_fingerprint", b"code_fingerprint", "data_fingerprint", b"data_fingerprint", "dataset", b"dataset", "description", b"description", "feature_set", b"feature_set", "framework", b"framework", "metric_directions", b"metric_directions", "metrics", b"metrics", "parameters", b"parameters", "parents", b"parents", "parents_elsewhere", b"parents_elsewhere", "parity_json", b"parity_json", "tags", b"tags", "trained_on_digest", b"trained_on_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

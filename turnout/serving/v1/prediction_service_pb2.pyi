@@ -29,31 +29,49 @@ class _ViewStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ViewStatus
     VIEW_STATUS_UNSPECIFIED: _ViewStatus.ValueType  # 0
     """Never sent."""
     VIEW_STATUS_PRESENT: _ViewStatus.ValueType  # 1
-    """A value within its time to live."""
+    """A value within its time to live, known for each feature that the set takes."""
     VIEW_STATUS_MISSING: _ViewStatus.ValueType  # 2
     """Nothing stored for the entity; the declared defaults were used."""
     VIEW_STATUS_STALE: _ViewStatus.ValueType  # 3
-    """A value past its time to live; the declared defaults were used."""
+    """A value that is too old to be used; the declared defaults were used."""
     VIEW_STATUS_UNAVAILABLE: _ViewStatus.ValueType  # 4
     """The store did not answer in time; the declared defaults were used."""
     VIEW_STATUS_GIVEN: _ViewStatus.ValueType  # 5
     """All features of the view were given by the caller; the store was not asked."""
+    VIEW_STATUS_NULL: _ViewStatus.ValueType  # 6
+    """A value within its time to live that is null for some of the features that the set takes; for those the declared
+    defaults were used.
+    """
+    VIEW_STATUS_STALE_SERVED: _ViewStatus.ValueType  # 7
+    """A value that was served although it is past its time to live, or although the store, which would know a newer one,
+    did not answer: the feature set allows that for some time.
+    """
 
 class ViewStatus(_ViewStatus, metaclass=_ViewStatusEnumTypeWrapper):
-    """What was found in the online store for one view and entity."""
+    """What was found in the online store for one view and entity, and what was made of it. MISSING, STALE and UNAVAILABLE mean
+    that the declared defaults were used, and why.
+    """
 
 VIEW_STATUS_UNSPECIFIED: ViewStatus.ValueType  # 0
 """Never sent."""
 VIEW_STATUS_PRESENT: ViewStatus.ValueType  # 1
-"""A value within its time to live."""
+"""A value within its time to live, known for each feature that the set takes."""
 VIEW_STATUS_MISSING: ViewStatus.ValueType  # 2
 """Nothing stored for the entity; the declared defaults were used."""
 VIEW_STATUS_STALE: ViewStatus.ValueType  # 3
-"""A value past its time to live; the declared defaults were used."""
+"""A value that is too old to be used; the declared defaults were used."""
 VIEW_STATUS_UNAVAILABLE: ViewStatus.ValueType  # 4
 """The store did not answer in time; the declared defaults were used."""
 VIEW_STATUS_GIVEN: ViewStatus.ValueType  # 5
 """All features of the view were given by the caller; the store was not asked."""
+VIEW_STATUS_NULL: ViewStatus.ValueType  # 6
+"""A value within its time to live that is null for some of the features that the set takes; for those the declared
+defaults were used.
+"""
+VIEW_STATUS_STALE_SERVED: ViewStatus.ValueType  # 7
+"""A value that was served although it is past its time to live, or although the store, which would know a newer one,
+did not answer: the feature set allows that for some time.
+"""
 Global___ViewStatus: _TypeAlias = ViewStatus  # noqa: Y015
 
 @_typing.final
