@@ -10,7 +10,7 @@ from registry.fingerprints import code_of, data_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from registry.records import Signature, Version
+    from registry.records import Signature, TensorSpec, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,47 @@ def compare_versions(before: Version, after: Version) -> Comparison:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FeatureChanges:
+    """The features that one version reads and the other does not, and those that both read but are made otherwise."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+def feature_changes(before: Mapping[str, str], after: Mapping[str, str]) -> FeatureChanges:
+    """Return in what two versions' features differ: each feature with the digest of what makes it."""
+    return FeatureChanges(
+        added=tuple(name for name in after if name not in before),
+        removed=tuple(name for name in before if name not in after),
+        changed=tuple(name for name in after if before.get(name, after[name]) != after[name]),
+    )
+
+
+def other_inputs(before: Signature, after: Signature) -> str:
+    """Return the sentence that says why no row fits both, empty when one may."""
+    first, second = ({spec.name: spec for spec in signature.inputs} for signature in (before, after))
+    for name in sorted({*first, *second}):
+        one, other = first.get(name), second.get(name)
+        if one is None or other is None or not _fit(one, other):
+            takes = " against ".join(
+                "none" if each is None else f"{each.dtype}{list(each.shape)}" for each in (one, other)
+            )
+            return f"they take other inputs: {name!r} is {takes}"
+    return ""
+
+
+def _port(spec: TensorSpec | None) -> str:
+    return "none" if spec is None else f"{spec.dtype}{list(spec.shape)}"
+
+
+def _fit(one: TensorSpec, other: TensorSpec) -> bool:
+    if one.dtype != other.dtype or len(one.shape) != len(other.shape):
+        return False
+    return all(size == wanted or min(size, wanted) < 0 for size, wanted in zip(one.shape, other.shape, strict=True))
+
+
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[ValueChange, ...]:
     names = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
     return tuple(ValueChange(name, before.get(name), after.get(name)) for name in names)
@@ -93,7 +134,7 @@ def _metric(name: str, before: Version, after: Version) -> MetricChange:
 
 def _ports(signature: Signature) -> dict[str, str]:
     sides = (("input", signature.inputs), ("output", signature.outputs))
-    return {f"{side} {spec.name}": f"{spec.dtype}{list(spec.shape)}" for side, specs in sides for spec in specs}
+    return {f"{side} {spec.name}": _port(spec) for side, specs in sides for spec in specs}
 
 
 def _told(version: Version) -> dict[str, str]:

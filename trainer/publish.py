@@ -11,6 +11,7 @@ from trainer.export import export
 from trainer.lineage import code_fingerprint, graph_fingerprint
 from trainer.parity import ProbeRows, certify, probe_rows
 from turnout import resources
+from turnout.registry.v1 import comparison_pb2
 from turnout.registry.v1 import registry_service_pb2 as registry_pb
 from turnout.tensors import to_tensors
 
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from turnout.control import Control
 
 _PARITY_ROWS_MAX = 20_000
+DIRECTIONS = {
+    "brier": comparison_pb2.METRIC_DIRECTION_DECREASE,
+    "log_loss": comparison_pb2.METRIC_DIRECTION_DECREASE,
+    "roc_auc": comparison_pb2.METRIC_DIRECTION_INCREASE,
+}
+"""Which way each of the trainer's metrics is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,7 @@ def _facts(candidate: Candidate, description: str, parents: Sequence[int]) -> re
         framework=fitted.framework,
         parameters=fitted.parameters,
         metrics=fitted.metrics,
+        metric_directions=DIRECTIONS,
         data_fingerprint=candidate.data_fingerprint,
         code_fingerprint=candidate.code_fingerprint,
         parents=parents,

@@ -177,7 +177,13 @@ def _registry_parts(parts: ControlParts, trial: Trial, clearances: Clearances) -
         clock=parts.clock,
         publisher=publisher,
         clearances=clearances,
-        comparing=Comparing(database=parts.database, artifacts=parts.artifacts, trial=trial, scratch=scratch),
+        comparing=Comparing(
+            database=parts.database,
+            artifacts=parts.artifacts,
+            trial=trial,
+            scratch=scratch,
+            features_of=_features_of,
+        ),
         lineages=Lineages(database=parts.database, events=parts.events),
         upkeep=Upkeep(database=parts.database, artifacts=parts.artifacts, keys=parts.keys),
         archives=Archives(
@@ -197,6 +203,13 @@ def _shape_of(set_id: str, tx: Connection) -> FeatureSetShape:
     """Return what a version binds to of a feature set: neither library knows the other."""
     feature_set = get_set(tx, set_id)
     return FeatureSetShape(feature_count=len(feature_set.features), digest=feature_set.digest)
+
+
+def _features_of(tx: Connection, set_id: str, digest: str) -> dict[str, str]:
+    """Return the features of a definition in order, each with the digest of the view that it is of."""
+    feature_set = get_set(tx, set_id, digest)
+    digests = dict(feature_set.view_digests)
+    return {feature: digests.get(feature.partition(".")[0], "") for feature in feature_set.features}
 
 
 def _is_known(tx: Connection, set_id: str, digest: str) -> bool:

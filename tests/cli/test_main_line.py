@@ -44,6 +44,22 @@ def test_a_version_is_published_with_its_facts_and_its_probe(at_gateway, write_m
     assert at_gateway("models", "show", "probed", "--version", 1, "--json").document == version
 
 
+def test_a_version_says_what_it_was_made_from_and_which_way_its_metrics_are_better(at_gateway, write_model):
+    at_gateway("models", "publish", "made", write_model(2), "--metric", "loss=0.5", "--better", "loss=decrease")
+    lineage = ("--parent", 1, "--dataset", "2013", "--data-fingerprint", "table:aa", "--code-fingerprint", "git:bb")
+    done = at_gateway("models", "publish", "made", write_model(2), "--metric", "loss=0.25", *lineage, "--json")
+    assert done.document["same_bytes_as"] == [1], "the same bytes are told"
+    facts = done.document["version"]["facts"]
+    assert (facts["parents"], facts["dataset"]) == ([1], "2013")
+    assert (facts["data_fingerprint"], facts["code_fingerprint"]) == ("table:aa", "git:bb")
+    compared = at_gateway("models", "compare", "made/1", "made/2", "--json").document
+    (metric,) = compared["metrics"]
+    assert (metric["direction"], metric["better"], metric["percent"]) == ("DECREASE", True, -50.0)
+    refused = at_gateway("models", "publish", "made", write_model(2), "--better", "loss=down")
+    assert refused.code == 2
+    assert "increase or decrease" in refused.err
+
+
 def test_a_version_that_disagrees_with_its_probe_is_refused(at_gateway, write_model, tmp_path):
     rows = tmp_path / "rows.parquet"
     parquet.write_table(pa.table({"a": [1.0], "b": [0.0], "c": [3.0], "expected.total": [9.0]}), rows)

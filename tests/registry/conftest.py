@@ -147,7 +147,13 @@ class Served:
                 units_of=lambda _experiment, _variant: 0,
                 skew_of=lambda _model, _number: (0, ()),
             ),
-            comparing=Comparing(database=database, artifacts=artifacts, trial=trial, scratch=self.scratch),
+            comparing=Comparing(
+                database=database,
+                artifacts=artifacts,
+                trial=trial,
+                scratch=self.scratch,
+                features_of=lambda _tx, _set_id, digest: {f"card.f{at}": digest for at in range(3)},
+            ),
             lineages=Lineages(database=database, events=events),
             upkeep=Upkeep(database=database, artifacts=artifacts, keys=keys),
             archives=Archives(

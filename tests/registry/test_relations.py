@@ -7,7 +7,14 @@ from gateway.control.lineage import periods
 from gateway.models.difference import difference
 from registry import aliases, champion, lineage, models, versions
 from registry.alias_history import alias_history
-from registry.compare import MetricChange, ValueChange, compare_versions
+from registry.compare import (
+    FeatureChanges,
+    MetricChange,
+    ValueChange,
+    compare_versions,
+    feature_changes,
+    other_inputs,
+)
 from registry.records import Signature, TensorSpec, VersionFacts
 from turnout.registry.v1 import comparison_pb2, taint_pb2
 from turnout.registry.v1 import registry_service_pb2 as pb
@@ -137,7 +144,41 @@ def test_predictions_are_not_compared_without_rows_or_a_common_input(served, mak
             rows=to_tensors({"x": np32([[1, 1, 1]])}),
         )
     )
+    reason = "they take other inputs: 'x' is float32[-1, 3] against float32[-1, 2]"
+    assert answer.predictions_reason == reason
+
+
+def test_rows_that_do_not_fit_are_said(served, make_graph, np32):
+    served.publish(make_graph())
+    name = "models/fraud/versions/1"
+    rows = to_tensors({"x": np32([[1, 1]])})
+    answer = served.stub.CompareVersions(comparison_pb2.CompareVersionsRequest(before=name, after=name, rows=rows))
     assert "fails on the rows" in answer.predictions_reason
+
+
+def test_the_features_that_one_reads_and_the_other_does_not_are_named(served, make_graph):
+    served.publish(make_graph())
+    served.publish(make_graph(), facts=pb.VersionFacts(feature_set="card-history"))
+    one, other = (f"models/fraud/versions/{number}" for number in (1, 2))
+    answer = served.stub.CompareVersions(comparison_pb2.CompareVersionsRequest(before=one, after=other))
+    assert (list(answer.features_added), list(answer.features_removed)) == (["card.f0", "card.f1", "card.f2"], [])
+    answer = served.stub.CompareVersions(comparison_pb2.CompareVersionsRequest(before=other, after=one))
+    assert (list(answer.features_added), list(answer.features_removed)) == ([], ["card.f0", "card.f1", "card.f2"])
+
+
+def test_a_feature_of_a_view_that_was_defined_otherwise_is_another():
+    changes = feature_changes({"a.x": "d1", "a.y": "d1", "b.z": "d3"}, {"b.z": "d3", "a.x": "d2", "c.w": "d4"})
+    assert changes == FeatureChanges(added=("c.w",), removed=("a.y",), changed=("a.x",))
+
+
+@pytest.mark.parametrize(
+    ("shape", "fits"), [((-1, 3), True), ((8, 3), True), ((-1, -1), True), ((-1, 2), False), ((-1,), False)]
+)
+def test_inputs_fit_where_one_row_could_be_given_to_both(shape, fits):
+    one, other = (Signature((TensorSpec("x", "float32", each),), ()) for each in ((-1, 3), shape))
+    assert (other_inputs(one, other) == "") is fits
+    assert other_inputs(one, Signature((TensorSpec("x", "float64", (-1, 3)),), ()))
+    assert "'y' is none against" in other_inputs(one, Signature((*one.inputs, TensorSpec("y", "int64", (1,))), ()))
 
 
 def test_the_lineage_tells_the_whole_chain(served, make_graph):

@@ -23,6 +23,7 @@ from turnout.cli import (  # noqa: F401  (they add commands to `models` and `exp
     holdout,
     model_changes,
     model_gates,
+    model_publish,
     model_relations,
     model_watch,
     models,

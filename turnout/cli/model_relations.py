@@ -98,6 +98,9 @@ def _comparison(answer: comparison_pb2.CompareVersionsResponse, before: str, aft
         ("bytes", "the same" if answer.same_artifact else "others"),
         ("data", _changed(answer, "data_changed")),
         ("code", _changed(answer, "code_changed")),
+        ("features added", ", ".join(answer.features_added)),
+        ("features removed", ", ".join(answer.features_removed)),
+        ("features defined otherwise", ", ".join(answer.features_changed)),
         ("later by", f"{answer.time_between_us / 1e6:.6g} s"),
         ("predictions", answer.predictions_reason),
     ]

@@ -1,12 +1,11 @@
 """`turnout models`: publish versions, and say which one is the champion."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from turnout import resources, tensors
-from turnout.cli import literals, options, probe, show
+from turnout.cli import literals, options, show
 from turnout.cli.configure import configure
 from turnout.cli.document import document_of, enum_name
 from turnout.cli.paging import all_pages
@@ -22,72 +21,6 @@ Generation = Annotated[
     typer.Option("--generation", min=0, help="The generation of champion that you have seen; refused when it moved."),
 ]
 Pairs = list[str] | None
-
-
-@app.command()
-def publish(
-    name: Name,
-    file: Annotated[Path, typer.Argument(metavar="FILE.onnx", exists=True, dir_okay=False, help="The ONNX file.")],
-    *,
-    alias: Annotated[str, typer.Option("--alias", help="Set this alias to the new version, e.g. champion.")] = "",
-    probe_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--probe",
-            metavar="ROWS.parquet",
-            exists=True,
-            dir_okay=False,
-            help="Rows whose outputs are known: a column for each input (for a single matrix input: one for each of "
-            "its columns, in order), and a column expected.OUTPUT for each output. Replayed now and at every load.",
-        ),
-    ] = None,
-    tolerance: Annotated[
-        float | None, typer.Option("--tolerance", min=0, help="The largest difference that the probe passes.")
-    ] = None,
-    feature_set: Annotated[str, typer.Option("--feature-set", metavar="SET", help="Fills an input.")] = "",
-    finite: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--finite", metavar="INPUT", help="An input for which NaN and infinities are refused; repeatable."
-        ),
-    ] = None,
-    description: Annotated[str, typer.Option("--description", help="What it is and why it was made.")] = "",
-    algorithm: Annotated[str, typer.Option("--algorithm", help="For example HistGradientBoostingClassifier.")] = "",
-    framework: Annotated[str, typer.Option("--framework", help="With its version, e.g. 'scikit-learn 1.9.1'.")] = "",
-    metric: Annotated[Pairs, typer.Option("--metric", metavar="K=NUMBER", help="Of training; repeatable.")] = None,
-    parameter: Annotated[Pairs, typer.Option("--parameter", metavar="K=V", help="Of training; repeatable.")] = None,
-    tag: Annotated[Pairs, typer.Option("--tag", metavar="K=V", help="A free label; repeatable.")] = None,
-    sign_key: Annotated[
-        Path | None,
-        typer.Option(
-            "--sign-key", metavar="FILE.key", exists=True, dir_okay=False, help="Sign the version's manifest with it."
-        ),
-    ] = None,
-    wait: options.Wait = False,
-    server: options.Server = options.SERVER,
-    as_json: options.Json = False,
-) -> None:
-    """Publish an ONNX file as the model's next version; the model is created when there is none."""
-    if tolerance is not None and probe_file is None:
-        raise typer.BadParameter("--tolerance goes with --probe")
-    facts = pb.VersionFacts(
-        description=description,
-        algorithm=algorithm,
-        framework=framework,
-        metrics=literals.parse_numbers(metric or (), "--metric"),
-        parameters=literals.parse_pairs(parameter or (), "--parameter"),
-        tags=literals.parse_pairs(tag or (), "--tag"),
-        feature_set=feature_set,
-    )
-    rows = None if probe_file is None else probe.read_probe(probe_file, file, tolerance=tolerance)
-    with options.control(server) as connection:
-        answer = connection.publish_version(
-            name, file, facts=facts, probe=rows, alias=alias, finite_inputs=finite or (), sign_key=sign_key
-        )
-        options.settle(connection, answer.revision, wait=wait)
-    same = [*map(str, answer.same_bytes_as), *answer.same_bytes_elsewhere]
-    told = [*version_facts(answer.version), ("same bytes as", same)]
-    show.emit(document_of(answer), lambda: [show.facts("Published", told)], as_json=as_json)
 
 
 @app.command("list")

@@ -52,6 +52,9 @@ class RelationCalls(RegistryCalls):
                 time_between_us=found.facts.time_between_us,
                 predictions=[comparison_pb2.PredictionDifference(**each) for each in found.predictions],
                 predictions_reason=found.reason,
+                features_added=found.features.added,
+                features_removed=found.features.removed,
+                features_changed=found.features.changed,
             )
 
     def GetLineage(self, request: pb.GetLineageRequest, context: grpc.ServicerContext) -> pb.GetLineageResponse:

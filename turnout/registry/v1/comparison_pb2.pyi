@@ -96,6 +96,9 @@ class CompareVersionsResponse(_message.Message):
     TIME_BETWEEN_US_FIELD_NUMBER: _builtins.int
     PREDICTIONS_FIELD_NUMBER: _builtins.int
     PREDICTIONS_REASON_FIELD_NUMBER: _builtins.int
+    FEATURES_ADDED_FIELD_NUMBER: _builtins.int
+    FEATURES_REMOVED_FIELD_NUMBER: _builtins.int
+    FEATURES_CHANGED_FIELD_NUMBER: _builtins.int
     same_artifact: _builtins.bool
     """Whether both have the very same bytes."""
     data_changed: _builtins.bool
@@ -126,6 +129,18 @@ class CompareVersionsResponse(_message.Message):
     def predictions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PredictionDifference]:
         """How their predictions differ, by output; empty when that was not asked for."""
 
+    @_builtins.property
+    def features_added(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The features that the second reads and the first does not, `view.feature` or `request.feature`."""
+
+    @_builtins.property
+    def features_removed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The features that the first reads and the second does not."""
+
+    @_builtins.property
+    def features_changed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The features that both read, of views that were defined in another way."""
+
     def __init__(
         self,
         *,
@@ -139,10 +154,13 @@ class CompareVersionsResponse(_message.Message):
         time_between_us: _builtins.int = ...,
         predictions: _abc.Iterable[Global___PredictionDifference] | None = ...,
         predictions_reason: _builtins.str = ...,
+        features_added: _abc.Iterable[_builtins.str] | None = ...,
+        features_removed: _abc.Iterable[_builtins.str] | None = ...,
+        features_changed: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_code_changed", b"_code_changed", "_data_changed", b"_data_changed", "code_changed", b"code_changed", "data_changed", b"data_changed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_code_changed", b"_code_changed", "_data_changed", b"_data_changed", "code_changed", b"code_changed", "data_changed", b"data_changed", "facts", b"facts", "metrics", b"metrics", "parameters", b"parameters", "predictions", b"predictions", "predictions_reason", b"predictions_reason", "same_artifact", b"same_artifact", "signature", b"signature", "time_between_us", b"time_between_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_code_changed", b"_code_changed", "_data_changed", b"_data_changed", "code_changed", b"code_changed", "data_changed", b"data_changed", "facts", b"facts", "features_added", b"features_added", "features_changed", b"features_changed", "features_removed", b"features_removed", "metrics", b"metrics", "parameters", b"parameters", "predictions", b"predictions", "predictions_reason", b"predictions_reason", "same_artifact", b"same_artifact", "signature", b"signature", "time_between_us", b"time_between_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__code_changed: _TypeAlias = _typing.Literal["code_changed"]  # noqa: Y015
     _WhichOneofArgType__code_changed: _TypeAlias = _typing.Literal["_code_changed", b"_code_changed"]  # noqa: Y015
