@@ -63,6 +63,9 @@ class View:
         What its entity is made of, in order.
     sql
         One SELECT over the sources: the join keys, `event_time`, optionally `created_time`, and the features.
+    code, inputs, code_sha256
+        Of a view in Python: its function, `module:function`; the sources that it takes; what the code was when the
+        view was applied. `sql` then reads what the function gives.
     features
         In the order in which they are stored.
     ttl_us
@@ -80,6 +83,9 @@ class View:
     ttl_us: int = 0
     refresh: str = ""
     description: str = ""
+    code: str = ""
+    inputs: tuple[str, ...] = ()
+    code_sha256: str = ""
 
     @property
     def digest(self) -> str:
@@ -98,7 +104,8 @@ class View:
         return digest_of(self._layout())
 
     def _layout(self) -> list[Any]:
-        return [self.name, self.join_keys, self.sql, [feature.name for feature in self.features]]
+        code = [self.code, self.inputs, self.code_sha256] if self.code else []
+        return [self.name, self.join_keys, self.sql, [feature.name for feature in self.features], *code]
 
     def document(self) -> dict[str, Any]:
         """Return the view as JSON knows it."""
@@ -112,6 +119,9 @@ class View:
                 for feature in self.features
             ],
             "description": self.description,
+            "code": self.code,
+            "inputs": list(self.inputs),
+            "code_sha256": self.code_sha256,
         }
 
 
@@ -199,6 +209,9 @@ def view_of(name: str, document: dict[str, Any]) -> View:
         refresh=document.get("refresh", ""),
         features=tuple(Feature(**feature) for feature in document["features"]),
         description=document["description"],
+        code=document.get("code", ""),
+        inputs=tuple(document.get("inputs", ())),
+        code_sha256=document.get("code_sha256", ""),
     )
 
 
@@ -223,3 +236,8 @@ def digest_of(parts: list[Any]) -> str:
 def trimmed_sql(sql: str) -> str:
     """Return the statement without the semicolon that ends it, so that it can stand within another."""
     return sql.strip().removesuffix(";")
+
+
+def code_table(view: str) -> str:
+    """Return the table in which SQL finds what a view in Python gives."""
+    return f"turnout_code_{view}"

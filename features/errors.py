@@ -23,6 +23,24 @@ class SourceUnreadableError(InvalidError):
     reason = "FEATURE_SOURCE_UNREADABLE"
 
 
+class CodeMissingError(InvalidError):
+    """A definition names code that the gateway does not have."""
+
+    reason = "FEATURE_CODE_MISSING"
+
+
+class CodeChangedError(InvalidError):
+    """The code of a view is not what it was when the view was applied."""
+
+    reason = "FEATURE_CODE_CHANGED"
+
+
+class CodeFailedError(InvalidError):
+    """The code of a view raised, or gave no table."""
+
+    reason = "FEATURE_CODE_FAILED"
+
+
 class ViewMissingError(MissingError):
     """No feature view has this name."""
 

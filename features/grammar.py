@@ -12,7 +12,8 @@
     [[view]]
     name = "carrier"
     join_keys = ["carrier"]
-    sql = "carrier.sql"        # beside this file
+    sql = "carrier.sql"        # beside this file; or, of the operator's own modules, a function over Arrow tables:
+                               # python = "prices.features:sma", inputs = ["prices"]
     ttl = "14d"                # s, m, h or d; absent: forever
     refresh = "15m"            # materialized by itself: so often, or by cron ("0 3 * * *", UTC); absent: never
     description = "..."
@@ -47,7 +48,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from features.definitions import Feature, RequestDefault, Source, View, trimmed_sql
+from features.code_folder import REFERENCE
+from features.definitions import Feature, RequestDefault, Source, View, code_table, trimmed_sql
 from features.errors import DefinitionInvalidError
 from features.plan import REFUSALS, REQUEST
 from features.schedule import refresh_is_valid, ttl_us_of
@@ -84,8 +86,10 @@ class _Feature(msgspec.Struct, forbid_unknown_fields=True):
 class _View(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     join_keys: list[str]
-    sql: str
     features: list[_Feature]
+    sql: str = ""
+    python: str = ""
+    inputs: list[str] = []
     ttl: str = ""
     refresh: str = ""
     description: str = ""
@@ -223,8 +227,7 @@ def _address(path: str, source: _Source) -> str:
 def _view(path: str, view: _View, files: Mapping[str, str]) -> View:
     name = _named(path, "view", view.name)
     _require(name != REQUEST, path, "no view is named 'request': that is what the caller gives")
-    sql_path = str(PurePosixPath(path).parent / view.sql)
-    _require(sql_path in files, path, f"view {name}: there is no file {sql_path!r}")
+    sql = _python_sql(path, view) if view.python else _sql_of(path, view, files)
     ttl_us = ttl_us_of(view.ttl)
     _require(ttl_us is not None, path, f"view {name}: ttl is like '14d', '12h', '30m' or '90s', not {view.ttl!r}")
     _require(
@@ -247,7 +250,7 @@ def _view(path: str, view: _View, files: Mapping[str, str]) -> View:
     return View(
         name=name,
         join_keys=tuple(view.join_keys),
-        sql=trimmed_sql(files[sql_path]),
+        sql=sql,
         features=tuple(
             Feature(name=feature.name, default=feature.default, description=feature.description)
             for feature in view.features
@@ -255,7 +258,29 @@ def _view(path: str, view: _View, files: Mapping[str, str]) -> View:
         ttl_us=ttl_us or 0,
         refresh=view.refresh,
         description=view.description,
+        code=view.python,
+        inputs=tuple(view.inputs),
     )
+
+
+def _sql_of(path: str, view: _View, files: Mapping[str, str]) -> str:
+    """Return the SQL of a view's file."""
+    _require(not view.inputs, path, f"view {view.name}: inputs are of a view in Python; SQL names its sources itself")
+    sql_path = str(PurePosixPath(path).parent / view.sql)
+    _require(sql_path in files, path, f"view {view.name}: there is no file {sql_path!r}")
+    return trimmed_sql(files[sql_path])
+
+
+def _python_sql(path: str, view: _View) -> str:
+    """Return the SQL that reads what a view in Python gives."""
+    what = f"view {view.name}"
+    _require(not view.sql, path, f"{what}: it is SQL or Python, not both")
+    _require(REFERENCE.fullmatch(view.python), path, f"{what}: python is like 'module:function', not {view.python!r}")
+    _require(view.inputs, path, f"{what}: inputs names the sources that its function takes")
+    _require(len(set(view.inputs)) == len(view.inputs), path, f"{what}: an input is named twice")
+    for name in view.inputs:
+        _require(_COLUMN.fullmatch(name) and name not in {"since", "until"}, path, f"{what}: {name!r} is no source")
+    return f'SELECT * FROM "{code_table(view.name)}"'
 
 
 def _set(path: str, wish: _Set) -> SetWish:

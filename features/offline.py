@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
+from features.code_folder import Call, CodeFolder
+from features.definitions import code_table
 from features.errors import FeatureSqlInvalidError, OfflineQueryError, SourceUnreadableError
 from features.fetched import brought_here
 from features.watchdog import watched
@@ -58,6 +60,8 @@ class OfflineLimits:
         How long it may run.
     scratch
         The folder to spill to; None: the system's folder for temporary files.
+    code
+        The operator's modules, for views in Python.
     """
 
     threads: int = 1
@@ -65,6 +69,7 @@ class OfflineLimits:
     scratch_bytes_max: int = 16 * 1024**3
     run_ms_max: int = 600_000
     scratch: Path | None = None
+    code: CodeFolder = field(default_factory=CodeFolder)
 
 
 class Batches:
@@ -94,10 +99,28 @@ class Batches:
 class OfflineStore:
     """One database in memory over the declared sources; made by `open_offline`."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_computed", "_connection", "_folder", "_limits")
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, limits: OfflineLimits, folder: Path) -> None:
         self._connection = connection
+        self._limits = limits
+        self._folder = folder
+        self._computed = 0
+
+    def compute(self, view: View, bounds: Mapping[str, datetime]) -> None:
+        """Make the table that a view in Python reads, if it is one; raises as `CodeFolder.run`."""
+        if not view.code:
+            return
+        self._computed += 1
+        inputs = [(name, self._folder / f"{self._computed}-{name}.parquet") for name in view.inputs]
+        for name, path in inputs:
+            self._run(f"COPY (SELECT * FROM {quoted(name)}) TO {_text(str(path))} (FORMAT parquet)", {})
+        output = self._folder / f"{self._computed}.parquet"
+        call = Call(view.name, view.code, view.code_sha256, inputs, output, bounds["since"], bounds["until"])
+        limits = self._limits
+        limits.code.run(call, memory_bytes_max=limits.memory_bytes_max, run_ms_max=limits.run_ms_max)
+        table = quoted(code_table(view.name))
+        self._run(f"CREATE OR REPLACE VIEW {table} AS SELECT * FROM read_parquet({_text(str(output))})", {})
 
     def columns(self, sql: str, bounds: Mapping[str, datetime]) -> dict[str, str]:
         """Return name to type of what a SELECT gives, or raise FeatureSqlInvalidError."""
@@ -143,10 +166,12 @@ def open_offline(sources: Sequence[Source], limits: OfflineLimits) -> Iterator[O
         )
         with contextlib.closing(connection), watch:
             here = brought_here(sources, Path(scratch), bytes_max=limits.scratch_bytes_max)
-            _fence(connection, here)
+            computed = Path(scratch) / "computed"
+            computed.mkdir()
+            _fence(connection, here, computed)
             for source in here:
                 _declare(connection, source)
-            yield OfflineStore(connection)
+            yield OfflineStore(connection, limits, computed)
 
 
 def check_select(sql: str, bounds: Mapping[str, datetime]) -> dict[str, datetime]:
@@ -176,6 +201,7 @@ def tables_in(sql: str) -> frozenset[str]:
 
 def check_view(store: OfflineStore, view: View) -> None:
     """Raise FeatureSqlInvalidError unless the view's SQL gives its join keys, its times and its features."""
+    store.compute(view, bounds_of(None, None))
     try:
         columns = {name.lower(): kind for name, kind in store.columns(view.sql, bounds_of(None, None)).items()}
     except FeatureSqlInvalidError as error:
@@ -210,6 +236,7 @@ def view_rows(
     doubles). Rows without an event time or a join key are left out, and those not visible in `(since_us, until_us]`.
     """
     bounds = bounds_of(since_us, until_us)
+    store.compute(view, bounds)
     used = check_select(view.sql, bounds)
     names = {name.lower() for name in store.columns(view.sql, bounds)}
     created = (
@@ -276,13 +303,14 @@ def _configuration(limits: OfflineLimits, scratch: str) -> dict[str, str | bool 
     }
 
 
-def _fence(connection: Any, sources: Sequence[Source]) -> None:
-    """Leave only the sources' files within reach, for good."""
+def _fence(connection: Any, sources: Sequence[Source], computed: Path) -> None:
+    """Leave only the sources' files and what Python computes of them within reach, for good."""
     # DuckDB looks for the log of a file of its own beside it, though it reads only.
     logs = [f"{source.path}.wal" for source in sources if source.kind == "duckdb"]
     paths = ", ".join(_text(path) for path in (*(source.path for source in sources), *logs))
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"SET allowed_paths = [{paths}]")
+    connection.execute(f"SET allowed_directories = [{_text(str(computed))}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     import grpc
     from sqlalchemy import Connection
 
+    from features.offline import OfflineLimits
     from features.store import OnlineStore
     from gateway.config import StateFolders
     from gateway.control.compaction import Compactor
@@ -90,13 +91,16 @@ class ControlParts:
     poster: Poster
     snapshots: Snapshots
     materializing: Materializing
+    offline: OfflineLimits
 
 
 def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[tuple[str, ...], RampRunner]:
     """Add the services to a server; return their full names, and what takes ramps forward."""
     trial = Trial()
     judge = ExperimentJudge(database=parts.database, clock=parts.clock, events=parts.events)
-    skew = SkewReplay(database=parts.database, artifacts=parts.artifacts, events=parts.events, trial=trial)
+    skew = SkewReplay(
+        database=parts.database, artifacts=parts.artifacts, events=parts.events, trial=trial, limits=parts.offline
+    )
     clearances = Clearances(
         database=parts.database,
         artifacts=parts.artifacts,
@@ -123,6 +127,7 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[tupl
                 database=parts.database,
                 store=parts.store,
                 clock=parts.clock,
+                limits=parts.offline,
                 outcomes=partial(write_outcomes, parts.events),
             ),
             parts.materializing,

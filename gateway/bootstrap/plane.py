@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from features.code_folder import CodeFolder
+from features.offline import OfflineLimits
 from features.store import open_store
 from gateway.access.access import Access
 from gateway.bootstrap.control_services import ControlParts, add_control_services
@@ -117,6 +119,7 @@ class ControlPlane:
         poster = Poster(private=settings.webhook_private, timeout_s=settings.webhook_timeout_s)
         policy = RetryPolicy(attempts_max=settings.webhook_attempts_max, first_s=settings.webhook_retry_s)
         self._courier = WebhookCourier(self._database, poster, policy)
+        offline = OfflineLimits(code=CodeFolder(settings.feature_code))
         self._parts = ControlParts(
             database=self._database,
             clock=clock,
@@ -134,8 +137,10 @@ class ControlPlane:
                 clock=clock,
                 store=self._store,
                 expiring=settings.clock == "system",
+                limits=offline,
                 bound_sets=partial(bound_sets, previous_max=settings.resident_previous),
             ),
+            offline=offline,
         )
         refresher = Refresher(self._parts.materializing, database=self._database, clock=clock)
         self._refreshing = threading.Thread(target=refresher.run, args=(self._stopped,), name="refresher", daemon=True)

@@ -18,7 +18,7 @@ from gateway.telemetry.meter import LABEL_SETS_MAX
 from gateway.transport.tls import TlsFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -93,6 +93,8 @@ class Settings(BaseSettings):
         Where traces are sent, by OTLP over HTTP, for example `http://127.0.0.1:4318`; empty: nothing is traced.
     trace_ratio
         Which share of the calls is traced whose callers say nothing of it; a caller's own decision is followed.
+    feature_code
+        A folder with the Python modules whose functions feature views may name; none: views are SQL.
     trusted_keys
         A folder with the public keys, ``NAME.pub``, of those whose signatures are taken; none: nobody's are.
     require_signatures
@@ -151,6 +153,7 @@ class Settings(BaseSettings):
     log_level: LogLevel = "info"
     trace_otlp: str = ""
     trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
+    feature_code: Path | None = None
     trusted_keys: Path | None = None
     require_signatures: bool = False
     tokens: Path | None = None
@@ -241,6 +244,12 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     return settings
 
 
+def _check_folders(folders: Mapping[str, Path | None]) -> None:
+    for flag, folder in folders.items():
+        if folder is not None and not folder.is_dir():
+            raise SettingInvalidError(f"{flag} {folder} is no folder")
+
+
 def check_together(settings: Settings) -> None:
     """Raise SettingInvalidError when settings that are right by themselves do not go together."""
     if (settings.tls_cert is None) != (settings.tls_key is None):
@@ -249,8 +258,7 @@ def check_together(settings: Settings) -> None:
         raise SettingInvalidError("--tls-client-ca asks clients for certificates: it needs --tls-cert and --tls-key")
     if settings.require_signatures and settings.trusted_keys is None:
         raise SettingInvalidError("--require-signatures takes the keys that are trusted: give --trusted-keys DIR")
-    if settings.trusted_keys is not None and not settings.trusted_keys.is_dir():
-        raise SettingInvalidError(f"--trusted-keys {settings.trusted_keys} is no folder")
+    _check_folders({"--trusted-keys": settings.trusted_keys, "--feature-code": settings.feature_code})
     if is_loopback(settings.host):
         return
     if settings.clock == "replay":

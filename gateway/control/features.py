@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,7 +89,7 @@ class FeatureControl:
         DefinitionInvalidError, FeatureSqlInvalidError, SourceUnreadableError
             Nothing was changed.
         """
-        definitions = read_definitions(files, base_dir)
+        definitions = self._with_code(read_definitions(files, base_dir))
         self._try(definitions)
         transaction = self._database.read() if dry_run else self._database.write()
         with transaction as tx:
@@ -169,6 +169,14 @@ class FeatureControl:
             return
         with tempfile.TemporaryDirectory(prefix="turnout-outcomes-", dir=self._limits.scratch) as folder:
             yield [self._outcomes(Path(folder))]
+
+    def _with_code(self, definitions: Definitions) -> Definitions:
+        """Return the definitions with what their code is now, or raise CodeMissingError."""
+        views = tuple(
+            replace(view, code_sha256=self._limits.code.digest(view.code)) if view.code else view
+            for view in definitions.views
+        )
+        return replace(definitions, views=views)
 
     def _try(self, definitions: Definitions) -> None:
         """Raise unless every source can be read and every view's SQL gives what the view declares."""

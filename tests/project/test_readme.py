@@ -27,6 +27,9 @@ def console_commands(text):
     return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
 
 
+LATE_PRICE = "--entity symbol=ALPN --as-of 2024-12-10"
+
+
 def walk(commands, *, root, place, serving):
     """Run the commands in order in a copy of a checkout, one of them a gateway; return what each printed."""
     serve = next(number for number, command in enumerate(commands) if command.startswith("turnout serve "))
@@ -77,6 +80,16 @@ def test_every_command_of_the_page_about_the_registry_runs(root, tmp_path, servi
     assert ratios["changes_with_an_audit_event"]["ratio"] == 1.0
     assert ratios["served_features_from_store"]["ratio"] is None
     assert "not enough data" in printed["turnout status --governance"]
+
+
+def test_every_command_of_the_example_of_prices_runs(root, tmp_path, serving):
+    commands = console_commands((root / "examples/prices/README.md").read_text())
+    printed = walk(commands, root=root, place=tmp_path / "checkout", serving=serving)
+    by_sql, by_python = (printed[f"turnout features read share-by-{kind} {LATE_PRICE}"] for kind in ("sql", "python"))
+    assert "PRESENT" in by_sql
+    values = [[float(value) for value in re.findall(r"-?\d+\.\d{3,}", text)] for text in (by_sql, by_python)]
+    assert len(values[0]) == 2
+    assert values[0] == pytest.approx(values[1])
 
 
 def test_every_command_of_the_page_about_experiments_runs(root, tmp_path, serving):
