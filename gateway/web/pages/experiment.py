@@ -76,7 +76,7 @@ def _facts(experiment: pb.Experiment, looks: Sequence[pb.GetRecommendationRespon
         last = looks[-1]
         pairs.append(("Looks kept", f"{last.analysis.look:,}"))
         if last.HasField("confidence"):
-            pairs.append(("Confidence", f"{last.confidence:.2%}"))
+            pairs.append(("Confidence", f"{last.confidence:.4%}"))
         if last.HasField("remaining_units"):
             pairs.append(("Units still needed", f"{last.remaining_units:,}"))
     return facts(pairs)
