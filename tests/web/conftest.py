@@ -16,7 +16,7 @@ from turnout import tensors
 from turnout.client import Client
 from turnout.control import Control
 from turnout.experiments.v1 import experiment_service_pb2 as pb
-from turnout.experiments.v1 import shadow_service_pb2
+from turnout.experiments.v1 import ramp_pb2, shadow_service_pb2
 from turnout.outcome import Outcome
 from turnout.registry.v1 import registry_service_pb2
 from turnout.security import Security
@@ -140,7 +140,10 @@ def furnish(site):
         shadow = shadow_service_pb2.Shadow(name="models/delays/shadow", alias="challenger", share=1.0)
         control.shadows.SetShadow(shadow_service_pb2.SetShadowRequest(shadow=shadow))
         create(control, "canary", (0.6, 0.2, 0.2), description=f"Does more depth help? {HOSTILE}")
-        create(control, "draft", (0.5, 0.5), layer_share=0.2)
+        create(control, "draft", (0.5, 0.5), layer_share=0.1)
+        ramp = ramp_pb2.Ramp(steps=[ramp_pb2.RampStep(share=share, approval=True) for share in (0.05, 0.25, 1.0)])
+        create(control, "ramped", (0.5, 0.5), layer_share=0.1, ramp=ramp)
+        control.experiments.StartExperiment(pb.StartExperimentRequest(name="experiments/ramped"))
         control.experiments.StartExperiment(pb.StartExperimentRequest(name="experiments/canary"))
         control.wait_for_revision()
         observe(site, control)

@@ -9,6 +9,7 @@ import pytest
 from turnout.admin.v1 import admin_service_pb2
 from turnout.control import Control
 from turnout.experiments.v1 import experiment_service_pb2 as pb
+from turnout.experiments.v1 import ramp_pb2
 from turnout.registry.v1 import registry_service_pb2
 
 
@@ -119,6 +120,20 @@ def test_an_experiment_is_led_from_start_to_archive(admin, site, create_experime
         led = control.experiments.GetExperiment(pb.GetExperimentRequest(name="experiments/led")).experiment
     assert led.state == pb.EXPERIMENT_STATE_ARCHIVED
     assert 'name="verb"' not in admin.text(page)
+
+
+def test_a_ramp_is_paused_resumed_approved_and_aborted(admin, site):
+    page = "/experiments/ramped"
+    assert news_of(admin.act(page, "ramp-pause", reason="lunch")) == "The ramp stays where it is."
+    assert "Resume the ramp" in admin.text(page)
+    assert news_of(admin.act(page, "ramp-resume", reason="back")) == "The ramp goes on."
+    assert news_of(admin.act(page, "ramp-approve", step=9)).startswith("Not done: ")
+    assert news_of(admin.act(page, "ramp-approve", step=1, reason="fine")) == "The step is approved."
+    assert news_of(admin.act(page, "ramp-abort", reason="enough")) == "The ramp is aborted."
+    with site.control("read") as control:
+        ramp = control.experiments.GetRamp(pb.GetRampRequest(name="experiments/ramped")).ramp
+    assert ramp.state == ramp_pb2.RAMP_STATE_ABORTED
+    assert "Abort the ramp" not in admin.text(page)
 
 
 def test_a_reader_who_sends_the_form_all_the_same_is_refused_by_the_authority_table(reader, site):

@@ -17,6 +17,7 @@ PAGES = {
     "experiments": "/experiments",
     "experiment": "/experiments/canary",
     "draft": "/experiments/draft",
+    "ramped": "/experiments/ramped",
     "workers": "/workers",
     "changes": "/changes",
     "missing": "/models/absent",

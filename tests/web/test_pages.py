@@ -17,6 +17,7 @@ PAGES = (
     "/experiments",
     "/experiments/canary",
     "/experiments/draft",
+    "/experiments/ramped",
     "/workers",
     "/changes",
     "/changes?resource=models/delays",
@@ -114,6 +115,13 @@ def test_an_experiment_is_shown_as_the_kept_looks_say(reader):
     assert "Looks kept 5" in outline.text
     assert "The effect on saved over time" in outline.text
     assert "Nobody has looked at its data yet." in Outline(reader.text("/experiments/draft")).text
+
+
+def test_a_ramp_is_shown_with_its_steps_and_guardrails(reader):
+    outline = Outline(reader.text("/experiments/ramped"))
+    assert "step 1 of 3" in outline.text
+    assert "The ramp's shares. Step 1 of 3" in [each.get("aria-label") for each in outline.all("svg")]
+    assert "started" in outline.text
 
 
 def test_the_workers_are_shown_with_what_they_hold(reader):

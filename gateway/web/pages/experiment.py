@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.json_format import MessageToDict
 
@@ -11,6 +11,7 @@ from gateway.web.html import Html, badge, el, facts, join, link, section, table
 from gateway.web.looks import kept_looks
 from gateway.web.page import FormError, Page, choice_of, field_of, number_in, reason_field
 from gateway.web.plots import split_bar
+from gateway.web.ramps import ramp_forms, ramp_of, ramp_section
 from gateway.web.words import advice_words, crumb, model_link, state_badge, time_of, version_link
 from turnout import resources
 from turnout.experiments.v1 import experiment_service_pb2 as pb
@@ -18,7 +19,7 @@ from turnout.report.experiment import ExperimentReport, experiment_sections
 from turnout.report.words import enum_words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gateway.web.page import Visit
 
@@ -32,6 +33,7 @@ def show(visit: Visit) -> Html:
     name = _name(visit)
     experiment = visit.experiments.GetExperiment(pb.GetExperimentRequest(name=name)).experiment
     looks = kept_looks(visit, name)
+    ramp = ramp_of(visit, experiment)
     return join(
         crumb(link("/experiments", "Experiments")),
         el("h1", visit.params["experiment"], " ", state_badge(experiment.state)),
@@ -39,7 +41,8 @@ def show(visit: Visit) -> Html:
         _advice(looks),
         split_bar(experiment.variants),
         _facts(experiment, looks),
-        _actions(visit, experiment),
+        _actions(visit, experiment, ramp_forms(visit, ramp)),
+        ramp_section(visit, experiment, ramp),
         Html(experiment_sections(ExperimentReport(experiment, looks[-1], looks[:-1]))) if looks else None,
         section("Definition", _metrics(experiment), _scope(experiment)),
     )
@@ -82,7 +85,7 @@ def _facts(experiment: pb.Experiment, looks: Sequence[pb.GetRecommendationRespon
     return facts(pairs)
 
 
-def _actions(visit: Visit, experiment: pb.Experiment) -> Html:
+def _actions(visit: Visit, experiment: pb.Experiment, ramp: Html) -> Html:
     """Return the forms that this state allows."""
     state = experiment.state
     forms: list[Html] = []
@@ -110,7 +113,7 @@ def _actions(visit: Visit, experiment: pb.Experiment) -> Html:
         forms.append(
             visit.action("Archive", "archive", reason_field(), method=f"{_SERVICE}/ArchiveExperiment", note=note)
         )
-    body = join(*forms)
+    body = join(*forms, ramp)
     return el("div", body, class_="actions") if body else body
 
 
@@ -218,6 +221,19 @@ def conclude(visit: Visit) -> str:
     return f"Concluded, {won}, as of revision {answer.revision}."
 
 
+def _ramp_act(verb: str, request: Any, words: str) -> Callable[[Visit], str]:
+    """Return what calls a method about the ramp."""
+
+    def act(visit: Visit) -> str:
+        asked = request(name=_name(visit), reason=visit.form.get("reason", ""))
+        if verb == "ApproveRampStep":
+            asked.step = number_in(visit.form, "step", int)
+        getattr(visit.experiments, verb)(asked)
+        return words
+
+    return act
+
+
 def _metrics(experiment: pb.Experiment) -> Html:
     rows = [
         (
@@ -268,6 +284,10 @@ PAGE = Page(
         "archive": archive,
         "split": split,
         "conclude": conclude,
+        "ramp-pause": _ramp_act("PauseRamp", pb.PauseRampRequest, "The ramp stays where it is."),
+        "ramp-resume": _ramp_act("ResumeRamp", pb.ResumeRampRequest, "The ramp goes on."),
+        "ramp-approve": _ramp_act("ApproveRampStep", pb.ApproveRampStepRequest, "The step is approved."),
+        "ramp-abort": _ramp_act("AbortRamp", pb.AbortRampRequest, "The ramp is aborted."),
     },
     under="/experiments",
 )
