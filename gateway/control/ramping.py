@@ -61,11 +61,21 @@ class RampRunner:
         What concludes the experiment of a ramp that has come to its end, and promotes.
     holder
         Names this gateway, the same whenever it is started again: it need not wait for its own lease to end.
+    eager
+        Whether every look looks at the outcomes too, however long that takes.
     """
 
     def __init__(
-        self, *, database: Database, clock: Clock, events: EventLog, control: ExperimentControl, holder: str
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        events: EventLog,
+        control: ExperimentControl,
+        holder: str,
+        eager: bool = False,
     ) -> None:
+        self._eager = eager
         self._database = database
         self._clock = clock
         self._events = events
@@ -167,7 +177,7 @@ class RampRunner:
 
     def _go_on(self, standing: Standing, experiment: Experiment) -> None:
         known = self._followed[standing.experiment]
-        if time.monotonic() >= known.outcomes_due_s:
+        if self._eager or time.monotonic() >= known.outcomes_due_s:
             self._read_outcomes(known, experiment)
         decision = decide(self._scene(standing, experiment, known))
         if decision.action in {Action.ADVANCE, Action.COMPLETE}:

@@ -134,8 +134,8 @@ class Ramped:
         operator.experiments.CreateExperiment(
             pb.CreateExperimentRequest(experiment_id=f"{model}-ramp", experiment=experiment)
         )
-        self.random = np.random.default_rng(7)
-        self.number = 0
+        self.random = np.random.default_rng([7, *model.encode()])
+        self.number = int(self.random.integers(10**9))
         self.sent = Counter()
         self.failed = Counter()
 

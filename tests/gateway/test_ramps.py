@@ -27,7 +27,11 @@ ROUNDS = 3
 SHORT_SHARES = (0.1, 0.5, 1.0)
 ERRORS = ramp_pb2.RampGuardrail(kind=ramp_pb2.RAMP_GUARDRAIL_KIND_ERROR_RATE)
 LATENCY = ramp_pb2.RampGuardrail(kind=ramp_pb2.RAMP_GUARDRAIL_KIND_LATENCY, quantile=0.5, ratio=2)
-TURNS = 12
+TURNS = 48
+
+
+AGAIN = pytest.mark.parametrize("turn", [0, *(pytest.param(turn, marks=pytest.mark.soak) for turn in range(1, 8))])
+"""Once, and with other units and models in the long form."""
 
 
 class Site:
@@ -69,11 +73,11 @@ def counted(ramp, guardrail):
     return next(each.candidate_units for each in ramp.readings if each.guardrail == guardrail)
 
 
-def run_until_rolled_back(ramped, *, most):
+def run_until_rolled_back(ramped, *, most, at_once=8):
     """Let units come in pieces, each looked at before the next comes, until the candidate is gone."""
     sent = 0
     while sent < most:
-        ramped.send(PIECE)
+        ramped.send(PIECE, at_once=at_once)
         sent += PIECE
         ramp = ramped.look(
             lambda ramp, sent=sent: ramp.state != ramp_pb2.RAMP_STATE_RUNNING or counted(ramp, "error_rate") >= sent
@@ -97,9 +101,10 @@ def assert_gone(ramped):
     ramped.operator.wait(int(found.etag))
 
 
-def test_errors_in_one_of_twenty_calls_are_rolled_back_within_the_stated_bound(site):
+@AGAIN
+def test_errors_in_one_of_twenty_calls_are_rolled_back_within_the_stated_bound(site, turn):
     ramped = Ramped(
-        site.operator, "failing", scoring_model(), scoring_model(fails_above=0.95), guardrails=[ERRORS, LATENCY]
+        site.operator, f"failing-{turn}", scoring_model(), scoring_model(fails_above=0.95), guardrails=[ERRORS, LATENCY]
     )
     bound = ramped.bounds(baseline=0.0, rise=0.04)["error_rate", 1]
     ramped.start()
@@ -109,23 +114,25 @@ def test_errors_in_one_of_twenty_calls_are_rolled_back_within_the_stated_bound(s
     assert "error_rate" in last.reasons[0]
     found = reading_of(last, "error_rate")
     assert found["candidate_units"] <= bound.units + PIECE
-    assert 0 < found["candidate_bad"] <= bound.bad_units + PIECE // 10
-    assert ramped.failed["failed"] == found["candidate_bad"]
+    # All that failed, those too that came while it was rolled back.
+    assert 0 < found["candidate_bad"] <= ramped.failed["failed"] <= bound.bad_units
     assert found["control_bad"] == 0
     assert_gone(ramped)
 
 
-def test_a_graph_that_is_three_times_as_slow_is_rolled_back_within_the_stated_bound(site):
+@AGAIN
+def test_a_graph_that_is_three_times_as_slow_is_rolled_back_within_the_stated_bound(site, turn):
     ramped = Ramped(
         site.operator,
-        "slow",
+        f"slow-{turn}",
         scoring_model(turns=TURNS),
         scoring_model(turns=3 * TURNS),
         guardrails=[ERRORS, LATENCY],
     )
     bound = ramped.bounds(baseline=0.2, rise=0.4)["latency", 1]
     ramped.start()
-    run_until_rolled_back(ramped, most=bound.units + PIECE)
+    # One by one: calls that are answered in one wave have one latency, whichever arm they are in.
+    run_until_rolled_back(ramped, most=bound.units + PIECE, at_once=1)
     last = ramped.events()[-1]
     assert "latency" in last.reasons[0]
     assert reading_of(last, "latency")["candidate_units"] <= bound.units + PIECE
@@ -133,9 +140,10 @@ def test_a_graph_that_is_three_times_as_slow_is_rolled_back_within_the_stated_bo
     assert_gone(ramped)
 
 
-def test_worse_labels_are_rolled_back_within_the_stated_bound_once_they_are_known(site):
+@AGAIN
+def test_worse_labels_are_rolled_back_within_the_stated_bound_once_they_are_known(site, turn):
     ramped = Ramped(
-        site.operator, "worse", scoring_model(), scoring_model(0.7), minimum_units=10**6, guardrails=[ERRORS]
+        site.operator, f"worse-{turn}", scoring_model(), scoring_model(0.7), minimum_units=10**6, guardrails=[ERRORS]
     )
     # Of the squared error: 0.09 x^2 more, with x from 0 to 1; the variance of the worse arm's.
     bound = ramped.bounds(rise=0.03, variance=0.0015)["error", 0]
