@@ -53,6 +53,7 @@ class Seen:
             "accepted": len(self.accepted),
             "refused": len(self.refused),
             "failed_otherwise": len(self.others),
+            "otherwise": sorted(set(self.others))[:3],
             "accepted_p50_ms": quantile_ms(self.accepted, 50),
             "accepted_p99_ms": quantile_ms(self.accepted, 99),
             "refused_p50_ms": quantile_ms(self.refused, 50),

@@ -184,6 +184,7 @@ class Worker:
                 ),
                 shed=plane.shed,
                 close=plane.close,
+                kind_of=plane.kind_of,
                 opens=plane.opens,
                 tls=None if tls is None else Certificates(tls),
             ),

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from gateway.errors import OutcomeInvalidError, OverloadedError, WorkerDrainingError
 from gateway.rpc import infer_codec, outcome_codec, prediction_codec, stream_codec
 from gateway.rpc.batches import Batches
+from gateway.rpc.named import model_named_by
 from gateway.rpc.status import ending_of, fail, hidden, number_of
 from gateway.telemetry.families import CODES
 from storage.errors import DomainError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from gateway.journal.record import Outcome
     from gateway.rpc.gate import Gate
@@ -88,6 +89,8 @@ PATHS = (*METHODS, *STREAMS)
 _CODEC_AT: tuple[Codec | None, ...] = tuple(CODECS.get(path) for path in PATHS)
 _NAME_AT = tuple(path.rpartition("/")[2] for path in PATHS)
 _BATCH_PREDICT_AT = METHODS.index(BATCH_PREDICT)
+_STREAM_PREDICT_AT = PATHS.index(STREAM_PREDICT)
+_NAMING_AT = frozenset(PATHS.index(path) for path in (*CODECS, BATCH_PREDICT))
 
 
 def heads_of(target: Target) -> tuple[bytes, bytes]:
@@ -219,6 +222,17 @@ class DataPlane:
         many = OutcomeInvalidError(f"a message holds at most {outcome_codec.BATCH_MAX} outcomes", field="outcomes")
         self._reply(call, outcome_codec.encode([many] * len(outcomes)))
         return None
+
+    def kind_of(self, call: Call) -> Hashable:
+        """Return what a call competes as for room: the model that it names and that is served, else its method.
+
+        It is read from the first bytes, where everybody writes it, since it is asked of calls that may be refused.
+        """
+        table = self._pipeline.table
+        if table is None or call.method not in _NAMING_AT:
+            return call.method
+        model = model_named_by(call.payload, nested=call.method == _STREAM_PREDICT_AT)
+        return model if model in table.routes else call.method
 
     def opens(self, call: Call) -> bool:
         """Return whether a stream may be opened, its opening being shown as a call; else it is refused."""

@@ -7,7 +7,7 @@ it takes its own lock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -74,6 +74,7 @@ class Call:
 
 
 Answer = Callable[[list[Call]], None]
+KindOf = Callable[[Call], Hashable]
 
 # gRPC's status codes that a transport gives by itself.
 CANCELLED = 1
@@ -92,6 +93,11 @@ def shed_plainly(call: Call) -> None:
 def close_plainly(call: Call) -> None:
     """Refuse a call that arrives during the drain, without details."""
     call.fail(UNAVAILABLE, "the worker is draining; try again on another connection")
+
+
+def method_of(call: Call) -> Hashable:
+    """Return what a call competes as where the edge knows nothing better."""
+    return call.method
 
 
 def open_to_all(_: Call) -> bool:
@@ -172,6 +178,9 @@ class Wiring:
         google.rpc.ErrorInfo, so it is given. A stream is shown to it as a call without a payload.
     close
         Fails a call that came during the drain, and ends each stream then, after the answers to what it had sent.
+    kind_of
+        Says what a call competes as for room: where more calls wait than one wave takes or than may be in flight, each
+        kind gets its fair share, as `gateway.transport.fair` says. It is asked of whole calls only, and only then.
     opens
         Says whether a stream may be opened, and fails it when not. A stream is shown to it as a call without a payload.
     tls
@@ -187,6 +196,7 @@ class Wiring:
     limits: Limits = field(default_factory=Limits)
     shed: Callable[[Call], None] = shed_plainly
     close: Callable[[Call], None] = close_plainly
+    kind_of: KindOf = method_of
     opens: Callable[[Call], bool] = open_to_all
     tls: Certificates | None = None
 

@@ -5,23 +5,20 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from gateway.transport.fair import take_wave
 from gateway.transport.port import INTERNAL
 
 if TYPE_CHECKING:
     from collections import deque
 
-    from gateway.transport.port import Answer, Call
+    from gateway.transport.port import Answer, Call, KindOf
 
 _log = logging.getLogger(__name__)
 
 
-def answer_wave(waiting: deque[Call], calls_max: int, answer: Answer) -> None:
-    """Have the next calls that wait answered, those left out whose clients have gone."""
-    wave: list[Call] = []
-    while waiting and len(wave) < calls_max:
-        call = waiting.popleft()
-        if not call.cancelled:
-            wave.append(call)
+def answer_wave(waiting: deque[Call], calls_max: int, answer: Answer, kind_of: KindOf) -> None:
+    """Have the next calls that wait answered, each kind its share of them, without those whose clients have gone."""
+    wave = [call for call in take_wave(waiting, calls_max, kind_of) if not call.cancelled]
     if wave:
         try:
             answer(wave)

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 import grpc
@@ -91,6 +92,7 @@ def crowd(launch, tmp_path_factory, request, operator_of, looping):
     running = launch(state, "--transport", request.param, "--calls-max", str(CALLS_MAX), "--slow-run-ms", "60000")
     operator = operator_of(running)
     operator.publish_slow()
+    operator.publish("other", 2.0, alias="champion")
     operator.wait()
     made = Crowd(running, operator, looping)
     made.calibrate(0.3)
@@ -141,6 +143,36 @@ def test_a_refusal_says_when_to_try_again(crowd):
     assert retry.retry_delay.ToTimedelta().total_seconds() == OverloadedError.retry_after_s
     assert trailing["grpc-retry-pushback-ms"] == "100"
     assert from_rpc(refusals[0]).retry_after_s == OverloadedError.retry_after_s
+
+
+def test_a_flood_at_one_model_does_not_keep_out_who_asks_another(crowd, scale_of):
+    stop = threading.Event()
+    times = max(1, crowd.times // 20)
+    ended = Counter()
+
+    def flood():
+        with crowd.gateway.data_channel() as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            while not stop.is_set():
+                try:
+                    stub.Predict(crowd.looping(times), timeout=30, wait_for_ready=True)
+                    ended[grpc.StatusCode.OK] += 1
+                except grpc.RpcError as error:
+                    ended[error.code()] += 1
+
+    threads = [threading.Thread(target=flood) for _ in range(4 * CALLS_MAX)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(12):
+            assert scale_of(crowd.operator.predict("other")) == 2.0
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    # Room was short all the time; one in ten would have got in by chance.
+    assert ended.keys() == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert ended[grpc.StatusCode.RESOURCE_EXHAUSTED] > 12
 
 
 def test_a_deadline_that_passes_while_the_model_runs_is_told_and_journalled(crowd):

@@ -6,6 +6,7 @@ import functools
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from gateway.transport.fair import Rivals
 from gateway.transport.grpcio.call import UnaryCall
 from gateway.transport.grpcio.stream import Stream
 from gateway.transport.waves import answer_wave
@@ -35,6 +36,7 @@ class Front:
         limits = wiring.limits
         self.wiring = wiring
         self.waiting: deque[Call] = deque()
+        self._rivals = Rivals(self.waiting, wiring.kind_of)
         self.arriving: set[UnaryCall] = set()
         self.held: set[UnaryCall] = set()
         self.has_certificates = wiring.tls is not None
@@ -85,10 +87,13 @@ class Front:
             self._refuse(one)
 
     def admit(self, call: UnaryCall) -> None:
-        """Have a call in the next wave whose message has come, or refuse it where there is no room."""
+        """Have a call in the next wave whose message has come.
+
+        Where there is no room, it is refused, or another one in its place whose kind has more waiting.
+        """
         self.held.add(call)
         if len(self.held) > self._calls_max:
-            self.wiring.shed(call)
+            self.wiring.shed(self._rivals.displace(call) if self._rivals.is_behind(call) else call)
         else:
             self.waiting.append(call)
 
@@ -99,7 +104,8 @@ class Front:
         self._core.drop(one)
 
     def _answer(self) -> None:
-        answer_wave(self.waiting, self._wave_calls_max, self.wiring.answer)
+        self._rivals.forget()
+        answer_wave(self.waiting, self._wave_calls_max, self.wiring.answer, self.wiring.kind_of)
 
     def _take_call(self, method: int, event: Any) -> None:
         has_room = len(self.arriving) < _ARRIVING_MAX * self._calls_max

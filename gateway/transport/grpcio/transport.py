@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 # Threads for what is not answered in waves; an open stream holds one for its whole life.
 _SERVICE_THREADS_MAX = 64
+# How many calls of a method may wait in grpc-core until they are looked at. Past it they get CANCELLED, which no client
+# tries again, and by grpc-core's own default some of 1000 do.
+_PENDING_MAX = 8 * 1024
 # grpc-core takes the largest integer for no bound.
 _NEVER_MS = 2**31 - 1
 # How often the drain looks whether all is done.
@@ -38,6 +41,8 @@ def server_options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 1),
         ("grpc.max_connection_age_ms", age_ms),
         ("grpc.max_connection_age_grace_ms", round(limits.connection_grace_s * 1000)),
+        ("grpc.server.max_pending_requests", _PENDING_MAX),
+        ("grpc.server.max_pending_requests_hard_limit", _PENDING_MAX),
         ("grpc.max_receive_message_length", limits.request_bytes_max),
         ("grpc.max_send_message_length", limits.response_bytes_max),
         ("grpc.keepalive_time_ms", round(limits.keepalive_s * 1000)),

@@ -82,12 +82,7 @@ class Connection(Answering):
                 if headers != self._last_headers:
                     self._last_headers, self._last_head = headers, self._heads.read(headers)
                 head = self._last_head
-                if (
-                    0 <= head.method < unary
-                    and not event.end_stream
-                    and waves.held < waves.calls_max
-                    and not self._choked
-                ):
+                if 0 <= head.method < unary and not event.end_stream and not self._choked:
                     streams[event.stream_id] = head
                 else:
                     self._open(event.stream_id, head, headers, last=event.end_stream)
@@ -123,11 +118,7 @@ class Connection(Answering):
                 self._forward(stream, headers, last=last)
             else:
                 waves.wiring.shed(waves.hold(self, stream, head, b""))
-        elif (
-            self._choked
-            or waves.held >= waves.calls_max
-            or (head.method >= self._unary and not waves.has_room_for_streams)
-        ):
+        elif self._choked or waves.is_full or (head.method >= self._unary and not waves.has_room_for_streams):
             waves.wiring.shed(waves.hold(self, stream, head, b""))
         elif head.method >= self._unary:
             self.streams[stream] = conversation = Conversation(self, waves, stream, head)
@@ -156,6 +147,11 @@ class Connection(Answering):
             state.take(data, last=last)
             return
         self.session.acknowledge_received_data(len(data), stream)
+        if type(state) is Head and self._waves.is_full:  # it is not worth the rest of the body
+            if not last:
+                self.partial.add(stream)
+            self._waves.wiring.shed(self._waves.hold(self, stream, state, b""))
+            return
         if type(state) is Head:
             state = self._inbox.begin(stream, state, whole=last)
         if type(state) is Arriving:

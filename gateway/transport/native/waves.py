@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from gateway.transport.fair import Rivals
 from gateway.transport.native.bounds import (
     ARRIVING_REQUESTS_MAX,
     ARRIVING_REQUESTS_PER_WORKER_MAX,
@@ -55,8 +56,14 @@ class Waves:
         self.stream_calls_max = limits.stream_calls_max
         self._streams_max = limits.streams_max
         self.waiting: deque[Call] = deque()
+        self._rivals = Rivals(self.waiting, wiring.kind_of)
         self._is_overloaded = False
         self._wave_calls_max = limits.wave_calls_max
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many calls are held as may be."""
+        return self.held >= self.calls_max
 
     @property
     def has_room_for_bytes(self) -> bool:
@@ -78,11 +85,14 @@ class Waves:
         self.waiting.append(call)
 
     def admit(self, connection: Connection, stream: int, head: Head, payload: bytes, weight: int = 0) -> NativeCall:
-        """Return the call that has come whole; it waits for the next wave, or is refused where there is no room."""
+        """Return the call that has come whole; it waits for the next wave.
+
+        Where there is no room, it is refused, or another one in its place whose kind has more waiting.
+        """
         call = self.hold(connection, stream, head, payload, weight)
         if self.held > self.calls_max:
             self._is_overloaded = True
-            self.wiring.shed(call)
+            self.wiring.shed(self._rivals.displace(call) if self._rivals.is_behind(call) else call)
         else:
             self.waiting.append(call)
         return call
@@ -114,4 +124,6 @@ class Waves:
         self._is_overloaded = False
 
     def _answer_one(self) -> None:
-        answer_wave(self.waiting, self._wave_calls_max, self.wiring.answer)
+        if self._is_overloaded:
+            self._rivals.forget()
+        answer_wave(self.waiting, self._wave_calls_max, self.wiring.answer, self.wiring.kind_of)

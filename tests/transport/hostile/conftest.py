@@ -108,13 +108,24 @@ class Engine:
         with contextlib.suppress(OSError):
             self.socket.sendall(self.session.data_to_send())
 
+    def ask_at_once(self, payload, times, path=SAY):
+        """Send so many requests in one go and return their streams."""
+        streams = [self.session.send_request(self._headers(path)) for _ in range(times)]
+        for stream in streams:
+            self.session.send_data(stream, message(payload), end_stream=True)
+        self.flush()
+        return streams
+
     def begin(self, path=SAY, *extra):
-        fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x", "te": "trailers"}
-        fields |= {"content-type": "application/grpc"}
-        headers = [(key.encode(), value.encode()) for key, value in fields.items()]
-        stream = self.session.send_request([*headers, *extra])
+        stream = self.session.send_request([*self._headers(path), *extra])
         self.flush()
         return stream
+
+    @staticmethod
+    def _headers(path):
+        fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x", "te": "trailers"}
+        fields |= {"content-type": "application/grpc"}
+        return [(key.encode(), value.encode()) for key, value in fields.items()]
 
     def send(self, stream, data, *, end=False):
         self.session.send_data(stream, data, end_stream=end)
