@@ -195,7 +195,7 @@ def test_quantiles_are_wrong_as_often_as_alpha_says(runs):
 
 
 @RUNS
-def test_a_right_split_raises_no_alarm_at_any_of_a_hundred_looks(runs):
+def test_a_right_split_raises_no_alarm_at_any_of_twenty_looks(runs):
     generator = np.random.default_rng(9)
     alarms = fixed_alarms = 0
     for counts in generator.binomial(60, 0.5, (runs, LOOKS)).cumsum(axis=1):

@@ -174,6 +174,14 @@ def test_pairs_claim_nothing_that_is_no_number(rows, tuned):
     assert isinstance(found, NotEnoughData) or all(map(finite, (found.lower, found.upper, found.p_value)))
 
 
+@settings(deadline=None)
+@given(st.lists(st.tuples(VALUE, VALUE, st.integers(0, 3)), max_size=5), st.sampled_from([None, 100]))
+def test_several_pairs_of_a_unit_claim_nothing_that_is_no_number(rows, tuned):
+    found = compare_paired(JointMoments.of(np.array(rows).reshape(-1, 3)), alpha=0.05, tuned_units=tuned)
+    if not isinstance(found, NotEnoughData):
+        assert all(map(finite, (found.lower, found.upper, found.p_value, found.difference, found.shrunk)))
+
+
 def test_sizes_and_checks_without_a_basis_are_refused_with_words():
     still = Design(0.0, 0.0)
     assert isinstance(sample_size(0.0, Design(1.0, 1.0)), NotEnoughData)

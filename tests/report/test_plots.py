@@ -5,10 +5,12 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from turnout.experiments.v1 import experiment_service_pb2 as pb
 from turnout.report import html
 from turnout.report.effect import Reading, effect_plot
 from turnout.report.forest import Effect, forest_plot
 from turnout.report.growth import growth_plot
+from turnout.report.quality import quality
 from turnout.report.svg import WIDTH, Axis, Plot, nice_step, spread
 from turnout.report.times import time_text, time_ticks
 
@@ -105,3 +107,20 @@ def test_no_element_carries_a_style_so_that_a_strict_content_policy_shows_all():
     page = html.figure(effects, html.keys([("arm-1", "treatment")])) + html.table(["a"], [["<b>"]], numbers=[0])
     assert "style=" not in page
     assert "&lt;b&gt;" in page
+
+
+def test_an_uneven_split_and_missing_outcomes_are_said_in_red():
+    experiment = pb.Experiment(variants=[pb.Variant(variant="a", control=True), pb.Variant(variant="b")])
+    lost = pb.SampleRatio(check=pb.SampleRatioCheck(mismatch=True, p_value=1e-30, sequential_p_value=1e-20))
+    analysis = pb.AnalyzeExperimentResponse(
+        stages=[pb.Stage(stage="served", units=[900, 500], sample_ratio=lost)],
+        balance=[pb.Balance(what="age", variant="b", p_value=1e-9, imbalance=True)],
+        maturity=[pb.Maturity(metric="m", variant="b", matured_units=1, missing_units=3, uneven=True)],
+    )
+    text = quality(experiment, analysis)
+    assert text.count('<p class="bad">') == 3
+    assert "at the stage served" in text
+    assert "&lt; 1e-12" in text
+    assert "3 (75.0%)" in text
+    fine = quality(experiment, pb.AnalyzeExperimentResponse())
+    assert "No check found a flaw" in fine
