@@ -13,6 +13,7 @@ from scipy import stats
 
 from gateway.control.experiments import ExperimentControl
 from gateway.control.judge import ExperimentJudge
+from gateway.control.ramps import RampControl
 from gateway.control.reducing.pairs import PairQuestion, reduce_pairs
 from gateway.journal.commits import EventFolders
 from gateway.journal.compact import compact
@@ -86,8 +87,9 @@ def ask(tmp_path, migrated_file):
     database = open_database(f"sqlite:///{tmp_path / 'turnout.db'}")
     control = ExperimentControl(database=database, clock=SystemClock())
     judge = ExperimentJudge(database=database, clock=SystemClock(), events=EventLog(tmp_path))
+    ramps = RampControl(database=database, clock=SystemClock(), known=lambda _: None)
     server = grpc.server(futures.ThreadPoolExecutor(2))
-    pb_grpc.add_ExperimentServiceServicer_to_server(ExperimentService(control, judge), server)
+    pb_grpc.add_ExperimentServiceServicer_to_server(ExperimentService(control, judge, ramps), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:

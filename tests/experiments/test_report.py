@@ -20,6 +20,7 @@ from experiments.bucketing import bucket_of
 from experiments.definition import Direction, Experiment, Metric, MetricKind, Role, Variant
 from gateway.control.experiments import ExperimentControl
 from gateway.control.judge import ExperimentJudge
+from gateway.control.ramps import RampControl
 from gateway.journal.log import EventLog
 from gateway.journal.record import Outcome, Output, Prediction, encode
 from gateway.journal.writer import JournalWriter
@@ -140,8 +141,9 @@ def stub(tmp_path_factory, migrated_file):
     database = open_database(f"sqlite:///{folder / 'turnout.db'}")
     story = Story(folder, database)
     story.run()
+    ramps = RampControl(database=database, clock=story.clock, known=lambda _: None)
     server = grpc.server(futures.ThreadPoolExecutor(2))
-    pb_grpc.add_ExperimentServiceServicer_to_server(ExperimentService(story.control, story.judge), server)
+    pb_grpc.add_ExperimentServiceServicer_to_server(ExperimentService(story.control, story.judge, ramps), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
