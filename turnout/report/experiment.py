@@ -148,17 +148,16 @@ def _forest(report: ExperimentReport) -> str:
 
 def _comparisons(report: ExperimentReport) -> str:
     columns = (
-        "metric", "role", "variant", "control's", "variant's", "difference", "interval", "p", "adjusted p",
-        "chance to win", "finding",
+        "metric", "role", "variant", "finding", "control's", "variant's", "difference", "interval", "p", "adjusted p",
+        "to win",
     )  # fmt: skip
     roles = {each.metric: enum_words(pb.MetricRole, each.role) for each in report.experiment.metrics}
     rows: list[tuple[str, ...]] = []
     silent: list[str] = []
     for each in report.advice.analysis.comparisons:
-        head = (each.metric, roles.get(each.metric, ""), each.variant)
-        finding = enum_words(pb.Finding, each.finding)
+        head = (each.metric, roles.get(each.metric, ""), each.variant, enum_words(pb.Finding, each.finding))
         if each.WhichOneof("result") != "estimate":
-            rows.append((*head, *("",) * 7, finding))
+            rows.append((*head, *("",) * 7))
             silent.append(f"{each.metric} of {each.variant}: not enough data: {each.not_enough_data}")
             continue
         found = each.estimate
@@ -173,10 +172,9 @@ def _comparisons(report: ExperimentReport) -> str:
                 p_text(found.p_value),
                 p_text(each.adjusted_p_value),
                 chance,
-                finding,
             )
         )
-    return html.table(columns, rows, numbers=range(3, 10)) + "".join(f"<p>{escape(line)}</p>" for line in silent)
+    return html.table(columns, rows, numbers=range(4, 11)) + "".join(f"<p>{escape(line)}</p>" for line in silent)
 
 
 def _over_time(report: ExperimentReport) -> str:

@@ -39,8 +39,9 @@ body { background: var(--ground); color: var(--ink); font: 16px/1.55 system-ui, 
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .4rem; } h2 { font-size: 1.1rem; margin: 2.4rem 0 .2rem; }
 h3 { font-size: 1rem; margin: 1.4rem 0 .1rem; }
 p, ul { margin: .3rem 0 .8rem; max-width: 46rem; } .soft { color: var(--soft); }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; margin: .8rem 0; }
-th, td { border-bottom: 1px solid var(--rule); padding: .35rem .8rem .35rem 0; text-align: left; vertical-align: top; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; width: 100%;
+        margin: .8rem 0; }
+th, td { border-bottom: 1px solid var(--rule); padding: .35rem .7rem .35rem 0; text-align: left; vertical-align: top; }
 th { font-weight: 500; color: var(--soft); } td.number, th.number { text-align: right; }
 td.number { white-space: nowrap; } td.value { text-align: right; }
 tr > .number:last-child, td.value { padding-right: 0; }
