@@ -43,6 +43,8 @@ def metrics():
         metric("error", MetricKind.SQUARED_ERROR, "click", **output),
         metric("foreseen", MetricKind.MEAN, "sale", covariate=Covariate.CONTROL_PREDICTION, **output),
         metric("latency", MetricKind.LATENCY, ""),
+        metric("annual", MetricKind.PROPORTION, "else", label="annual"),
+        metric("right", MetricKind.ACCURACY, "else", output="p", classes=("annual", "monthly")),
     )
 
 
@@ -106,10 +108,13 @@ class Stream:
         subject = {"request_id": f"r{int(self.chance.integers(self.asked + 3))}"}
         if not by_request:
             subject = {"unit_id": f"u{int(self.chance.integers(13))}", "model": self.some("", "flight-delay", "other")}
+        name = self.some("sale", "sale", "click", "else")
+        value = self.some(0.0, 1.0, float(self.chance.normal(5, 2)), float(self.chance.normal(5, 2)), math.inf)
         return Outcome(
             **subject,
-            name=self.some("sale", "sale", "click", "else"),
-            value=self.some(0.0, 1.0, float(self.chance.normal(5, 2)), float(self.chance.normal(5, 2)), math.inf),
+            name=name,
+            value=math.nan if name == "else" else value,
+            label=self.some("annual", "monthly", "none") if name == "else" else "",
             event_time_us=self.now_us - int(self.chance.integers(0, 30)) * HOUR_US,
             time_us=self.now_us,
             outcome_id=self.some("", "a", "b") if by_request else self.some("a", "b", "c"),
