@@ -92,6 +92,7 @@ class ControlParts:
     snapshots: Snapshots
     materializing: Materializing
     offline: OfflineLimits
+    data_address: str
 
 
 def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[tuple[str, ...], RampRunner]:
@@ -113,7 +114,8 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[tupl
         RegistryService(_registry_parts(parts, trial, clearances)), server
     )
     deployment_service_pb2_grpc.add_DeploymentServiceServicer_to_server(
-        DeploymentService(database=parts.database, clock=parts.clock, providers=parts.fleet.providers), server
+        DeploymentService(database=parts.database, clock=parts.clock, fleet=parts.fleet, address=parts.data_address),
+        server,
     )
     webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server(
         WebhookService(database=parts.database, clock=parts.clock, poster=parts.poster), server

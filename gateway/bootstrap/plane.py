@@ -141,6 +141,7 @@ class ControlPlane:
                 bound_sets=partial(bound_sets, previous_max=settings.resident_previous),
             ),
             offline=offline,
+            data_address=f"{settings.host}:{self._data_port}",
         )
         refresher = Refresher(self._parts.materializing, database=self._database, clock=clock)
         self._refreshing = threading.Thread(target=refresher.run, args=(self._stopped,), name="refresher", daemon=True)

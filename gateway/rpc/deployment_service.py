@@ -14,13 +14,14 @@ from turnout.registry.v1 import deployment_service_pb2 as pb
 from turnout.registry.v1 import deployment_service_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
     import grpc
 
+    from gateway.control.fleet import Fleet
     from storage.clock import Clock
     from storage.database import Database
 
+READY = "ready"
+"""What a worker says of a version that answers."""
 _PRESENT = ("intra_op_threads", "inter_op_threads", "arena", "stack_rows_max", "stack_tolerance")
 _OPTIMIZATIONS = {
     pb.GraphOptimization.Value(f"GRAPH_OPTIMIZATION_{each.upper()}"): each for each in GRAPH_OPTIMIZATIONS
@@ -35,14 +36,17 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
     ----------
     database, clock
         Where settings are kept, and the time that changes are dated by.
-    providers
-        The execution providers that the workers have; empty while no worker has said so.
+    fleet
+        The workers: what execution providers they have, and what they hold.
+    address
+        The data port's address.
     """
 
-    def __init__(self, *, database: Database, clock: Clock, providers: Callable[[], Collection[str]]) -> None:
+    def __init__(self, *, database: Database, clock: Clock, fleet: Fleet, address: str) -> None:
         self._database = database
         self._clock = clock
-        self._providers = providers
+        self._fleet = fleet
+        self._address = address
 
     def GetDeployment(
         self, request: pb.GetDeploymentRequest, context: grpc.ServicerContext
@@ -52,7 +56,8 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             model, number = _key(request.name)
             with self._database.read() as tx:
                 deployment = get_deployment(tx, model, number)
-            return pb.GetDeploymentResponse(deployment=_message(request.name, deployment))
+            endpoint = None if number == OF_MODEL else self._endpoint(model, number)
+            return pb.GetDeploymentResponse(deployment=_message(request.name, deployment), endpoint=endpoint)
 
     def SetDeployment(
         self, request: pb.SetDeploymentRequest, context: grpc.ServicerContext
@@ -66,7 +71,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
                 raise RequestMalformedError("the change names no setting", name=name)
             with self._database.write() as tx:
                 before = default_deployment(tx, model, number) if request.reset else get_deployment(tx, model, number)
-                deployment = checked(replace(before, **changes), providers=self._providers())
+                deployment = checked(replace(before, **changes), providers=self._fleet.providers())
                 revision = set_deployment(
                     tx,
                     model,
@@ -76,6 +81,22 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
                     now_us=self._clock.now_us(),
                 )
             return pb.SetDeploymentResponse(deployment=_message(name, deployment), revision=revision)
+
+    def _endpoint(self, model: str, number: int) -> pb.ServingEndpoint:
+        reports = self._fleet.reports()
+        serving = [
+            report
+            for report in reports
+            if report.ready
+            and any((one.model, one.version, one.state) == (model, number, READY) for one in report.versions)
+        ]
+        return pb.ServingEndpoint(
+            address=self._address,
+            model=resources.model_name(model),
+            version=number,
+            serving_workers=len(serving),
+            workers=len(reports),
+        )
 
 
 def _key(name: str) -> tuple[str, int]:

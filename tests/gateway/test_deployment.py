@@ -52,6 +52,20 @@ def test_a_version_has_its_own_settings_else_its_models_else_the_defaults(operat
     assert '"stack_rows_max": 64' in newest.detail_json
 
 
+def test_a_version_says_where_it_is_served_and_by_how_many_workers(gateway, operator, deployments):
+    operator.publish("placed", 2.0, alias="champion")
+    operator.publish("placed", 3.0)
+    operator.wait()
+    first, second = (
+        deployments.GetDeployment(pb.GetDeploymentRequest(name=f"models/placed/versions/{number}")).endpoint
+        for number in (1, 2)
+    )
+    assert (first.address, first.model, first.version) == (gateway.data_address, "models/placed", 1)
+    assert (first.serving_workers, first.workers) == (1, 1)
+    assert second.serving_workers == 0, "nobody has asked for it"
+    assert not deployments.GetDeployment(pb.GetDeploymentRequest(name="models/placed")).HasField("endpoint")
+
+
 @pytest.mark.parametrize(
     ("fields", "told"),
     [

@@ -64,9 +64,12 @@ def configure(
     )
     if graph_optimization is not None:
         changes.graph_optimization = pb.GraphOptimization.Value(f"GRAPH_OPTIMIZATION_{graph_optimization.name}")
+    endpoint = None
     with options.control(server) as connection:
         if not reset and changes == pb.Deployment(name=target):
-            one = connection.deployments.GetDeployment(pb.GetDeploymentRequest(name=target)).deployment
+            found = connection.deployments.GetDeployment(pb.GetDeploymentRequest(name=target))
+            endpoint = found.endpoint if found.HasField("endpoint") else None
+            one = found.deployment
         else:
             answer = connection.deployments.SetDeployment(pb.SetDeploymentRequest(deployment=changes, reset=reset))
             options.settle(connection, answer.revision, wait=wait)
@@ -81,7 +84,12 @@ def configure(
         ("stacked rows, at most", one.stack_rows_max),
         ("stacking tolerance", one.stack_tolerance),
     ]
-    show.emit(document_of(one), lambda: [show.facts(target, facts)], as_json=as_json)
+    document = document_of(one)
+    if endpoint is not None:
+        served = f"{endpoint.serving_workers} of {endpoint.workers} workers"
+        facts.append(("served at", f"{endpoint.address}, {endpoint.model} version {endpoint.version}, by {served}"))
+        document["endpoint"] = document_of(endpoint)
+    show.emit(document, lambda: [show.facts(target, facts)], as_json=as_json)
 
 
 def _warm_up(text: str) -> pb.WarmUp:

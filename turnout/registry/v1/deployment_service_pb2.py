@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,turnout/registry/v1/deployment_service.proto\x12\x13turnout.registry.v1\"\x8d\x04\n\nDeployment\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12-\n\x10intra_op_threads\x18\x02 \x01(\x05H\x00R\x0eintraOpThreads\x88\x01\x01\x12-\n\x10inter_op_threads\x18\x03 \x01(\x05H\x01R\x0einterOpThreads\x88\x01\x01\x12\x19\n\x05\x61rena\x18\x04 \x01(\x08H\x02R\x05\x61rena\x88\x01\x01\x12/\n\x13\x65xecution_providers\x18\x05 \x03(\tR\x12\x65xecutionProviders\x12U\n\x12graph_optimization\x18\x06 \x01(\x0e\x32&.turnout.registry.v1.GraphOptimizationR\x11graphOptimization\x12\x36\n\x08warm_ups\x18\x07 \x03(\x0b\x32\x1b.turnout.registry.v1.WarmUpR\x07warmUps\x12)\n\x0estack_rows_max\x18\x08 \x01(\x05H\x03R\x0cstackRowsMax\x88\x01\x01\x12,\n\x0fstack_tolerance\x18\t \x01(\x01H\x04R\x0estackTolerance\x88\x01\x01\x42\x13\n\x11_intra_op_threadsB\x13\n\x11_inter_op_threadsB\x08\n\x06_arenaB\x11\n\x0f_stack_rows_maxB\x12\n\x10_stack_tolerance\"\xa2\x01\n\x06WarmUp\x12?\n\x06inputs\x18\x01 \x03(\x0b\x32\'.turnout.registry.v1.WarmUp.InputsEntryR\x06inputs\x1aW\n\x0bInputsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x32\n\x05value\x18\x02 \x01(\x0b\x32\x1c.turnout.registry.v1.ExtentsR\x05value:\x02\x38\x01\"#\n\x07\x45xtents\x12\x18\n\x07\x65xtents\x18\x01 \x03(\x03R\x07\x65xtents\"*\n\x14GetDeploymentRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\"X\n\x15GetDeploymentResponse\x12?\n\ndeployment\x18\x01 \x01(\x0b\x32\x1f.turnout.registry.v1.DeploymentR\ndeployment\"m\n\x14SetDeploymentRequest\x12?\n\ndeployment\x18\x01 \x01(\x0b\x32\x1f.turnout.registry.v1.DeploymentR\ndeployment\x12\x14\n\x05reset\x18\x02 \x01(\x08R\x05reset\"t\n\x15SetDeploymentResponse\x12?\n\ndeployment\x18\x01 \x01(\x0b\x32\x1f.turnout.registry.v1.DeploymentR\ndeployment\x12\x1a\n\x08revision\x18\x02 \x01(\x03R\x08revision*\xaf\x01\n\x11GraphOptimization\x12\"\n\x1eGRAPH_OPTIMIZATION_UNSPECIFIED\x10\x00\x12\x1b\n\x17GRAPH_OPTIMIZATION_NONE\x10\x01\x12\x1c\n\x18GRAPH_OPTIMIZATION_BASIC\x10\x02\x12\x1f\n\x1bGRAPH_OPTIMIZATION_EXTENDED\x10\x03\x12\x1a\n\x16GRAPH_OPTIMIZATION_ALL\x10\x04\x32\xe3\x01\n\x11\x44\x65ploymentService\x12\x66\n\rGetDeployment\x12).turnout.registry.v1.GetDeploymentRequest\x1a*.turnout.registry.v1.GetDeploymentResponse\x12\x66\n\rSetDeployment\x12).turnout.registry.v1.SetDeploymentRequest\x1a*.turnout.registry.v1.SetDeploymentResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,turnout/registry/v1/deployment_service.proto\x12\x13turnout.registry.v1\"\x8d\x04\n\nDeployment\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12-\n\x10intra_op_threads\x18\x02 \x01(\x05H\x00R\x0eintraOpThreads\x88\x01\x01\x12-\n\x10inter_op_threads\x18\x03 \x01(\x05H\x01R\x0einterOpThreads\x88\x01\x01\x12\x19\n\x05\x61rena\x18\x04 \x01(\x08H\x02R\x05\x61rena\x88\x01\x01\x12/\n\x13\x65xecution_providers\x18\x05 \x03(\tR\x12\x65xecutionProviders\x12U\n\x12graph_optimization\x18\x06 \x01(\x0e\x32&.turnout.registry.v1.GraphOptimizationR\x11graphOptimization\x12\x36\n\x08warm_ups\x18\x07 \x03(\x0b\x32\x1b.turnout.registry.v1.WarmUpR\x07warmUps\x12)\n\x0estack_rows_max\x18\x08 \x01(\x05H\x03R\x0cstackRowsMax\x88\x01\x01\x12,\n\x0fstack_tolerance\x18\t \x01(\x01H\x04R\x0estackTolerance\x88\x01\x01\x42\x13\n\x11_intra_op_threadsB\x13\n\x11_inter_op_threadsB\x08\n\x06_arenaB\x11\n\x0f_stack_rows_maxB\x12\n\x10_stack_tolerance\"\xa2\x01\n\x06WarmUp\x12?\n\x06inputs\x18\x01 \x03(\x0b\x32\'.turnout.registry.v1.WarmUp.InputsEntryR\x06inputs\x1aW\n\x0bInputsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x32\n\x05value\x18\x02 \x01(\x0b\x32\x1c.turnout.registry.v1.ExtentsR\x05value:\x02\x38\x01\"#\n\x07\x45xtents\x12\x18\n\x07\x65xtents\x18\x01 \x03(\x03R\x07\x65xtents\"*\n\x14GetDeploymentRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\"\x9a\x01\n\x15GetDeploymentResponse\x12?\n\ndeployment\x18\x01 \x01(\x0b\x32\x1f.turnout.registry.v1.DeploymentR\ndeployment\x12@\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32$.turnout.registry.v1.ServingEndpointR\x08\x65ndpoint\"\x9e\x01\n\x0fServingEndpoint\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x14\n\x05model\x18\x02 \x01(\tR\x05model\x12\x18\n\x07version\x18\x03 \x01(\x03R\x07version\x12\'\n\x0fserving_workers\x18\x04 \x01(\x05R\x0eservingWorkers\x12\x18\n\x07workers\x18\x05 \x01(\x05R\x07workers\"m\n\x14SetDeploymentRequest\x12?\n\ndeployment\x18\x01 \x01(\x0b\x32\x1f.turnout.registry.v1.DeploymentR\ndeployment\x12\x14\n\x05reset\x18\x02 \x01(\x08R\x05reset\"t\n\x15SetDeploymentResponse\x12?\n\ndeployment\x18\x01 \x01(\x0b\x32\x1f.turnout.registry.v1.DeploymentR\ndeployment\x12\x1a\n\x08revision\x18\x02 \x01(\x03R\x08revision*\xaf\x01\n\x11GraphOptimization\x12\"\n\x1eGRAPH_OPTIMIZATION_UNSPECIFIED\x10\x00\x12\x1b\n\x17GRAPH_OPTIMIZATION_NONE\x10\x01\x12\x1c\n\x18GRAPH_OPTIMIZATION_BASIC\x10\x02\x12\x1f\n\x1bGRAPH_OPTIMIZATION_EXTENDED\x10\x03\x12\x1a\n\x16GRAPH_OPTIMIZATION_ALL\x10\x04\x32\xe3\x01\n\x11\x44\x65ploymentService\x12\x66\n\rGetDeployment\x12).turnout.registry.v1.GetDeploymentRequest\x1a*.turnout.registry.v1.GetDeploymentResponse\x12\x66\n\rSetDeployment\x12).turnout.registry.v1.SetDeploymentRequest\x1a*.turnout.registry.v1.SetDeploymentResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +33,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WARMUP_INPUTSENTRY']._loaded_options = None
   _globals['_WARMUP_INPUTSENTRY']._serialized_options = b'8\001'
-  _globals['_GRAPHOPTIMIZATION']._serialized_start=1163
-  _globals['_GRAPHOPTIMIZATION']._serialized_end=1338
+  _globals['_GRAPHOPTIMIZATION']._serialized_start=1391
+  _globals['_GRAPHOPTIMIZATION']._serialized_end=1566
   _globals['_DEPLOYMENT']._serialized_start=70
   _globals['_DEPLOYMENT']._serialized_end=595
   _globals['_WARMUP']._serialized_start=598
@@ -45,12 +45,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXTENTS']._serialized_end=797
   _globals['_GETDEPLOYMENTREQUEST']._serialized_start=799
   _globals['_GETDEPLOYMENTREQUEST']._serialized_end=841
-  _globals['_GETDEPLOYMENTRESPONSE']._serialized_start=843
-  _globals['_GETDEPLOYMENTRESPONSE']._serialized_end=931
-  _globals['_SETDEPLOYMENTREQUEST']._serialized_start=933
-  _globals['_SETDEPLOYMENTREQUEST']._serialized_end=1042
-  _globals['_SETDEPLOYMENTRESPONSE']._serialized_start=1044
-  _globals['_SETDEPLOYMENTRESPONSE']._serialized_end=1160
-  _globals['_DEPLOYMENTSERVICE']._serialized_start=1341
-  _globals['_DEPLOYMENTSERVICE']._serialized_end=1568
+  _globals['_GETDEPLOYMENTRESPONSE']._serialized_start=844
+  _globals['_GETDEPLOYMENTRESPONSE']._serialized_end=998
+  _globals['_SERVINGENDPOINT']._serialized_start=1001
+  _globals['_SERVINGENDPOINT']._serialized_end=1159
+  _globals['_SETDEPLOYMENTREQUEST']._serialized_start=1161
+  _globals['_SETDEPLOYMENTREQUEST']._serialized_end=1270
+  _globals['_SETDEPLOYMENTRESPONSE']._serialized_start=1272
+  _globals['_SETDEPLOYMENTRESPONSE']._serialized_end=1388
+  _globals['_DEPLOYMENTSERVICE']._serialized_start=1569
+  _globals['_DEPLOYMENTSERVICE']._serialized_end=1796
 # @@protoc_insertion_point(module_scope)

@@ -230,22 +230,66 @@ class GetDeploymentResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DEPLOYMENT_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def deployment(self) -> Global___Deployment:
         """All of them."""
+
+    @_builtins.property
+    def endpoint(self) -> Global___ServingEndpoint:
+        """Where the version is served; absent for a model."""
 
     def __init__(
         self,
         *,
         deployment: Global___Deployment | None = ...,
+        endpoint: Global___ServingEndpoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment", "endpoint", b"endpoint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment", "endpoint", b"endpoint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetDeploymentResponse: _TypeAlias = GetDeploymentResponse  # noqa: Y015
+
+@_typing.final
+class ServingEndpoint(_message.Message):
+    """Where a version answers calls of this gateway."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SERVING_WORKERS_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """The data port's address, `host:port`."""
+    model: _builtins.str
+    """The model that a call names."""
+    version: _builtins.int
+    """The version that a call pins; without, the champion or an experiment's variant answers."""
+    serving_workers: _builtins.int
+    """How many workers have it loaded and answer."""
+    workers: _builtins.int
+    """How many workers there are."""
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        model: _builtins.str = ...,
+        version: _builtins.int = ...,
+        serving_workers: _builtins.int = ...,
+        workers: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "model", b"model", "serving_workers", b"serving_workers", "version", b"version", "workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServingEndpoint: _TypeAlias = ServingEndpoint  # noqa: Y015
 
 @_typing.final
 class SetDeploymentRequest(_message.Message):
