@@ -64,16 +64,12 @@ def configure(
     )
     if graph_optimization is not None:
         changes.graph_optimization = pb.GraphOptimization.Value(f"GRAPH_OPTIMIZATION_{graph_optimization.name}")
-    endpoint = None
     with options.control(server) as connection:
-        if not reset and changes == pb.Deployment(name=target):
-            found = connection.deployments.GetDeployment(pb.GetDeploymentRequest(name=target))
-            endpoint = found.endpoint if found.HasField("endpoint") else None
-            one = found.deployment
-        else:
+        if reset or changes != pb.Deployment(name=target):
             answer = connection.deployments.SetDeployment(pb.SetDeploymentRequest(deployment=changes, reset=reset))
             options.settle(connection, answer.revision, wait=wait)
-            one = answer.deployment
+        found = connection.deployments.GetDeployment(pb.GetDeploymentRequest(name=target))
+    one = found.deployment
     facts = [
         ("intra-op threads", one.intra_op_threads),
         ("inter-op threads", one.inter_op_threads),
@@ -85,7 +81,8 @@ def configure(
         ("stacking tolerance", one.stack_tolerance),
     ]
     document = document_of(one)
-    if endpoint is not None:
+    if found.HasField("endpoint"):
+        endpoint = found.endpoint
         served = f"{endpoint.serving_workers} of {endpoint.workers} workers"
         facts.append(("served at", f"{endpoint.address}, {endpoint.model} version {endpoint.version}, by {served}"))
         document["endpoint"] = document_of(endpoint)
