@@ -272,6 +272,12 @@ def _answers(client):
 
 
 @pytest.fixture(scope="session")
+def redis_binary():
+    """Return the redis-server that tests start."""
+    return redis_server_binary()
+
+
+@pytest.fixture(scope="session")
 def start_redis():
     """Return the function that starts a Redis in a folder; all are killed at the end of the session."""
     started = []
