@@ -102,7 +102,7 @@ def ramped(model, *, shares=DEFAULT_SHARES, minimum_units=20, hours=1, guardrail
                 metric="distance",
                 kind=pb.METRIC_KIND_ABSOLUTE_ERROR,
                 role=pb.METRIC_ROLE_GUARDRAIL,
-                margin=0.5,
+                margin=1.0,
                 **metric,
             ),
         ],

@@ -170,7 +170,7 @@ def test_worse_labels_are_rolled_back_within_the_stated_bound_once_they_are_know
 def climb(site, ramped, shares, *, kill=None):
     """Take an identical candidate through every step, and return the events."""
     for step in range(1, len(shares) + 1):
-        ramped.send(150)
+        ramped.send(200)
         site.pass_us(HOUR_US)
         if kill:
             kill(step, "before")
@@ -216,7 +216,7 @@ def test_an_identical_candidate_comes_to_the_end_and_becomes_the_champion(site):
     ramped.start()
     events = climb(site, ramped, SHORT_SHARES)
     assert_climbed(ramped, SHORT_SHARES, site.state)
-    assert "150 of the candidate have an outcome" in " ".join(events[1].reasons)
+    assert "200 of the candidate have an outcome" in " ".join(events[1].reasons)
 
 
 @pytest.mark.parametrize(
