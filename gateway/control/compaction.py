@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
+import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
     from storage.clock import Clock
     from storage.database import Database
+
+NICENESS = 10  # a tenth of what others get where the machine is busy, so that it does not fall behind for ever
 
 _log = logging.getLogger(__name__)
 
@@ -122,7 +126,13 @@ class Compactor:
             return done
 
     def run(self, stop: threading.Event) -> None:
-        """Compact until told to stop; a run that fails is reported and tried again after the interval."""
+        """Compact until told to stop; a run that fails is reported and tried again after the interval.
+
+        The calling thread gives way to all that answers: nobody waits for what it does.
+        """
+        with contextlib.suppress(OSError):  # a system where threads have no priority of their own
+            own = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, own, max(NICENESS, os.getpriority(os.PRIO_PROCESS, own)))
         while not stop.wait(self._interval_s):
             try:
                 self.run_once()

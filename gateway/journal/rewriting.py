@@ -191,7 +191,7 @@ class Rewriter:
     def _tables(self, kind: str, path: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """Yield the rows of a part, some at a time; whole rows in the schema of this release."""
         with pq.ParquetFile(self._folders.events / path) as file:
-            for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
+            for batch in file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
                 table = pa.Table.from_batches([batch])
                 yield table if columns else lift(kind, table)
 

@@ -21,11 +21,11 @@ import logging
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.errors import JournalUnavailableError
 from gateway.journal.active import ActiveSegment
+from gateway.journal.facts import WriterFacts
 from gateway.journal.record import Gap, encode
 from gateway.journal.segment import check_writer_name, frame
 
@@ -40,35 +40,6 @@ _log = logging.getLogger(__name__)
 _HOUSEKEEPING_S = 1.0
 _NEVER = float("inf")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
-@dataclass(frozen=True, slots=True)
-class WriterFacts:
-    """What a writer did so far.
-
-    Attributes
-    ----------
-    records, waves, appended_bytes
-        What was appended.
-    syncs, failed_syncs
-        How often it was put on the disk, and how often that failed.
-    failed_appends
-        How many appends were refused.
-    lost_pending
-        Predictions that were lost and stand in no gap record yet.
-    unsynced_bytes, unsynced_s
-        What was appended and is not known to be on the disk, and for how long the oldest of it has not been.
-    """
-
-    records: int
-    waves: int
-    appended_bytes: int
-    syncs: int
-    failed_syncs: int
-    failed_appends: int
-    lost_pending: int
-    unsynced_bytes: int
-    unsynced_s: float
 
 
 class JournalWriter:
