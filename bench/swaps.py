@@ -1,6 +1,6 @@
 """Does anybody notice a promotion?
 
-`python bench/swaps.py [--transport native] [--promotions 200] [--megabytes 1] [--rate 1000]` starts a gateway with two
+`python bench/swaps.py [--promotions 200] [--megabytes 1] [--rate 1000] [--resident-previous 1]` starts a gateway of two
 workers, promotes three versions in turn under a steady load of 8 connections (h2load, Debian: nghttp2-client), and lets
 one load in five fail: the artifact is away when the workers look, and back when they try again. It prints how many
 requests failed, the 99th percentile within the swaps and outside of them, and the workers' memory before and after.
@@ -67,11 +67,15 @@ class Swap:
 class Swaps:
     """A gateway, its three versions, and the promotions among them."""
 
-    def __init__(self, gateway: Gateway, control: Control, paths: list[Path], *, seed: int) -> None:
+    def __init__(
+        self, gateway: Gateway, control: Control, paths: list[Path], *, seed: int, resident_previous: int
+    ) -> None:
+        self._resident_previous = resident_previous
         self._gateway = gateway
         self._control = control
         self._random = random.Random(seed)  # noqa: S311  (chooses faults)
         self._champion = 1
+        self._recent = [1]
         rows, _ = make_rows(8)
         self._artifacts = []
         for place, path in enumerate(paths):
@@ -88,13 +92,16 @@ class Swaps:
     def next(self, *, may_fail: bool = True) -> Swap:
         """Promote the next version and return when every worker has nothing left to do for it."""
         self._champion = self._champion % VERSIONS + 1
-        fails = may_fail and self._random.random() < FAILING_SHARE
+        is_there = self._champion in self._recent
+        fails = may_fail and not is_there and self._random.random() < FAILING_SHARE
         began = time.time()
         with self._away(self._artifacts[self._champion - 1]) if fails else contextlib.nullcontext():
             self._control.promote(MODEL, self._champion)
             if fails:
                 self._until(lambda versions: versions.get(self._champion) == _FAILED)
-        wanted = {self._champion, (self._champion - 2) % VERSIONS + 1}
+        others = [version for version in self._recent if version != self._champion]
+        self._recent = [self._champion, *others][: self._resident_previous + 1]
+        wanted = set(self._recent)
         self._until(lambda versions: set(versions) == wanted and set(versions.values()) == {_READY})
         return Swap(began * 1e6, time.time() * 1e6, fails)
 
@@ -176,11 +183,12 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     for number in range(VERSIONS):
         paths.append(folder / f"v{number + 1}.onnx")
         paths[-1].write_bytes(forest(round(arguments.megabytes * 1e6), seed=number))
-    gateway = Gateway(transport=arguments.transport, state=folder / "state", core=None, workers=WORKERS)
+    flags = ("--resident-previous", str(arguments.resident_previous))
+    gateway = Gateway(transport=arguments.transport, state=folder / "state", core=None, workers=WORKERS, flags=flags)
     gateway.start()
     try:
         with Control(f"127.0.0.1:{gateway.ports['control']}") as control:
-            swaps = Swaps(gateway, control, paths, seed=arguments.seed)
+            swaps = Swaps(gateway, control, paths, seed=arguments.seed, resident_previous=arguments.resident_previous)
             for _ in range(2 * VERSIONS):
                 swaps.next(may_fail=False)
             time.sleep(MEMORY_SETTLES_S)
@@ -239,6 +247,9 @@ def main() -> int:
     parser.add_argument("--pause-ms", type=float, default=150.0)
     parser.add_argument(
         "--slot-ms", type=float, default=400.0, help="what one promotion with its pause is thought to take"
+    )
+    parser.add_argument(
+        "--resident-previous", type=int, default=1, help="2: every version stays, and nothing is loaded"
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
