@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from turnout.security import Security
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+CONNECT_TIMEOUT_MS = 5_000
 ATTEMPTS_MAX = 5
 """The first try included; gRPC itself takes no more than five."""
 
@@ -70,7 +71,7 @@ def options_of(retried: Sequence[Mapping[str, str]], *, attempts_max: int) -> li
         # A client is a connection of its own, so that several clients reach several workers of one port.
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", CONNECT_TIMEOUT_MS),  # its name misleads: how long one attempt may take
         ("grpc.max_reconnect_backoff_ms", 2000),
     ]
 
