@@ -41,7 +41,7 @@ def slow_greeter(server):
         time.sleep(GREETING_S)
         with near, contextlib.suppress(OSError):  # who came last finds the server gone
             far = socket.create_connection(("127.0.0.1", server))
-            threading.Thread(target=pump, args=(near.dup(), far.dup()), daemon=True).start()
+            threading.Thread(target=pump, args=(far.dup(), near.dup()), daemon=True).start()
             pump(near, far)
 
     def accept():
