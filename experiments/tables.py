@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 from storage.schema import metadata
@@ -36,7 +37,7 @@ experiments = Table(
     # Whom it is for: a JSON object of the scope's fields; what is not in it has its default.
     Column("scope", Text, nullable=False, server_default="{}"),
     # How its candidate gets more and more of the units: a JSON object of the ramp's fields; empty: it has none.
-    Column("ramp", Text, nullable=False, server_default=""),
+    Column("ramp", Text, nullable=False, server_default=text("''")),
     # The first of the places in the model's layer that it holds, once it was started.
     Column("layer_first", Integer, nullable=False, server_default="0"),
     Column("state", String(16), nullable=False),

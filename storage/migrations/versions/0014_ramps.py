@@ -13,7 +13,7 @@ down_revision = "0013"
 
 def upgrade() -> None:
     """Add the ramp of an experiment, where it stands and what happened to it, and what models hold out."""
-    op.add_column("experiments", sa.Column("ramp", sa.Text, nullable=False, server_default=""))
+    op.add_column("experiments", sa.Column("ramp", sa.Text, nullable=False, server_default=sa.text("''")))
     op.create_table(
         "experiment_ramps",
         sa.Column("experiment", sa.String(63), sa.ForeignKey("experiments.id"), primary_key=True),
