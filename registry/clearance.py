@@ -32,7 +32,7 @@ class Support:
     probe_passed, probe_sentence
         Whether its probe rows were replayed just now with the right outputs; None when nobody did.
     trials
-        What experiments and shadows say: documents with kind, name, units, decision.
+        What experiments and shadows say, as `registry.gates.Evidence` has it.
     skew
         How many calls with its features were replayed for skew, and what was wrong with them; None when nobody did.
     views

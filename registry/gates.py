@@ -48,7 +48,8 @@ class Evidence:
     approvals
         Who approved it by which role, the newest decision of each: (role, actor).
     trials
-        What experiments and shadows say of it: documents with kind, name, units, decision.
+        What experiments and shadows say of it: documents with kind, name and units; an experiment's with its decision,
+        a shadow's with its calls and how many of them failed.
     skew
         How many calls with its features were replayed for skew, and what was wrong with them; None when nobody did.
     """
@@ -97,6 +98,7 @@ def _checked(document: object) -> dict[str, object]:
     missing = [name for name in kind.required if name not in settings]
     if missing:
         raise GateInvalidError(f"the gate {document['kind']!r} needs `{missing[0]}`", field=f"gates.{missing[0]}")
+    kind.check(settings)
     return {"kind": document["kind"], **settings}
 
 
@@ -107,6 +109,7 @@ class _Kind:
     decide: Callable[[Document, Evidence], Verdict]
     settings: Mapping[str, type | tuple[type, ...]] = field(default_factory=dict)
     required: tuple[str, ...] = ()
+    check: Callable[[Document], None] = lambda _settings: None
 
 
 def _parity(gate: Document, evidence: Evidence) -> Verdict:
@@ -183,18 +186,45 @@ def _signed(gate: Document, evidence: Evidence) -> Verdict:
     return Verdict(gate, True, f"{signer!r} signed it", {"signed_by": signer})
 
 
+def _check_trial(settings: Document) -> None:
+    """Raise GateInvalidError for a trial that no experiment and no shadow can ever be."""
+    kind = settings.get("of", "experiment")
+    if kind not in _OF_TRIALS:
+        raise GateInvalidError(f"a trial is `of` {' or '.join(_OF_TRIALS)}, not {str(kind)[:64]!r}", field="gates.of")
+    if settings.get("decision", "any") not in {"any", "ship"}:
+        raise GateInvalidError("the `decision` that a trial asks for is ship or any", field="gates.decision")
+    for name in settings:
+        if name in _OF_ONE_TRIAL and _OF_ONE_TRIAL[name] != kind:
+            raise GateInvalidError(f"a trial of {kind} knows no `{name}`", field=f"gates.{name}")
+    if not 0 <= _number(settings, "failed_share_max") <= 1:
+        raise GateInvalidError("`failed_share_max` is a share: 0 to 1", field="gates.failed_share_max")
+
+
 def _trial(gate: Document, evidence: Evidence) -> Verdict:
     wanted, units = str(gate.get("of", "experiment")), _number(gate, "units_min", 0)
     fitting = [
-        trial for trial in evidence.trials if trial.get("kind") == wanted and float(str(trial.get("units", 0))) >= units
+        trial for trial in evidence.trials if trial.get("kind") == wanted and _number(trial, "units", 0) >= units
     ]
     facts = {"trials": [dict(trial) for trial in evidence.trials]}
     if not fitting:
         return Verdict(gate, False, f"no {wanted} with at least {units:g} units has looked at it", facts)
-    good = [trial for trial in fitting if trial.get("decision") in {"ship", "SHIP"}]
+    if wanted == "shadow":
+        return _shadowed(gate, fitting[0], facts)
+    good = [trial for trial in fitting if trial.get("decision") == "ship"]
     if gate.get("decision", "ship") == "ship" and not good:
         return Verdict(gate, False, f"no {wanted} says that it should ship", facts)
     return Verdict(gate, True, f"{wanted} {(good or fitting)[0].get('name')} looked at it", facts)
+
+
+def _shadowed(gate: Document, trial: Document, facts: Document) -> Verdict:
+    """Decide on what a shadow made of the calls that were answered."""
+    calls, failed = int(_number(trial, "calls")), int(_number(trial, "failed"))
+    largest = _number(gate, "failed_share_max")
+    if failed > largest * calls:
+        return Verdict(
+            gate, False, f"it failed in {failed} of {calls} calls as a shadow; at most {largest:.3%} may", facts
+        )
+    return Verdict(gate, True, f"as a shadow it answered {calls - failed} of {calls} calls", facts)
 
 
 def _approval(gate: Document, evidence: Evidence) -> Verdict:
@@ -225,6 +255,8 @@ def _number(gate: Document, name: str, default: float = 0.0) -> float:
 
 
 _REAL = (int, float)
+_OF_TRIALS = ("experiment", "shadow")
+_OF_ONE_TRIAL = {"decision": "experiment", "failed_share_max": "shadow"}
 _KINDS: dict[str, _Kind] = {
     "parity": _Kind(_parity, {"flip_rate_max": _REAL}),
     "metric": _Kind(
@@ -235,7 +267,9 @@ _KINDS: dict[str, _Kind] = {
     "probe": _Kind(_probe),
     "feature_set": _Kind(_feature_set),
     "signed": _Kind(_signed, {"by": str}),
-    "trial": _Kind(_trial, {"of": str, "units_min": _REAL, "decision": str}),
+    "trial": _Kind(
+        _trial, {"of": str, "units_min": _REAL, "decision": str, "failed_share_max": _REAL}, check=_check_trial
+    ),
     "skew": _Kind(_skew, {"calls_min": int}),
     "approval": _Kind(_approval, {"role": str, "count": int}, ("role",)),
 }

@@ -107,6 +107,7 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[tupl
         artifacts=parts.artifacts,
         trial=trial,
         units_of=judge.matured_units,
+        shadowed=judge.shadowed,
         skew_of=skew.judge,
     )
     experiments = ExperimentControl(database=parts.database, clock=parts.clock, support_of=clearances.gather)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from experiments.definition import State
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from experiments.definition import Experiment
+    from gateway.control.reducing.pairs import Shadowed
     from gateway.control.trial import Trial
     from registry.artifacts import ArtifactStore
     from registry.deployment import Deployment
@@ -42,6 +43,8 @@ class Clearances:
         Where versions are kept, their bytes, and what replays probe rows.
     units_of
         How many units an experiment has analysed of a variant.
+    shadowed
+        What a version made, as a shadow, of the calls of its model.
     skew_of
         How many calls were replayed for skew with the features of a version, and what was wrong with them.
     """
@@ -53,25 +56,31 @@ class Clearances:
         artifacts: ArtifactStore,
         trial: Trial,
         units_of: Callable[[Experiment, str], int],
+        shadowed: Callable[[str, int], Shadowed],
         skew_of: Callable[[str, int], tuple[int, Sequence[str]]],
     ) -> None:
         self._database = database
         self._artifacts = artifacts
         self._trial = trial
         self._units_of = units_of
+        self._shadowed = shadowed
         self._skew_of = skew_of
 
     def gather(self, model: str, number: int, *, override_reason: str = "") -> Support:
         """Return what is known of a version that is to become the champion; raises as `get_version` does."""
         with self._database.read() as tx:
             version = get_version(tx, model, number)
-            kinds = {str(gate["kind"]) for gate in get_model(tx, model).gates}
+            gates = get_model(tx, model).gates
+            kinds = {str(gate["kind"]) for gate in gates}
             views = views_of(tx, version)
             fought = fought_in(tx, version) if "trial" in kinds else []
             deployment = deployments_of(tx, model, (number,))[number]
+        trials = [self._trial_of(experiment, variant) for experiment, variant in fought]
+        if any(gate["kind"] == "trial" and gate.get("of") == "shadow" for gate in gates):
+            trials += self._shadow_of(model, number)
         support = Support(
             views=views,
-            trials=[self._trial_of(experiment, variant) for experiment, variant in fought],
+            trials=trials,
             override_reason=override_reason,
         )
         if "skew" in kinds and version.feature_set:
@@ -96,6 +105,15 @@ class Clearances:
             units = 0
         decision = "ship" if experiment.winner == variant else "keep" if experiment.winner else "open"
         return {"kind": "experiment", "name": experiment.id, "units": units, "decision": decision}
+
+    def _shadow_of(self, model: str, number: int) -> list[Mapping[str, object]]:
+        try:
+            seen = self._shadowed(model, number)
+        except DomainError:  # the events are not there to be counted: then it has seen no call
+            return []
+        if not seen.calls:
+            return []
+        return [{"kind": "shadow", "name": f"models/{model}/shadow", **asdict(seen)}]
 
 
 def views_of(tx: Connection, version: Version) -> Sequence[str]:

@@ -19,6 +19,7 @@ from experiments.plan import Method
 from gateway.control.analysis import read_units
 from gateway.control.moving import preview_split
 from gateway.control.pairs import compare_pairs
+from gateway.control.reducing.pairs import count_shadowed
 from gateway.control.reducing.reducer import Reducer
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from experiments.definition import Experiment, Metric
     from gateway.control.moving import Moving
     from gateway.control.pairs import PairedFinding, PairRules
-    from gateway.control.reducing.pairs import PairQuestion
+    from gateway.control.reducing.pairs import PairQuestion, Shadowed
     from gateway.journal.log import EventLog
     from storage.clock import Clock
     from storage.database import Database
@@ -160,6 +161,11 @@ class ExperimentJudge:
         """Return how many units of a variant have an outcome that is compared; no look is kept."""
         evidence = self._reducer.evidence(experiment, now_us=self._clock.now_us())
         return sum(count.matured_units for count in evidence.counts if count.variant == variant)
+
+    def shadowed(self, model: str, version: int) -> Shadowed:
+        """Return what a version made, as a shadow, of the calls that the live one answered."""
+        with self._events.snapshot() as connection:
+            return count_shadowed(connection, model, version)
 
     def verify(self, experiment_id: str, *, look: int) -> list[tuple[Look, Verification]]:
         """Return the looks that were kept, each with whether it comes out again; all of them when `look` is 0."""

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import random
-import time
 from collections import Counter
 from concurrent import futures
 
@@ -53,9 +52,22 @@ def flight_delay(database):
         aliases.set_alias(tx, "flight-delay", 2, alias="challenger", actor="ada", now_us=4)
 
 
+class AheadClock(SystemClock):
+    """The system's time, and so much more as a test needs to have passed."""
+
+    ahead_us = 0
+
+    def now_us(self):
+        return super().now_us() + self.ahead_us
+
+
 @pytest.fixture
-def stub(tmp_path, database, flight_delay):  # noqa: ARG001  (the model must be there first)
-    clock = SystemClock()
+def clock():
+    return AheadClock()
+
+
+@pytest.fixture
+def stub(tmp_path, database, flight_delay, clock):  # noqa: ARG001  (the model must be there first)
     control = ExperimentControl(database=database, clock=clock)
     judge = ExperimentJudge(database=database, clock=clock, events=EventLog(tmp_path), look_every_ms=0)
     ramps = RampControl(database=database, clock=clock, known=lambda _: None)
@@ -675,13 +687,13 @@ def test_a_model_holds_units_out(stub):
     )
 
 
-def test_what_is_not_settled_at_the_planned_end_is_stopped(stub):
+def test_what_is_not_settled_at_the_planned_end_is_stopped(stub, clock):
     asked = request()
-    asked.experiment.plan.planned_end_us = time.time_ns() // 1000 + 400_000
+    asked.experiment.plan.planned_end_us = clock.now_us() + 3_600_000_000
     stub.CreateExperiment(asked)
     stub.StartExperiment(pb.StartExperimentRequest(name=NAME))
     before = stub.GetRecommendation(pb.GetRecommendationRequest(name=NAME))
     assert before.recommendation == pb.RECOMMENDATION_CONTINUE
-    time.sleep(0.45)
+    clock.ahead_us = 3_600_000_000
     after = stub.GetRecommendation(pb.GetRecommendationRequest(name=NAME))
     assert (after.recommendation, after.reasons[0][:23]) == (pb.RECOMMENDATION_STOP, "the planned end has com")

@@ -9,6 +9,7 @@ import duckdb
 import grpc
 import numpy as np
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from onnx import TensorProto, helper
 
 from experiments.bucketing import bucket_of
@@ -16,7 +17,7 @@ from gateway.journal.log import EventLog
 from turnout.control import Control
 from turnout.experiments.v1 import shadow_service_pb2 as pb
 from turnout.features.v1 import feature_service_pb2
-from turnout.registry.v1 import registry_service_pb2
+from turnout.registry.v1 import gate_pb2, registry_service_pb2
 from turnout.serving.v1 import prediction_service_pb2, prediction_service_pb2_grpc
 
 WAIT_S = 30
@@ -209,6 +210,34 @@ def test_under_load_live_calls_never_fail_and_what_is_not_paired_is_counted(gate
     assert len(found) == counts.paired
     for pair in found:
         assert [1.5 * value for value in pair["live_outputs"]["score"]] == pair["shadow_outputs"]["score"]
+
+
+def test_a_gate_asks_for_units_that_the_version_answered_as_a_shadow(operator, control):
+    operator.publish("gated", 2.0, alias="champion")
+    operator.publish("gated", 3.0)
+    operator.publish_file("gated", _of_another_input())
+    operator.wait()
+    gate = gate_pb2.Gate(kind="trial", settings_json='{"of": "shadow", "units_min": 3}')
+    model = registry_service_pb2.Model(name="models/gated", gates=[gate])
+    mask = FieldMask(paths=["gates"])
+    operator.registry.UpdateModel(registry_service_pb2.UpdateModelRequest(model=model, update_mask=mask))
+
+    def promotion_of(version):
+        asked = gate_pb2.GetGateStatusRequest(name=f"models/gated/versions/{version}")
+        ((verdict,),) = [operator.registry.GetGateStatus(asked).now]
+        return verdict.passed, verdict.sentence
+
+    assert promotion_of(2) == (False, "no shadow with at least 3 units has looked at it")
+    with pytest.raises(grpc.RpcError, match="no shadow with at least 3 units"):
+        operator.promote("gated", 2, wait=False)
+    for version in (2, 3):
+        put(control, "gated", version=version)
+        for call in range(4):
+            operator.predict("gated", request_id=f"gated-{version}-{call}", unit_id=f"u{call % 3}")
+        settled(control, "gated", 4)
+    assert promotion_of(2) == (True, "as a shadow it answered 4 of 4 calls")
+    assert promotion_of(3) == (False, "no shadow with at least 3 units has looked at it")
+    assert operator.promote("gated", 2).revision
 
 
 def test_removing_a_shadow_ends_it_and_says_so(gateway, operator, control, refusal):

@@ -16,6 +16,7 @@ from gateway.control.governance import Governance
 from gateway.control.lineage import Lineages
 from gateway.control.publication import FeatureSetShape
 from gateway.control.publish import Publisher
+from gateway.control.reducing.pairs import Shadowed
 from gateway.control.trial import Trial
 from gateway.control.upkeep import Upkeep
 from gateway.control.watching import Snapshots
@@ -145,6 +146,7 @@ class Served:
                 artifacts=artifacts,
                 trial=trial,
                 units_of=lambda _experiment, _variant: 0,
+                shadowed=lambda _model, _number: Shadowed(units=0, calls=0, failed=0),
                 skew_of=lambda _model, _number: (0, ()),
             ),
             comparing=Comparing(

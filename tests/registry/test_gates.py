@@ -49,7 +49,9 @@ def guarded(database, *gates):
         ({"kind": "signed"}, False),
         ({"kind": "trial", "units_min": 1000}, True),
         ({"kind": "trial", "units_min": 6000}, False),
-        ({"kind": "trial", "of": "shadow"}, False),
+        ({"kind": "trial", "of": "shadow", "units_min": 40}, False),
+        ({"kind": "trial", "of": "shadow", "units_min": 40, "failed_share_max": 0.02}, True),
+        ({"kind": "trial", "of": "shadow", "units_min": 41, "failed_share_max": 0.02}, False),
         ({"kind": "approval", "role": "risk"}, True),
         ({"kind": "approval", "role": "risk", "count": 2}, False),
         ({"kind": "approval", "role": "legal"}, False),
@@ -63,7 +65,10 @@ def test_a_gate_says_yes_or_no_in_a_sentence(fraud, gate, passes):
         champion=champion,
         probe_passed=True,
         approvals=[("risk", "grace")],
-        trials=[{"kind": "experiment", "name": "e", "units": 5000, "decision": "ship"}],
+        trials=[
+            {"kind": "experiment", "name": "e", "units": 5000, "decision": "ship"},
+            {"kind": "shadow", "name": "models/fraud/shadow", "units": 40, "calls": 100, "failed": 2},
+        ],
     )
     (verdict,) = decide(check_gates([gate]), evidence)
     assert verdict.passed is passes

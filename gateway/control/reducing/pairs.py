@@ -54,6 +54,13 @@ SELECT count(*), count(*) FILTER (failed),
 FROM paired p
 """
 
+# What the live version could not answer says nothing of its shadow.
+_SHADOWED = """
+SELECT count(DISTINCT coalesce(nullif(unit_id, ''), request_id)) FILTER (shadow_status = 0), count(*),
+    count(*) FILTER (shadow_status <> 0)
+FROM pairs WHERE model = $model AND shadow_version = $version AND live_status = 0
+"""
+
 _COLUMNS = ("control", "treatment", "number")
 _UNITS = (
     "SELECT sum(control) AS control, sum(treatment) AS treatment, count(*) AS number FROM judged WHERE usable"
@@ -142,3 +149,26 @@ def _joint(n: int, numbers: list[float]) -> JointMoments:
         for one in _COLUMNS
     )
     return JointMoments(n, tuple(numbers[: len(_COLUMNS)]), products)
+
+
+@dataclass(frozen=True, slots=True)
+class Shadowed:
+    """What a version made, as a shadow, of the calls that the live one answered.
+
+    Attributes
+    ----------
+    units
+        How many units it answered a call of.
+    calls, failed
+        How many calls there were, and how many of them it failed in.
+    """
+
+    units: int
+    calls: int
+    failed: int
+
+
+def count_shadowed(connection: duckdb.DuckDBPyConnection, model: str, version: int) -> Shadowed:
+    """Return what a version made, as a shadow, of the calls that a snapshot of the log knows."""
+    ((units, calls, failed),) = connection.execute(_SHADOWED, {"model": model, "version": version}).fetchall()
+    return Shadowed(units, calls, failed)
