@@ -13,6 +13,7 @@ left for the next one.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 class _Lane(Generic[T]):
@@ -79,7 +81,8 @@ class Lanes(Generic[T]):
         calls
             How many calls it is; they were reserved.
         turn
-            What is done with the items of a lane, on a thread of the pool; it raises nothing.
+            What is done with the items of a lane, on a thread of the pool. It answers whatever happens; what it
+            raises is logged, and the lane goes on.
         """
         with self._lock:
             lane = self._lanes[key]
@@ -100,7 +103,10 @@ class Lanes(Generic[T]):
                 item, calls = lane.waiting.popleft()
                 items.append(item)
                 taken += calls
-        turn(items)
+        try:
+            turn(items)
+        except Exception:  # noqa: BLE001  (a lane whose turn never ends would hold all that come to it for ever)
+            _log.exception("a turn of a lane failed")
         with self._lock:
             lane.held -= taken
             self._held -= taken

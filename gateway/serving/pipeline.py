@@ -228,8 +228,10 @@ class Pipeline:
 
     def _tell(self, walk: Walk) -> None:
         requests = walk.requests
-        self._tally.count(requests, walk.started)
-        walk.done(requests)
+        try:
+            self._tally.count(requests, walk.started)
+        finally:  # nobody else would ever answer them
+            walk.done(requests)
         if self._shadowing is not None:
             self._shadowing.offer(walk.groups)
 

@@ -101,3 +101,17 @@ def test_a_crowd_is_let_in_as_far_as_there_is_room():
     turns.go_on.release(2)
     lanes.close()
     assert turns.seen == [["six"], ["two"]]
+
+
+def test_a_lane_goes_on_after_a_turn_that_raised_and_gives_its_room_back():
+    lanes, turns = made(calls_max=1), Turns()
+
+    def fail(items):
+        raise ValueError(items)
+
+    assert put(lanes, "a", 0, fail)
+    while not put(lanes, "a", 1, turns.take):
+        pass
+    turns.go_on.release()
+    lanes.close()
+    assert turns.seen == [[1]]

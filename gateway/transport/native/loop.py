@@ -176,9 +176,10 @@ class Loop:
     def _hear(self, _: int) -> None:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake)
+        # Here and nowhere else: a job may have been run already whose poster has not written its wake-up yet.
+        self._woken = False
 
     def _run_posted(self) -> None:
-        self._woken = False
         self.urgent = True
         posted = self._posted
         for _ in range(len(posted)):  # what they post waits for the next turn
