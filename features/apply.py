@@ -9,9 +9,9 @@ from sqlalchemy import func, insert, select, update
 
 from features import tables
 from features.codec import SCHEMA_ID_MAX
+from features.declared_sets import SetWish
 from features.definitions import FeatureSet
 from features.errors import DefinitionInvalidError, SchemaNumbersSpentError
-from features.grammar import SetWish
 from features.plan import REQUEST
 from features.records import list_sets, list_sources, list_views
 from storage.revision import record_change

@@ -33,7 +33,8 @@ from features.codec import (
     progress_key,
     times_of,
 )
-from features.offline import BATCH_ROWS, open_offline, view_rows
+from features.offline import BATCH_ROWS, open_offline
+from features.view_rows import view_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 
 from features.definitions import trimmed_sql
 from features.errors import FeatureSqlInvalidError
-from features.offline import check_select, open_offline, quoted, view_rows
+from features.offline import open_offline
 from features.plan import REQUEST
+from features.sql import check_select, quoted
+from features.view_rows import view_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

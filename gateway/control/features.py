@@ -16,14 +16,17 @@ from features import records
 from features.apply import Applied, apply
 from features.arrow_stream import chunks_of
 from features.as_of import read_as_of
+from features.declared_sources import JOURNAL_TABLE
 from features.fetch import fetch
 from features.fingerprint import provenance
-from features.grammar import JOURNAL_TABLE, read_definitions
+from features.grammar import read_definitions
 from features.lookup import FeatureMatrix, Lookup
 from features.materialize import materialized_until
-from features.offline import OfflineLimits, check_view, open_offline, tables_in
+from features.offline import OfflineLimits, open_offline
 from features.plan import FeaturePlan, compile_plan
+from features.sql import tables_in
 from features.training import training_table
+from features.view_rows import check_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from features.declared_sources import JOURNAL_TABLE
 from features.definitions import Source
-from features.grammar import JOURNAL_TABLE
 
 if TYPE_CHECKING:
     from pathlib import Path

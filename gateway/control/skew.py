@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 
 from features import records
 from features.definitions import Source
-from features.offline import OfflineLimits, quoted
+from features.offline import OfflineLimits
 from features.plan import REQUEST
 from features.schedule import ttl_us_of
 from features.skew import ViewSkew, compare_view
+from features.sql import quoted
 from features.training import training_table
 from gateway.control.skew_rows import features_of, known_of, matrix_of, names_of, served_of
 from registry.errors import FieldInvalidError

@@ -18,9 +18,10 @@ from features.fetch import fetch
 from features.grammar import read_definitions
 from features.lookup import Lookup
 from features.materialize import materialize
-from features.offline import check_view, open_offline
+from features.offline import open_offline
 from features.plan import compile_plan, plan_document
 from features.push import Row, check_rows, write_rows
+from features.view_rows import check_view
 
 NOW_US = 1_704_153_600_000_000
 PAYLOADS = [

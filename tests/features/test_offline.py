@@ -8,7 +8,8 @@ import pytest
 
 from features.definitions import Feature, Source, View
 from features.errors import FeatureSqlInvalidError, OfflineQueryError, SourceUnreadableError
-from features.offline import OfflineLimits, check_view, open_offline, view_rows
+from features.offline import OfflineLimits, open_offline
+from features.view_rows import check_view, view_rows
 
 
 @pytest.fixture

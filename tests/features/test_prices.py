@@ -14,7 +14,8 @@ import pytest
 from features.code_folder import CodeFolder
 from features.errors import CodeChangedError, CodeFailedError, CodeMissingError, OfflineQueryError
 from features.grammar import read_definitions
-from features.offline import OfflineLimits, check_view, open_offline, view_rows
+from features.offline import OfflineLimits, open_offline
+from features.view_rows import check_view, view_rows
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "prices"
 
