@@ -98,8 +98,10 @@ class Sketch:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Sketch:
-        """Return what `document` was made of."""
+        """Return what `document` was made of, or raise ValueError."""
         values, counts = np.asarray(document["values"], np.float64), np.asarray(document["counts"], np.int64)
+        if values.ndim != 1 or values.shape != counts.shape or np.any(np.diff(values) <= 0) or np.any(counts < 1):
+            raise ValueError("a sketch has ascending values, and a count for each")
         return cls(values, counts, int(document["error"]))
 
 

@@ -131,6 +131,10 @@ class VersionFacts:
         The id of the feature set that fills an input; empty when callers send every input.
     parity
         The parity certificate; empty when there is none.
+    profile
+        What the training table looked like, a document of `features.profile`; empty when there is none.
+    importance
+        How much each feature matters; empty when that was not measured.
     """
 
     description: str = ""
@@ -147,6 +151,8 @@ class VersionFacts:
     dataset: str = ""
     parents_elsewhere: tuple[tuple[str, int], ...] = ()
     metric_directions: Mapping[str, str] = field(default_factory=dict)
+    profile: Mapping[str, object] = field(default_factory=dict)
+    importance: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

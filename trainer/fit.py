@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
@@ -54,6 +54,8 @@ class Fitted:
     metrics
         On the later rows, which it has not seen: ``brier``, ``log_loss``, ``roc_auc``, ``holdout_rows``; and
         ``training_rows``.
+    held_out
+        Which rows of the table those were, the earliest first [n].
     """
 
     estimator: Classifier
@@ -61,6 +63,7 @@ class Fitted:
     framework: str
     parameters: dict[str, str]
     metrics: dict[str, float]
+    held_out: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def fit(estimator: Classifier, table: TrainingTable, *, holdout: float = 0.2) -> Fitted:
@@ -89,7 +92,14 @@ def fit(estimator: Classifier, table: TrainingTable, *, holdout: float = 0.2) ->
             )
     estimator.fit(rows[:cut], labels[:cut])
     metrics = judge(estimator, rows[cut:], labels[cut:]) | {"training_rows": float(cut)}
-    return Fitted(estimator, _algorithm(estimator), f"scikit-learn {sklearn.__version__}", _plain(estimator), metrics)
+    return Fitted(
+        estimator,
+        _algorithm(estimator),
+        f"scikit-learn {sklearn.__version__}",
+        _plain(estimator),
+        metrics,
+        held_out=order[cut:],
+    )
 
 
 def rounded(rows: NDArray[np.float64], *, wide: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:

@@ -149,7 +149,7 @@ def certify(
     seed
         Of the choice of rows that adversarial ones are made from.
     """
-    run = _runner(exported)
+    run = runner(exported)
     wide = loses_detail(rows)
     real = _compare(estimator, run, rounded(rows, wide=wide), tolerance)
     parts, left_out = [], {}
@@ -198,7 +198,7 @@ def probe_rows(exported: Exported, rows: NDArray[np.float64], *, count: int = 32
     count
         How many, 1 to 1 024; all rows when there are fewer.
     """
-    run = _runner(exported)
+    run = runner(exported)
     count = max(1, min(count, _PROBE_ROWS_MAX, len(rows)))
     order = np.argsort(run(rows)["probabilities"][:, -1], kind="stable")
     chosen = rows[order[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]]
@@ -228,7 +228,7 @@ def _accepts(estimator: Classifier, rows: NDArray[np.float64]) -> bool:
     return True
 
 
-def _runner(exported: Exported) -> Callable[[NDArray[np.float64]], dict[str, NDArray[Any]]]:
+def runner(exported: Exported) -> Callable[[NDArray[np.float64]], dict[str, NDArray[Any]]]:
     """Return a function from rows to the graph's outputs by name."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from features.profile import ColumnProfile, ProfileBuilder
 from trainer.export import export
+from trainer.fit import rounded
+from trainer.importance import importance
 from trainer.lineage import code_fingerprint, graph_fingerprint
-from trainer.parity import ProbeRows, certify, probe_rows
+from trainer.parity import ProbeRows, certify, probe_rows, runner
 from turnout import resources
 from turnout.registry.v1 import comparison_pb2
 from turnout.registry.v1 import registry_service_pb2 as registry_pb
@@ -18,13 +23,19 @@ from turnout.tensors import to_tensors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
+    from features.profile import Profile
     from trainer.export import Exported
     from trainer.fit import Fitted
+    from trainer.importance import Importance
     from trainer.parity import Certificate
     from trainer.table import TrainingTable
     from turnout.control import Control
 
 _PARITY_ROWS_MAX = 20_000
+LABEL, OUTPUT = "label", "output"
+"""What a profile calls the label, and the probability of the second class."""
 DIRECTIONS = {
     "brier": comparison_pb2.METRIC_DIRECTION_DECREASE,
     "log_loss": comparison_pb2.METRIC_DIRECTION_DECREASE,
@@ -47,6 +58,10 @@ class Candidate:
         Of the training table; of the training code and the graph.
     definition
         The digest of the set's definition that the table was made of; empty when that is not known.
+    profile
+        What the table looks like: what later rows are compared with.
+    importance
+        How much each feature matters on the rows that were held out; None where none were.
     """
 
     fitted: Fitted
@@ -57,6 +72,8 @@ class Candidate:
     data_fingerprint: str
     code_fingerprint: str
     definition: str = ""
+    profile: Profile | None = None
+    importance: Importance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +91,8 @@ def prove(fitted: Fitted, table: TrainingTable, *, tolerance: float = 1e-4) -> C
     exported = export(fitted.estimator, table.rows)
     certificate = certify(fitted.estimator, exported, rows, tolerance=tolerance)
     certificate.require()
+    held_out = fitted.held_out
+    names, labels = table.feature_names, table.labels[held_out].astype(np.int64)
     return Candidate(
         fitted=fitted,
         exported=exported,
@@ -83,7 +102,26 @@ def prove(fitted: Fitted, table: TrainingTable, *, tolerance: float = 1e-4) -> C
         data_fingerprint=table.fingerprint,
         code_fingerprint=f"{code_fingerprint()} {graph_fingerprint(exported.content)}",
         definition=table.definition,
+        profile=profile_of(table, fitted.held_out, exported),
+        importance=importance(fitted.estimator, exported, table.rows[held_out], labels, names)
+        if len(held_out)
+        else None,
     )
+
+
+def profile_of(table: TrainingTable, held_out: NDArray[np.int64], exported: Exported) -> Profile:
+    """Return the profile of a training table: its features, ``label``, and ``output`` of the rows that were held out.
+
+    What the graph says of rows that it learned from is surer than what it will say of others, hence only those.
+    """
+    builder = ProfileBuilder("training", [*table.feature_names, LABEL])
+    builder.add(np.column_stack([table.rows, table.labels]), event_time_us=table.event_time_us)
+    profile = builder.profile()
+    if not len(held_out):
+        return profile
+    said = runner(exported)(rounded(table.rows[held_out]))["probabilities"][:, -1].astype(np.float64)
+    output = ColumnProfile.of(said)
+    return replace(profile, columns={**profile.columns, OUTPUT: output}).compressed()
 
 
 def publish(
@@ -134,4 +172,6 @@ def _facts(candidate: Candidate, description: str, parents: Sequence[int]) -> re
         feature_set=candidate.feature_set,
         trained_on_digest=candidate.definition,
         parity_json=candidate.certificate.to_json(),
+        profile_json=candidate.profile.to_json() if candidate.profile else "",
+        importance_json=candidate.importance.to_json() if candidate.importance else "",
     )

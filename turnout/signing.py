@@ -84,6 +84,8 @@ def manifest(head: pb.PublishHead) -> bytes:
         "metric_directions": {
             name: _DIRECTIONS[value] for name, value in facts.metric_directions.items() if value in _DIRECTIONS
         },
+        "profile": json.loads(facts.profile_json) if facts.profile_json else {},
+        "importance": json.loads(facts.importance_json) if facts.importance_json else {},
     }
     document = {
         "format": FORMAT,

@@ -6,6 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from features.profile import Profile
 from gateway.control.publication import Publication
 from gateway.errors import RequestMalformedError
 from registry.errors import ProbeInvalidError
@@ -120,8 +121,8 @@ def alias_message(alias: Alias) -> pb.Alias:
     )
 
 
-def version_message(version: Version) -> pb.Version:
-    """Return the version's message."""
+def version_message(version: Version, *, whole: bool = False) -> pb.Version:
+    """Return the version's message; the profile of its training table is large, and there when the whole is asked."""
     return pb.Version(
         name=resources.version_name(version.model, version.number),
         version=version.number,
@@ -129,7 +130,7 @@ def version_message(version: Version) -> pb.Version:
         artifact_bytes=version.artifact_bytes,
         inputs=_specs(version.signature.inputs),
         outputs=_specs(version.signature.outputs),
-        facts=_facts_message(version.facts),
+        facts=_facts_message(version.facts, whole=whole),
         create_time_us=version.created_us,
         create_actor=version.created_by,
         stage=_STAGES[version.stage],
@@ -196,6 +197,8 @@ def _facts(facts: pb.VersionFacts) -> VersionFacts:
         dataset=facts.dataset,
         parents_elsewhere=tuple(version_key(name) for name in facts.parents_elsewhere),
         metric_directions={name: _DIRECTIONS[value] for name, value in facts.metric_directions.items() if value},
+        profile=_profile(facts.profile_json),
+        importance=_importance(facts.importance_json),
     )
 
 
@@ -209,7 +212,39 @@ def _feature_set_id(name: str) -> str:
         raise RequestMalformedError(str(error), name=name[:128]) from error
 
 
-def _facts_message(facts: VersionFacts) -> pb.VersionFacts:
+def _profile(text: str) -> dict[str, object]:
+    """Return the document of a profile, or raise RequestMalformedError for a text that is none."""
+    document = json_object(text, "profile_json")
+    try:
+        if document:
+            Profile.from_document(document)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RequestMalformedError(f"profile_json is no profile: {error}", field="profile_json") from error
+    return document
+
+
+def _importance(text: str) -> dict[str, object]:
+    """Return the document of an importance, or raise RequestMalformedError for a text that is none."""
+    document = json_object(text, "importance_json")
+    given: Any = document.get("features", [])
+    is_one = not document or (
+        isinstance(given, list)
+        and isinstance(document.get("metric"), str)
+        and all(isinstance(document.get(name), int | float) for name in ("loss", "rows"))
+        and all(
+            isinstance(one, dict)
+            and isinstance(one.get("feature"), str)
+            and all(isinstance(one.get(name), int | float) for name in ("increase", "standard_error"))
+            and isinstance(one.get("native"), int | float | None)
+            for one in given
+        )
+    )
+    if not is_one:
+        raise RequestMalformedError("importance_json has no metric, loss, rows and features", field="importance_json")
+    return document
+
+
+def _facts_message(facts: VersionFacts, *, whole: bool) -> pb.VersionFacts:
     return pb.VersionFacts(
         description=facts.description,
         algorithm=facts.algorithm,
@@ -225,6 +260,8 @@ def _facts_message(facts: VersionFacts) -> pb.VersionFacts:
         dataset=facts.dataset,
         parents_elsewhere=[resources.version_name(*parent) for parent in facts.parents_elsewhere],
         metric_directions={name: DIRECTION_NUMBERS[value] for name, value in facts.metric_directions.items()},
+        profile_json=json.dumps(facts.profile) if facts.profile and whole else "",
+        importance_json=json.dumps(facts.importance) if facts.importance else "",
     )
 
 

@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from features.profile import Profile
 from trainer import table
 from trainer.errors import ParityRefusedError, TrainingTableError
 from trainer.fit import fit
@@ -75,9 +76,34 @@ def test_a_published_version_keeps_its_lineage_and_answers_as_its_estimator(gate
     assert facts.metrics["roc_auc"] > 0.9
     assert json.loads(facts.parity_json)["verdict"] == "AGREES"
     assert version.probe_rows == 32
+    profile = Profile.from_document(json.loads(facts.profile_json))
+    assert profile.rows == len(rows.rows)
+    assert [*profile.columns] == [*rows.feature_names, "label", "output"]
+    assert profile.columns["0"].moments.mean == pytest.approx(rows.rows[:, 0].mean())
+    assert profile.columns["output"].rows == len(fitted.held_out)
+    importance = json.loads(facts.importance_json)
+    assert {one["feature"] for one in importance["features"]} == set(rows.feature_names)
+    assert importance["loss"] == pytest.approx(facts.metrics["brier"], abs=1e-5)
+    listed = control.registry.ListVersions(pb.ListVersionsRequest(parent="models/cancer")).versions[0]
+    assert (listed.facts.profile_json, listed.facts.importance_json) == ("", facts.importance_json)
     with Client(gateway.data_address) as client:
         answer = client.predict("cancer", inputs={"features": rows.rows[:5].astype(np.float32)})
     assert np.allclose(answer.outputs["probabilities"], fitted.estimator.predict_proba(rows.rows[:5]), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"profile_json": '{"format": 1}'},
+        {"profile_json": "[]"},
+        {"importance_json": '{"features": [{"feature": 1}]}'},
+        {"importance_json": "{"},
+    ],
+)
+def test_what_is_no_profile_and_no_importance_is_refused(control, tmp_path, facts):
+    (tmp_path / "model.onnx").write_bytes(b"\0")
+    with pytest.raises(InvalidError, match="_json"):
+        control.publish_version("refused", tmp_path / "model.onnx", facts=pb.VersionFacts(**facts))
 
 
 def test_an_estimator_whose_export_flips_labels_is_never_a_candidate():

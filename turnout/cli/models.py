@@ -1,5 +1,6 @@
 """`turnout models`: publish versions, and say which one is the champion."""
 
+import json
 from typing import Annotated, Any
 
 import typer
@@ -202,6 +203,7 @@ def version_facts(version: pb.Version) -> list[tuple[str, Any]]:
         ("algorithm", facts.algorithm),
         ("framework", facts.framework),
         ("metrics", dict(facts.metrics)),
+        ("importance", _importance(facts.importance_json)),
         ("parameters", dict(facts.parameters)),
         ("dataset", facts.dataset),
         ("made from", [*(f"{number}" for number in facts.parents), *facts.parents_elsewhere]),
@@ -213,6 +215,15 @@ def version_facts(version: pb.Version) -> list[tuple[str, Any]]:
         ("deleted", literals.format_time(version.delete_time_us)),
         ("etag", version.etag),
     ]
+
+
+def _importance(text: str) -> str:
+    """Return by how much the loss grows when each feature is permuted, with the standard error of that."""
+    if not text:
+        return ""
+    said = json.loads(text)
+    each = (f"{one['feature']} {one['increase']:.3g} ±{one['standard_error']:.1g}" for one in said["features"])
+    return f"{said['metric']} {said['loss']:.4g} grows by " + ", ".join(each)
 
 
 def _signature(specs: Any) -> str:

@@ -50,7 +50,7 @@ class VersionCalls(RegistryCalls):
         """Return one version."""
         with status.mapped(context), self._database.read() as tx:
             version = versions.get_version(tx, *codec.version_key(request.name))
-            return pb.GetVersionResponse(version=codec.version_message(version))
+            return pb.GetVersionResponse(version=codec.version_message(version, whole=True))
 
     def ListVersions(self, request: pb.ListVersionsRequest, context: grpc.ServicerContext) -> pb.ListVersionsResponse:
         """List the versions of a model, newest first."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from features.profile import Profile
 from gateway.web.html import Html, badge, el, facts, join, link, section, table
 from gateway.web.page import FormError, Page, href
 from gateway.web.words import bytes_text, crumb, time_of, version_link
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gateway.web.page import Visit
+
+_PARTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def show(visit: Visit) -> Html:
@@ -39,6 +42,12 @@ def show(visit: Visit) -> Html:
         _facts(model, version),
         section("Signature", _ports("Inputs", version.inputs), _ports("Outputs", version.outputs)),
         section("Metrics at training", _numbers(said)),
+        section(
+            "Importance",
+            _importance(said.importance_json),
+            note="By how much the loss on held-out rows grows when a feature's values are permuted.",
+        ),
+        section("Training rows", _profile(said.profile_json), note="What the features were like that it learned from."),
         section("Parameters", table("Parameters of the fit", ("Parameter", "Value"), sorted(said.parameters.items()))),
         section(
             "Parity", _parity(said.parity_json), note="How closely the outputs agree with those of what was exported."
@@ -91,6 +100,52 @@ def _parity(text: str) -> Html:
         return el("pre", text)
     plain = [(key, value) for key, value in certificate.items() if isinstance(value, (str, int, float))]
     return facts((key.replace("_", " "), value) for key, value in plain)
+
+
+def _importance(text: str) -> Html | None:
+    said = _read(text)
+    rows = [
+        (
+            one["feature"],
+            f"{one['increase']:.4g}",
+            f"{one['standard_error']:.2g}",
+            "" if one.get("native") is None else f"{one['native']:.4g}",
+        )
+        for one in said.get("features", ())
+    ]
+    native = said.get("native_kind") or "its own"
+    caption = f"{said.get('metric')} is {said.get('loss', 0):.4g} on {said.get('rows')} rows" if rows else ""
+    return table(caption, ("Feature", "Grows by", "Standard error", native), rows, numbers=(1, 2, 3)) if rows else None
+
+
+def _profile(text: str) -> Html | None:
+    said = _read(text)
+    if not said:
+        return None
+    profile = Profile.from_document(said)
+    rows = [
+        (
+            name,
+            f"{column.null_rate:.2%}",
+            *(
+                f"{number:.5g}"
+                for number in (
+                    column.moments.mean,
+                    column.moments.deviation,
+                    *(column.sketch.quantile(part) for part in _PARTS),
+                )
+            ),
+        )
+        for name, column in profile.columns.items()
+    ]
+    heads = ("Column", "Missing", "Mean", "Deviation", "Least", "Quarter", "Median", "Three quarters", "Greatest")
+    return table(f"{profile.rows} rows", heads, rows, numbers=tuple(range(1, len(heads))))
+
+
+def _read(text: str) -> dict[str, Any]:
+    """Return the JSON object in a text, an empty one for none."""
+    said: dict[str, Any] = json.loads(text) if text else {}
+    return said
 
 
 PAGE = Page(

@@ -446,6 +446,8 @@ class VersionFacts(_message.Message):
     PARENTS_ELSEWHERE_FIELD_NUMBER: _builtins.int
     METRIC_DIRECTIONS_FIELD_NUMBER: _builtins.int
     TRAINED_ON_DIGEST_FIELD_NUMBER: _builtins.int
+    PROFILE_JSON_FIELD_NUMBER: _builtins.int
+    IMPORTANCE_JSON_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """What it is and why it was made."""
     algorithm: _builtins.str
@@ -468,6 +470,12 @@ class VersionFacts(_message.Message):
     """The digest of the definition of the feature set that the training table was made of. Publication is refused when the
     set's definition is another one by now, with the difference. Empty: it is not compared.
     """
+    profile_json: _builtins.str
+    """What the training table looked like: a profile as a JSON object, as docs/features.md says; empty when there is none.
+    Only GetVersion gives it back.
+    """
+    importance_json: _builtins.str
+    """How much each feature matters, as a JSON object; empty when that was not measured."""
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The parameters of the training."""
@@ -510,10 +518,12 @@ class VersionFacts(_message.Message):
         parents_elsewhere: _abc.Iterable[_builtins.str] | None = ...,
         metric_directions: _abc.Mapping[_builtins.str, _comparison_pb2.MetricDirection.ValueType] | None = ...,
         trained_on_digest: _builtins.str = ...,
+        profile_json: _builtins.str = ...,
+        importance_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "code_fingerprint", b"code_fingerprint", "data_fingerprint", b"data_fingerprint", "dataset", b"dataset", "description", b"description", "feature_set", b"feature_set", "framework", b"framework", "metric_directions", b"metric_directions", "metrics", b"metrics", "parameters", b"parameters", "parents", b"parents", "parents_elsewhere", b"parents_elsewhere", "parity_json", b"parity_json", "tags", b"tags", "trained_on_digest", b"trained_on_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "code_fingerprint", b"code_fingerprint", "data_fingerprint", b"data_fingerprint", "dataset", b"dataset", "description", b"description", "feature_set", b"feature_set", "framework", b"framework", "importance_json", b"importance_json", "metric_directions", b"metric_directions", "metrics", b"metrics", "parameters", b"parameters", "parents", b"parents", "parents_elsewhere", b"parents_elsewhere", "parity_json", b"parity_json", "profile_json", b"profile_json", "tags", b"tags", "trained_on_digest", b"trained_on_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
