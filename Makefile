@@ -9,6 +9,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 ARGS ?=
 JOBS ?= 3
+CLIENTS_S ?= 75
 VENV := .venv
 # setuptools warns of every editable installation, however it is asked for.
 PIP_INSTALL = PYTHONWARNINGS='ignore:Editable installation' \
@@ -79,10 +80,11 @@ soak: $(DEV_READY)  ## Run the long form of the proofs; takes hours
 
 # --- to change it: what is fast comes first ---
 
-.PHONY: test check check-format check-lint check-protos check-generated check-dockerfile check-imports check-types tests
+.PHONY: test check check-format check-lint check-protos check-generated check-dockerfile check-imports check-types \
+  check-clients tests clients
 test: check  ## Run everything that must hold before a change lands: all of `make check`
 
-check: check-format check-lint check-protos check-dockerfile check-imports check-generated check-types tests  ## Format, lint, protos, Dockerfile, imports, generated code, types, tests
+check: check-format check-lint check-protos check-dockerfile check-imports check-generated check-types check-clients tests  ## Format, lint, protos, Dockerfile, imports, generated code, types, clients, tests
 
 check-format: $(DEV_READY)  ## Is the code formatted?
 	$(BIN)/ruff format --check --quiet .
@@ -106,6 +108,13 @@ check-imports: $(DEV_READY)  ## Do imports go one way?
 
 check-types: $(DEV_READY)  ## Do the types hold?
 	$(BIN)/mypy
+
+check-clients: $(DEV_READY)  ## Do the clients of other languages build? Those that are not done within CLIENTS_S are skipped
+	$(BIN)/python tools/clients.py --seconds $(CLIENTS_S)
+
+clients: $(DEV_READY)  ## Build and test the clients whose toolchain is found, and run them against live gateways
+	$(BIN)/python tools/clients.py $(ARGS)
+	$(BIN)/python -m pytest tests/gateway/clients
 
 tests: $(DEV_READY) $(CLIENTS_READY)  ## Run the tests alone, JOBS=3 files side by side (ARGS go to pytest)
 	$(BIN)/python -m pytest -m 'not soak' --numprocesses $(JOBS) $(ARGS)

@@ -188,6 +188,11 @@ def looping_fixture():
 
 
 @pytest.fixture(scope="session")
+def looping_bytes():
+    return looping_model()
+
+
+@pytest.fixture(scope="session")
 def operator_kind():
     """Return what an operator is made by, for who closes it himself."""
     return Operator

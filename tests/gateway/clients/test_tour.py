@@ -1,0 +1,50 @@
+"""Each language's client against live gateways, which ask for a token over TLS."""
+
+from __future__ import annotations
+
+import time
+
+TOUR_S = 60
+LOAD_CALLS = 4000
+TRACE_S = 30
+PARENT = f"{0xAA:016x}"
+TOLD = """\
+entity: 3000 7000 375 1500 PRESENT PRESENT
+tensor: 1000 2000 3000 4000
+batch: rows 0 2 answered; refused 1 INVALID_ARGUMENT REQUEST_MALFORMED
+stream: 1000 2000 3000 4000, NOT_FOUND MODEL_NOT_SERVED, 1000 2000 3000 4000
+stream of outcomes: 2 acknowledged
+outcome: recorded; without a name INVALID_ARGUMENT OUTCOME_INVALID
+missing: NOT_FOUND MODEL_NOT_SERVED
+invalid: INVALID_ARGUMENT INPUT_MISMATCH
+deadline: DEADLINE_EXCEEDED
+"""
+
+
+def test_every_kind_of_call_is_answered_as_all_clients_say_it(tour, site, traces):
+    site.restart()
+    trace_id = f"{time.time_ns():032x}"
+    program = tour.start(site.gateways[:1], TOUR_TRACE=trace_id)
+    told, said = program.communicate(timeout=TOUR_S)
+    assert (program.returncode, told) == (0, TOLD), said
+    until = time.monotonic() + TRACE_S
+    while (trace_id, PARENT) not in traces.roots:
+        assert time.monotonic() < until, traces.roots
+        time.sleep(0.05)
+
+
+def test_no_call_fails_when_one_of_two_gateways_is_killed_under_load(tour, site):
+    site.restart()
+    program = tour.start(site.gateways, "load", LOAD_CALLS)
+    assert program.stdout.readline() == "under load\n", program.communicate(timeout=TOUR_S)
+    site.gateways[0].kill()
+    told, said = program.communicate(timeout=TOUR_S)
+    assert (program.returncode, told) == (0, "load: 0 failed, versions 1 2\n"), said
+
+
+def test_a_caller_without_a_token_that_counts_is_told(tour, site, tmp_path):
+    (tmp_path / "token").write_text("turnout_wrong\n")
+    program = tour.start(site.gateways[1:], TURNOUT_TOKEN_FILE=str(tmp_path / "token"))
+    told, said = program.communicate(timeout=TOUR_S)
+    assert program.returncode != 0
+    assert "TOKEN" in said, (told, said)
