@@ -139,7 +139,7 @@ def make_table(folder: Path, plan: dict[str, object]) -> ServingTable:
         "digest": hashlib.sha256(artifact.read_bytes()).hexdigest(),
         "path": str(artifact),
         "probe_path": str(probe),
-        "feature_set": f"{MODEL}@0123456789ab",
+        "feature_set": f"{plan['set']}@{plan['digest']}",
         "feature_input": INPUT,
         "plan": plan,
     }

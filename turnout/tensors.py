@@ -92,7 +92,7 @@ def to_array(tensor: tensor_pb2.Tensor) -> NDArray[Any]:
             raise TensorError(f"tensor {tensor.name!r} ends before its {count} texts do")
         texts = np.empty(count, dtype=object)
         texts[:] = _unpack_strings(tensor.name, tensor.data, count=count)
-        return texts.reshape(shape)
+        return _shaped(tensor.name, texts, shape)
     dtype = numpy_dtype(tensor.data_type)
     if dtype is None:
         raise TensorError(f"tensor {tensor.name!r} has the unknown data type {tensor.data_type}")
@@ -101,8 +101,15 @@ def to_array(tensor: tensor_pb2.Tensor) -> NDArray[Any]:
             f"tensor {tensor.name!r} has {len(tensor.data)} bytes, but its shape {list(shape)} of {dtype.name} takes "
             f"{math.prod(shape) * dtype.itemsize}"
         )
-    array: NDArray[Any] = np.frombuffer(tensor.data, dtype=dtype).reshape(shape)
-    return array
+    return _shaped(tensor.name, np.frombuffer(tensor.data, dtype=dtype), shape)
+
+
+def _shaped(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return an array of as many elements in a shape, or raise TensorError: there are shapes that hold no element."""
+    try:
+        return array.reshape(shape)
+    except ValueError as error:
+        raise TensorError(f"tensor {name!r} has a shape that no array has: {error}") from error
 
 
 def to_tensors(values: Mapping[str, ArrayLike]) -> list[tensor_pb2.Tensor]:

@@ -66,6 +66,9 @@ def test_what_no_model_takes_is_refused(value):
         {"data_type": 13, "shape": [1], "data": b"\x01\x00\x00\x00\xff"},
         {"data_type": 13, "shape": [1], "data": b"\x00\x00\x00\x00\x00"},
         {"data_type": 13, "shape": [10**15], "data": b"\x00\x00\x00\x00"},
+        {"data_type": 13, "shape": [0, 2**62, 2**62]},
+        {"data_type": 11, "shape": [0, 2**62, 2**62]},
+        {"data_type": 11, "shape": [1] * 65, "data": b"\x00\x00\x00\x00"},
     ],
 )
 def test_a_malformed_tensor_is_refused(fields):
