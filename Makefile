@@ -97,7 +97,7 @@ check-protos: $(DEV_READY)  ## Is the contract clean, and compatible with the la
 	$(BIN)/buf format --diff --exit-code
 	$(BIN)/buf breaking --against protos/released.binpb
 
-check-generated: $(DEV_READY)  ## Is the committed generated code what the contract generates?
+check-generated: $(DEV_READY)  ## Is what is committed what would be generated?
 	$(BIN)/python tools/check_generated.py
 
 check-dockerfile: $(DEV_READY)  ## Is the Dockerfile sound?
@@ -125,8 +125,9 @@ format: $(DEV_READY)  ## Format the code and the contract, fix what can be fixed
 	$(BIN)/ruff check --quiet --fix .
 	$(BIN)/buf format --write
 
-generate: $(DEV_READY)  ## Write the generated code anew after a change of protos/
+generate: $(DEV_READY)  ## Write what is generated anew, after a change of protos/ or of the settings
 	$(BIN)/buf generate
+	$(BIN)/python tools/write_settings.py
 
 release-image: $(DEV_READY)  ## At a release, and only then: make today's contract what `buf breaking` compares with
 	$(BIN)/buf build --exclude-source-info --output protos/released.binpb

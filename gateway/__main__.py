@@ -9,7 +9,7 @@ import sys
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from gateway.bootstrap.plane import ControlPlane, only_one
-from gateway.bootstrap.settings import read_settings
+from gateway.bootstrap.sources import read_settings
 from gateway.errors import SettingInvalidError
 from gateway.telemetry.logs import start_logs
 from storage.errors import DomainError

@@ -80,7 +80,7 @@ class Database:
         DatabaseUnreachableError
             The server does not answer.
         """
-        with _reachable(), _checked_out(self._reader) as connection:
+        with reachable(), _checked_out(self._reader) as connection:
             try:
                 yield connection
             finally:
@@ -97,7 +97,7 @@ class Database:
         DatabaseUnreachableError
             The server does not answer. Where it went away during the commit, only looking tells whether it took effect.
         """
-        with _reachable(), _checked_out(self._writer) as connection:
+        with reachable(), _checked_out(self._writer) as connection:
             try:
                 transaction = connection.begin()
             except OperationalError as error:
@@ -146,7 +146,7 @@ def open_database(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Databa
     SchemaUnknownError
         A newer Turnout wrote the database.
     """
-    backend, reader, writer = _engines(url, busy_timeout_ms)
+    backend, reader, writer = engines(url, busy_timeout_ms)
     database = Database(reader, writer)
     try:
         with backend.opening(writer), database.write() as tx:
@@ -157,7 +157,7 @@ def open_database(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Databa
     return database
 
 
-def _engines(url: str, busy_timeout_ms: int) -> tuple[sqlite.Backend | postgresql.Backend, Engine, Engine]:
+def engines(url: str, busy_timeout_ms: int) -> tuple[sqlite.Backend | postgresql.Backend, Engine, Engine]:
     """Return what knows the kind of database, its reading and its writing engine; or raise DatabaseUrlError."""
     try:
         parsed = make_url(url)
@@ -185,7 +185,7 @@ _ADVICE = (
 
 
 @contextlib.contextmanager
-def _reachable() -> Iterator[None]:
+def reachable() -> Iterator[None]:
     """Say that the server is unreachable where the connection to it is refused or lost."""
     try:
         yield

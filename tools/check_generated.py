@@ -1,4 +1,4 @@
-"""Fail when the committed generated code is not what buf generates from protos/ today."""
+"""Fail when what is generated and committed is not what would be generated today: code, and the table of settings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+import write_settings
 
 PATTERNS = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
 ROOTS = ("turnout", "gateway")
@@ -38,6 +40,9 @@ def main() -> int:
             print(run.stderr, file=sys.stderr)
             return run.returncode
         found = complaints(generated(Path.cwd()), generated(Path(name)))
+    text = write_settings.PAGE.read_text(encoding="utf-8")
+    if write_settings.page(text) != text:
+        found.append(f"{write_settings.PAGE}: its table differs from what the settings say of themselves")
     for line in found:
         print(line, file=sys.stderr)
     if found:

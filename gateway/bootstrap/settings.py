@@ -1,13 +1,12 @@
-"""What `python -m gateway` takes: flags, and for each flag a variable of the environment."""
+"""What a gateway may be told, and what of it goes together."""
 
 from __future__ import annotations
 
-import argparse
 import ipaddress
 from pathlib import Path  # noqa: TC003  (pydantic reads the annotations when the class is made)
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from features.store import READ_BUDGET_MS
@@ -18,13 +17,13 @@ from gateway.telemetry.meter import LABEL_SETS_MAX
 from gateway.transport.tls import TlsFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class Settings(BaseSettings):
-    """The settings of a gateway; a flag wins over the environment, the environment over the default.
+    """The settings of a gateway; `gateway.bootstrap.sources` says where they come from.
 
     Attributes
     ----------
@@ -222,28 +221,6 @@ class Settings(BaseSettings):
         )
 
 
-def read_settings(arguments: Sequence[str]) -> Settings:
-    """Return the settings of a command line; exit with 2 and a message when they are wrong.
-
-    Raises
-    ------
-    SettingInvalidError
-        When settings that are right by themselves do not go together.
-    """
-    parser = argparse.ArgumentParser(prog="python -m gateway", description="Serve models.")
-    for name, field in Settings.model_fields.items():
-        help_text = f"default {field.default}" if not field.is_required() else "the folder that holds everything"
-        flag: dict[str, Any] = {"nargs": "?", "const": True} if field.annotation is bool else {}
-        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, default=argparse.SUPPRESS, help=help_text, **flag)
-    given = vars(parser.parse_args(arguments))
-    try:
-        settings = Settings(**given)
-    except ValueError as error:
-        parser.error(_plain(error))
-    check_together(settings)
-    return settings
-
-
 def _check_folders(folders: Mapping[str, Path | None]) -> None:
     for flag, folder in folders.items():
         if folder is not None and not folder.is_dir():
@@ -291,10 +268,3 @@ def is_loopback(host: str) -> bool:
 def _text(path: Path | None) -> str:
     """Return a path that a worker understands wherever it runs; empty for none."""
     return "" if path is None else str(path.absolute())
-
-
-def _plain(error: ValueError) -> str:
-    """Return pydantic's findings as one line, by flag."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    return "; ".join(f"--{'.'.join(map(str, each['loc'])).replace('_', '-')}: {each['msg']}" for each in error.errors())

@@ -31,7 +31,7 @@ MESSAGES_MAX = 1000
 """How many different messages are remembered; one more forgets them all."""
 
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "repeats", "taskName"}
-_SECRETS = re.compile(r"(?i)(?P<before>://[^/\s:@]*:|\bbearer\s+)(?P<secret>[^@\s'\"]+)")
+_SECRETS = re.compile(r"(?i)(?P<before>://[^/\s:@]*:|\bbearer\s+|password=)(?P<secret>[^@\s'\"]+)")
 
 
 class Logs(logging.StreamHandler[Any]):

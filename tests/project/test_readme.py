@@ -67,6 +67,12 @@ def test_every_command_of_the_readme_runs(root, tmp_path, serving):
     assert "outcomes analyzed: 60" in printed["turnout experiments analyze petals"]
 
 
+def test_every_command_of_the_page_about_settings_runs(root, tmp_path, serving):
+    commands = console_commands((root / "docs/settings.md").read_text())
+    printed = walk(commands, root=root, place=tmp_path / "checkout", serving=serving)
+    assert json.loads(printed["turnout config check --config turnout.toml --json"])["ready"]
+
+
 def test_every_command_of_the_page_about_the_registry_runs(root, tmp_path, serving):
     page, _, rest = (root / "docs/registry.md").read_text().partition("## The demo's registry\n")
     commands = console_commands(page + rest.partition("\n## ")[2])  # the demo's have a test beside the demo's

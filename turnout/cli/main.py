@@ -11,6 +11,7 @@ except ModuleNotFoundError as error:  # the base install is the client alone
 
 from turnout.cli import (  # noqa: F401  (they add commands to `models` and `experiments`)
     audit,
+    config,
     demo,
     events,
     experiment_changes,
@@ -87,6 +88,7 @@ app.command("status")(status.status)
 app.command("top")(status.top)
 app.add_typer(audit.app, name="audit")
 app.add_typer(tokens.app, name="tokens")
+app.add_typer(config.app, name="config")
 app.command("demo")(demo.demo)
 
 

@@ -28,7 +28,15 @@ class TransportKind(StrEnum):
 def serve(
     context: typer.Context,
     *,
-    state: Annotated[Path, typer.Option("--state", metavar="DIR", help="Where everything is kept; made when absent.")],
+    state: Annotated[
+        Path | None, typer.Option("--state", metavar="DIR", help="Where everything is kept; made when absent.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with settings, by their names.")
+    ] = None,
+    secrets: Annotated[
+        Path | None, typer.Option("--secrets", metavar="DIR", help="A folder with a file for each secret setting.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Data-plane processes; default: one.", show_default=False)
     ] = None,
@@ -79,6 +87,8 @@ def serve(
         raise typer.BadParameter("the gateway is not installed here: install turnout[server]")
     given = {
         "--state": state,
+        "--config": config,
+        "--secrets": secrets,
         "--workers": workers,
         "--host": host,
         "--data-port": data_port,
