@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from turnout.control import Control
 
 _PARITY_ROWS_MAX = 20_000
-LABEL, OUTPUT = "label", "output"
+LABEL, OUTPUT = "label", "output:probabilities"
 """What a profile calls the label, and the probability of the second class."""
 DIRECTIONS = {
     "brier": comparison_pb2.METRIC_DIRECTION_DECREASE,
@@ -110,7 +110,7 @@ def prove(fitted: Fitted, table: TrainingTable, *, tolerance: float = 1e-4) -> C
 
 
 def profile_of(table: TrainingTable, held_out: NDArray[np.int64], exported: Exported) -> Profile:
-    """Return the profile of a training table: its features, ``label``, and ``output`` of the rows that were held out.
+    """Return the profile of a training table: its features, ``label``, and the output on the rows that were held out.
 
     What the graph says of rows that it learned from is surer than what it will say of others, hence only those.
     """

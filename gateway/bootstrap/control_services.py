@@ -21,6 +21,7 @@ from gateway.control.governance import Governance
 from gateway.control.judge import ExperimentJudge
 from gateway.control.labels import write_outcomes
 from gateway.control.lineage import Lineages
+from gateway.control.profiling import Profiling
 from gateway.control.publication import FeatureSetShape
 from gateway.control.publish import Publisher
 from gateway.control.ramping import RampRunner
@@ -135,6 +136,7 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[tupl
             ),
             parts.materializing,
             skew,
+            Profiling(database=parts.database, store=parts.store, events=parts.events, limits=parts.offline),
         ),
         server,
     )

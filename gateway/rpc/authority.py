@@ -142,6 +142,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "GetTrainingData": READ,
         "GetMaterialization": READ,
         "ReplaySkew": READ,
+        "ProfileFeatures": READ,
         "WriteFeatures": ADMIN,
         "ApplyFeatures": ADMIN,
         "Materialize": ADMIN,

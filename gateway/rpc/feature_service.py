@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from features.push import Row
 from gateway.errors import RequestMalformedError
-from gateway.rpc import paging, skew_codec, status
+from gateway.rpc import paging, profile_codec, skew_codec, status
 from gateway.rpc import registry_codec as codec
 from turnout import resources
 from turnout.features.v1 import feature_service_pb2 as pb
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from features.definitions import FeatureSet
     from gateway.control.features import FeatureControl, Reading, ViewState
     from gateway.control.materializing import MaterializationState, Materializing
+    from gateway.control.profiling import Profiling
     from gateway.control.skew import SkewReplay
 
 _COLLECTIONS = {"source": "featureSources", "view": "featureViews", "set": "featureSets"}
@@ -34,14 +35,17 @@ class FeatureService(pb_grpc.FeatureServiceServicer):
 
     Parameters
     ----------
-    control, materializing, skew
+    control, materializing, skew, profiling
         What does the work.
     """
 
-    def __init__(self, control: FeatureControl, materializing: Materializing, skew: SkewReplay) -> None:
+    def __init__(
+        self, control: FeatureControl, materializing: Materializing, skew: SkewReplay, profiling: Profiling
+    ) -> None:
         self._control = control
         self._materializing = materializing
         self._skew = skew
+        self._profiling = profiling
 
     def ApplyFeatures(
         self, request: pb.ApplyFeaturesRequest, context: grpc.ServicerContext
@@ -168,6 +172,13 @@ class FeatureService(pb_grpc.FeatureServiceServicer):
                 tolerance=skew_codec.tolerance_of(request),
             )
             return skew_codec.replay_message(found)
+
+    def ProfileFeatures(
+        self, request: pb.ProfileFeaturesRequest, context: grpc.ServicerContext
+    ) -> pb.ProfileFeaturesResponse:
+        """Tell what a window of values looks like."""
+        with status.mapped(context):
+            return profile_codec.profile_message(profile_codec.profile_of(self._profiling, request))
 
 
 def _id(parse: Callable[[str], str], name: str) -> str:

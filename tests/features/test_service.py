@@ -103,7 +103,7 @@ def stub(database, store, clock, limits, bound_sets):
         database=database, clock=clock, store=store, limits=limits, bound_sets=lambda _tx: bound_sets
     )
     server = grpc.server(futures.ThreadPoolExecutor(4))
-    pb_grpc.add_FeatureServiceServicer_to_server(FeatureService(control, materializing, None), server)
+    pb_grpc.add_FeatureServiceServicer_to_server(FeatureService(control, materializing, None, None), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:

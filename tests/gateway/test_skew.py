@@ -1,4 +1,7 @@
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -73,7 +76,7 @@ def skewed(launch, tmp_path_factory, definitions, onnx_bytes, operator_kind):
     operator.admin.AdvanceClock(apb.AdvanceClockRequest(now_us=FIRST_US))
     with Control(gateway.control_address) as control:
         control.apply_features(definitions)
-        operator.features = control.features
+        operator.features, operator.address = control.features, gateway.control_address
         facts = registry_service_pb2.VersionFacts(feature_set="ride")
         operator.publish_file("ride", onnx_bytes(1.0), alias="champion", facts=facts)
         operator.wait()
@@ -215,4 +218,62 @@ def test_what_cannot_be_replayed_is_refused_with_a_reason(skewed, onnx_bytes):
     ):
         with pytest.raises(TurnoutError) as refused:
             skewed.features.ReplaySkew(fpb.ReplaySkewRequest(**changes))
+        assert refused.value.reason == wanted
+
+
+def profile(operator, name, origin=fpb.PROFILE_ORIGIN_UNSPECIFIED, **bounds):
+    request = fpb.ProfileFeaturesRequest(name=name, origin=origin, **bounds)
+    answer = operator.features.ProfileFeatures(request, timeout=60)
+    return answer, {one.name: one for one in answer.columns}
+
+
+def test_what_was_served_is_profiled_as_it_was_served(skewed):
+    start_us = go_to(skewed, 20.1)
+    ask_all(skewed)
+    answer, columns = profile(skewed, "models/ride/versions/1", start_us=start_us)
+    assert (answer.rows, answer.start_us, answer.origin) == (DRIVERS, start_us, fpb.PROFILE_ORIGIN_SERVING)
+    assert [*columns] == ["driver.trips", "request.hour", "driver.rating", "city.surge", "output:score"]
+    assert columns["request.hour"].mean == pytest.approx(7 + (DRIVERS - 1) / 2)
+    assert columns["driver.rating"].nulls == len(range(0, DRIVERS, 3))
+    assert {one.value: one.rows for one in columns["city.surge"].top} == {1.5: DRIVERS}
+    statuses = {one.feature_view: dict(one.calls) for one in answer.statuses}
+    assert statuses["featureViews/city"] == {"PRESENT": DRIVERS}
+    assert sum(statuses["featureViews/driver"].values()) == DRIVERS
+    assert json.loads(answer.profile_json)["rows"] == DRIVERS
+
+
+def test_the_online_and_the_offline_values_of_a_view_are_profiled(skewed):
+    go_to(skewed, 25.1)
+    online, now = profile(skewed, "featureViews/driver")
+    assert (online.rows, online.origin) == (DRIVERS, fpb.PROFILE_ORIGIN_ONLINE)
+    assert now["driver.trips"].quantiles[0] == 25 / 2
+    assert sum(now["driver.trips"].histogram) == pytest.approx(1)
+    start_us = FIRST_US + 3 * DAY_US
+    offline, then = profile(
+        skewed, "featureViews/driver", fpb.PROFILE_ORIGIN_OFFLINE, start_us=start_us, end_us=start_us + 2 * DAY_US
+    )
+    assert (offline.rows, offline.start_us, offline.end_us) == (2 * (DRIVERS - 1), start_us, start_us + DAY_US)
+    assert then["driver.trips"].mean == pytest.approx((DRIVERS / 2) + 3.5 * 0.5)
+
+
+def test_a_profile_is_shown_with_its_columns(skewed):
+    go_to(skewed, 26.1)
+    turnout = Path(sys.executable).with_name("turnout")
+    command = [turnout, "features", "profile", "driver", "--of", "online", "--server", skewed.address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "driver.trips" in done.stdout
+    assert "█" in done.stdout
+
+
+def test_what_cannot_be_profiled_is_refused_with_a_reason(skewed):
+    for name, origin, wanted in (
+        ("models/ride/versions/1", fpb.PROFILE_ORIGIN_TRAINING, "FIELD_INVALID"),
+        ("models/ride/versions/1", fpb.PROFILE_ORIGIN_ONLINE, "REQUEST_MALFORMED"),
+        ("models/ride/versions/99", fpb.PROFILE_ORIGIN_SERVING, "VERSION_NOT_FOUND"),
+        ("featureViews/driver", fpb.PROFILE_ORIGIN_SERVING, "REQUEST_MALFORMED"),
+        ("featureViews/nobody", fpb.PROFILE_ORIGIN_ONLINE, "FEATURE_VIEW_MISSING"),
+        ("driver", fpb.PROFILE_ORIGIN_ONLINE, "REQUEST_MALFORMED"),
+    ):
+        with pytest.raises(TurnoutError) as refused:
+            profile(skewed, name, origin)
         assert refused.value.reason == wanted

@@ -78,9 +78,9 @@ def test_a_published_version_keeps_its_lineage_and_answers_as_its_estimator(gate
     assert version.probe_rows == 32
     profile = Profile.from_document(json.loads(facts.profile_json))
     assert profile.rows == len(rows.rows)
-    assert [*profile.columns] == [*rows.feature_names, "label", "output"]
+    assert [*profile.columns] == [*rows.feature_names, "label", "output:probabilities"]
     assert profile.columns["0"].moments.mean == pytest.approx(rows.rows[:, 0].mean())
-    assert profile.columns["output"].rows == len(fitted.held_out)
+    assert profile.columns["output:probabilities"].rows == len(fitted.held_out)
     importance = json.loads(facts.importance_json)
     assert {one["feature"] for one in importance["features"]} == set(rows.feature_names)
     assert importance["loss"] == pytest.approx(facts.metrics["brier"], abs=1e-5)

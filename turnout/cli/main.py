@@ -19,6 +19,7 @@ from turnout.cli import (  # noqa: F401  (they add commands to `models` and `exp
     experiment_watch,
     experiments,
     failures,
+    feature_profile,
     feature_skew,
     features,
     holdout,

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +18,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ProfileOrigin:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProfileOriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProfileOrigin.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROFILE_ORIGIN_UNSPECIFIED: _ProfileOrigin.ValueType  # 0
+    """A view's online values, or what a version was served."""
+    PROFILE_ORIGIN_ONLINE: _ProfileOrigin.ValueType  # 1
+    """The values of a view that the online store has now, one a present entity."""
+    PROFILE_ORIGIN_OFFLINE: _ProfileOrigin.ValueType  # 2
+    """The rows that a view gives over its sources."""
+    PROFILE_ORIGIN_SERVING: _ProfileOrigin.ValueType  # 3
+    """What predictions were served, from the journal, with the last number of each output as `output:NAME`."""
+    PROFILE_ORIGIN_TRAINING: _ProfileOrigin.ValueType  # 4
+    """What the version was trained on, as it was kept with it: with `label`, and `output:NAME` on rows that were held out."""
+
+class ProfileOrigin(_ProfileOrigin, metaclass=_ProfileOriginEnumTypeWrapper):
+    """Where the rows of a profile are from."""
+
+PROFILE_ORIGIN_UNSPECIFIED: ProfileOrigin.ValueType  # 0
+"""A view's online values, or what a version was served."""
+PROFILE_ORIGIN_ONLINE: ProfileOrigin.ValueType  # 1
+"""The values of a view that the online store has now, one a present entity."""
+PROFILE_ORIGIN_OFFLINE: ProfileOrigin.ValueType  # 2
+"""The rows that a view gives over its sources."""
+PROFILE_ORIGIN_SERVING: ProfileOrigin.ValueType  # 3
+"""What predictions were served, from the journal, with the last number of each output as `output:NAME`."""
+PROFILE_ORIGIN_TRAINING: ProfileOrigin.ValueType  # 4
+"""What the version was trained on, as it was kept with it: with `label`, and `output:NAME` on rows that were held out."""
+Global___ProfileOrigin: _TypeAlias = ProfileOrigin  # noqa: Y015
 
 @_typing.final
 class DefinitionFile(_message.Message):
@@ -1156,3 +1189,268 @@ class OutputChange(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__mean_delta) -> _WhichOneofReturnType__mean_delta | None: ...
 
 Global___OutputChange: _TypeAlias = OutputChange  # noqa: Y015
+
+@_typing.final
+class ProfileFeaturesRequest(_message.Message):
+    """What is profiled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    START_US_FIELD_NUMBER: _builtins.int
+    END_US_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """A view, `featureViews/{view}`, or a version, `models/{model}/versions/{version}`. Of a version the predictions count
+    that it answered itself with the features that it is bound to.
+    """
+    origin: Global___ProfileOrigin.ValueType
+    """Where the rows are from; ONLINE and OFFLINE for a view, SERVING and TRAINING for a version."""
+    start_us: _builtins.int
+    """Only rows whose event time (offline: since when they could be known) is at or after this, in microseconds since the
+    Unix epoch. Absent: no bound. Not for TRAINING.
+    """
+    end_us: _builtins.int
+    """Only rows before this. Absent: no bound. Not for TRAINING."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        origin: Global___ProfileOrigin.ValueType = ...,
+        start_us: _builtins.int | None = ...,
+        end_us: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_us", b"_end_us", "_start_us", b"_start_us", "end_us", b"end_us", "start_us", b"start_us"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_us", b"_end_us", "_start_us", b"_start_us", "end_us", b"end_us", "name", b"name", "origin", b"origin", "start_us", b"start_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__end_us: _TypeAlias = _typing.Literal["end_us"]  # noqa: Y015
+    _WhichOneofArgType__end_us: _TypeAlias = _typing.Literal["_end_us", b"_end_us"]  # noqa: Y015
+    _WhichOneofReturnType__start_us: _TypeAlias = _typing.Literal["start_us"]  # noqa: Y015
+    _WhichOneofArgType__start_us: _TypeAlias = _typing.Literal["_start_us", b"_start_us"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__end_us) -> _WhichOneofReturnType__end_us | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_us) -> _WhichOneofReturnType__start_us | None: ...
+
+Global___ProfileFeaturesRequest: _TypeAlias = ProfileFeaturesRequest  # noqa: Y015
+
+@_typing.final
+class ProfileFeaturesResponse(_message.Message):
+    """A profile."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    START_US_FIELD_NUMBER: _builtins.int
+    END_US_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    STATUSES_FIELD_NUMBER: _builtins.int
+    PROFILE_JSON_FIELD_NUMBER: _builtins.int
+    origin: Global___ProfileOrigin.ValueType
+    """Where the rows are from."""
+    rows: _builtins.int
+    """How many rows there are."""
+    start_us: _builtins.int
+    """The first event time; absent when there is none."""
+    end_us: _builtins.int
+    """The last event time; absent when there is none."""
+    profile_json: _builtins.str
+    """The whole profile as a JSON object, which docs/features.md describes: what may be kept, and merged with others."""
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___ColumnProfile]:
+        """The columns, in the order of the view or the set."""
+
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ViewStatusCount]:
+        """How the lookups of each view ended; of SERVING only."""
+
+    def __init__(
+        self,
+        *,
+        origin: Global___ProfileOrigin.ValueType = ...,
+        rows: _builtins.int = ...,
+        start_us: _builtins.int | None = ...,
+        end_us: _builtins.int | None = ...,
+        columns: _abc.Iterable[Global___ColumnProfile] | None = ...,
+        statuses: _abc.Iterable[Global___ViewStatusCount] | None = ...,
+        profile_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_us", b"_end_us", "_start_us", b"_start_us", "end_us", b"end_us", "start_us", b"start_us"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_us", b"_end_us", "_start_us", b"_start_us", "columns", b"columns", "end_us", b"end_us", "origin", b"origin", "profile_json", b"profile_json", "rows", b"rows", "start_us", b"start_us", "statuses", b"statuses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__end_us: _TypeAlias = _typing.Literal["end_us"]  # noqa: Y015
+    _WhichOneofArgType__end_us: _TypeAlias = _typing.Literal["_end_us", b"_end_us"]  # noqa: Y015
+    _WhichOneofReturnType__start_us: _TypeAlias = _typing.Literal["start_us"]  # noqa: Y015
+    _WhichOneofArgType__start_us: _TypeAlias = _typing.Literal["_start_us", b"_start_us"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__end_us) -> _WhichOneofReturnType__end_us | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_us) -> _WhichOneofReturnType__start_us | None: ...
+
+Global___ProfileFeaturesResponse: _TypeAlias = ProfileFeaturesResponse  # noqa: Y015
+
+@_typing.final
+class ColumnProfile(_message.Message):
+    """What one column looks like."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    NULLS_FIELD_NUMBER: _builtins.int
+    INFINITE_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    DEVIATION_FIELD_NUMBER: _builtins.int
+    SKEWNESS_FIELD_NUMBER: _builtins.int
+    KURTOSIS_FIELD_NUMBER: _builtins.int
+    QUANTILES_FIELD_NUMBER: _builtins.int
+    RANK_ERROR_FIELD_NUMBER: _builtins.int
+    HISTOGRAM_FIELD_NUMBER: _builtins.int
+    TOP_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    rows: _builtins.int
+    """How many rows there are."""
+    nulls: _builtins.int
+    """Rows in which it is missing."""
+    infinite: _builtins.int
+    """Rows in which it is infinite."""
+    mean: _builtins.float
+    """The mean of the finite values; absent when there is none, as all that follows."""
+    deviation: _builtins.float
+    """Their standard deviation."""
+    skewness: _builtins.float
+    """Their third standardized moment."""
+    kurtosis: _builtins.float
+    """Their fourth standardized moment, less 3."""
+    rank_error: _builtins.float
+    """By how much of the rows, 0 to 1, the rank of a quantile may be wrong."""
+    @_builtins.property
+    def quantiles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The quantiles at 0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99 and 1."""
+
+    @_builtins.property
+    def histogram(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The parts of the rows that lie in 24 bins of one width between the quantiles at 0.01 and 0.99; those below and above
+        are in the first and the last.
+        """
+
+    @_builtins.property
+    def top(self) -> _containers.RepeatedCompositeFieldContainer[Global___FrequentValue]:
+        """The most frequent values, the most frequent first, at most 32."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        rows: _builtins.int = ...,
+        nulls: _builtins.int = ...,
+        infinite: _builtins.int = ...,
+        mean: _builtins.float | None = ...,
+        deviation: _builtins.float | None = ...,
+        skewness: _builtins.float | None = ...,
+        kurtosis: _builtins.float | None = ...,
+        quantiles: _abc.Iterable[_builtins.float] | None = ...,
+        rank_error: _builtins.float = ...,
+        histogram: _abc.Iterable[_builtins.float] | None = ...,
+        top: _abc.Iterable[Global___FrequentValue] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_deviation", b"_deviation", "_kurtosis", b"_kurtosis", "_mean", b"_mean", "_skewness", b"_skewness", "deviation", b"deviation", "kurtosis", b"kurtosis", "mean", b"mean", "skewness", b"skewness"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deviation", b"_deviation", "_kurtosis", b"_kurtosis", "_mean", b"_mean", "_skewness", b"_skewness", "deviation", b"deviation", "histogram", b"histogram", "infinite", b"infinite", "kurtosis", b"kurtosis", "mean", b"mean", "name", b"name", "nulls", b"nulls", "quantiles", b"quantiles", "rank_error", b"rank_error", "rows", b"rows", "skewness", b"skewness", "top", b"top"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__deviation: _TypeAlias = _typing.Literal["deviation"]  # noqa: Y015
+    _WhichOneofArgType__deviation: _TypeAlias = _typing.Literal["_deviation", b"_deviation"]  # noqa: Y015
+    _WhichOneofReturnType__kurtosis: _TypeAlias = _typing.Literal["kurtosis"]  # noqa: Y015
+    _WhichOneofArgType__kurtosis: _TypeAlias = _typing.Literal["_kurtosis", b"_kurtosis"]  # noqa: Y015
+    _WhichOneofReturnType__mean: _TypeAlias = _typing.Literal["mean"]  # noqa: Y015
+    _WhichOneofArgType__mean: _TypeAlias = _typing.Literal["_mean", b"_mean"]  # noqa: Y015
+    _WhichOneofReturnType__skewness: _TypeAlias = _typing.Literal["skewness"]  # noqa: Y015
+    _WhichOneofArgType__skewness: _TypeAlias = _typing.Literal["_skewness", b"_skewness"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__deviation) -> _WhichOneofReturnType__deviation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kurtosis) -> _WhichOneofReturnType__kurtosis | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mean) -> _WhichOneofReturnType__mean | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__skewness) -> _WhichOneofReturnType__skewness | None: ...
+
+Global___ColumnProfile: _TypeAlias = ColumnProfile  # noqa: Y015
+
+@_typing.final
+class FrequentValue(_message.Message):
+    """A value and how often it is there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    """The value."""
+    rows: _builtins.int
+    """At least how many rows have it."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.float = ...,
+        rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FrequentValue: _TypeAlias = FrequentValue  # noqa: Y015
+
+@_typing.final
+class ViewStatusCount(_message.Message):
+    """How the lookups of a view ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class CallsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    FEATURE_VIEW_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    feature_view: _builtins.str
+    """The view's resource name."""
+    @_builtins.property
+    def calls(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Calls by status: PRESENT, NULL, MISSING, STALE, STALE_SERVED, UNAVAILABLE, GIVEN."""
+
+    def __init__(
+        self,
+        *,
+        feature_view: _builtins.str = ...,
+        calls: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "feature_view", b"feature_view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ViewStatusCount: _TypeAlias = ViewStatusCount  # noqa: Y015

@@ -80,6 +80,11 @@ class FeatureServiceStub:
                 request_serializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.ReplaySkewRequest.SerializeToString,
                 response_deserializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.ReplaySkewResponse.FromString,
                 _registered_method=True)
+        self.ProfileFeatures = channel.unary_unary(
+                '/turnout.features.v1.FeatureService/ProfileFeatures',
+                request_serializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.ProfileFeaturesRequest.SerializeToString,
+                response_deserializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.ProfileFeaturesResponse.FromString,
+                _registered_method=True)
 
 
 class FeatureServiceServicer:
@@ -149,6 +154,13 @@ class FeatureServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ProfileFeatures(self, request, context):
+        """Tells what a window of values looks like: of a view, stored or computed; of what a version was served or learned from.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FeatureServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -196,6 +208,11 @@ def add_FeatureServiceServicer_to_server(servicer, server):
                     servicer.ReplaySkew,
                     request_deserializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.ReplaySkewRequest.FromString,
                     response_serializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.ReplaySkewResponse.SerializeToString,
+            ),
+            'ProfileFeatures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProfileFeatures,
+                    request_deserializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.ProfileFeaturesRequest.FromString,
+                    response_serializer=turnout_dot_features_dot_v1_dot_feature__service__pb2.ProfileFeaturesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -442,6 +459,33 @@ class FeatureService:
             '/turnout.features.v1.FeatureService/ReplaySkew',
             turnout_dot_features_dot_v1_dot_feature__service__pb2.ReplaySkewRequest.SerializeToString,
             turnout_dot_features_dot_v1_dot_feature__service__pb2.ReplaySkewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProfileFeatures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.features.v1.FeatureService/ProfileFeatures',
+            turnout_dot_features_dot_v1_dot_feature__service__pb2.ProfileFeaturesRequest.SerializeToString,
+            turnout_dot_features_dot_v1_dot_feature__service__pb2.ProfileFeaturesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,8 @@ class FeatureServiceStub:
     """Returns a point-in-time training table as an Arrow stream: for each label row the features as they were known then."""
     ReplaySkew: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.ReplaySkewRequest, _feature_service_pb2.ReplaySkewResponse]
     """Compares the features that predictions were served with a point-in-time recomputation of the same calls."""
+    ProfileFeatures: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.ProfileFeaturesRequest, _feature_service_pb2.ProfileFeaturesResponse]
+    """Tells what a window of values looks like: of a view, stored or computed; of what a version was served or learned from."""
 
 @_typing.type_check_only
 class FeatureServiceAsyncStub(FeatureServiceStub):
@@ -75,6 +77,8 @@ class FeatureServiceAsyncStub(FeatureServiceStub):
     """Returns a point-in-time training table as an Arrow stream: for each label row the features as they were known then."""
     ReplaySkew: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.ReplaySkewRequest, _feature_service_pb2.ReplaySkewResponse]  # type: ignore[assignment]
     """Compares the features that predictions were served with a point-in-time recomputation of the same calls."""
+    ProfileFeatures: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.ProfileFeaturesRequest, _feature_service_pb2.ProfileFeaturesResponse]  # type: ignore[assignment]
+    """Tells what a window of values looks like: of a view, stored or computed; of what a version was served or learned from."""
 
 class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps feature views and sets, and moves their values. Served on the control port."""
@@ -150,5 +154,13 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_feature_service_pb2.ReplaySkewResponse, _abc.Awaitable[_feature_service_pb2.ReplaySkewResponse]]:
         """Compares the features that predictions were served with a point-in-time recomputation of the same calls."""
+
+    @_abc_1.abstractmethod
+    def ProfileFeatures(
+        self,
+        request: _feature_service_pb2.ProfileFeaturesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feature_service_pb2.ProfileFeaturesResponse, _abc.Awaitable[_feature_service_pb2.ProfileFeaturesResponse]]:
+        """Tells what a window of values looks like: of a view, stored or computed; of what a version was served or learned from."""
 
 def add_FeatureServiceServicer_to_server(servicer: FeatureServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
