@@ -71,7 +71,7 @@ def write_day(folders: EventFolders, day: int, first: int, count: int, units: in
     constant: dict[str, object] = {
         "model": "delay", "digest": "0" * 64, "experiment": "trial", "epoch": 1, "propensity": 0.5, "feature_set": "",
         "status": 0, "reason": "", "fallback": False, "segment": segment, "label": "", "sequence": 0,
-        "name": "late", "outcome_id": "",
+        "name": "late", "outcome_id": "", "run_us": 80, "run_rows": 1, "others_us": 0,
     }  # fmt: skip
     given: dict[str, object] = {
         "request_id": identity,

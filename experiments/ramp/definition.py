@@ -54,7 +54,7 @@ class Guardrail:
     tolerance
         How much larger the part of bad units may be all the same.
     limit_us
-        Of a latency: slower than this is bad; 0: slower than `ratio` times the control's `quantile`.
+        Of a latency: slower than this is bad; 0: slower than `ratio` times the control's `quantile`, or a slower run.
     quantile, ratio
         Of a latency without a limit.
     output, output_index, lower, upper

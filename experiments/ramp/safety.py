@@ -14,27 +14,25 @@ from typing import TYPE_CHECKING
 
 from experiments.ramp.definition import HOUR_US, GuardrailKind
 from experiments.ramp.pairs import log_evidence
+from experiments.ramp.usual import Limits, Usual
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from experiments.ramp.definition import Guardrail, Ramp
+    from experiments.ramp.usual import Took
 
 UNITS_MAX = 500_000
 """Units that a window remembers; past it half of what is new is passed over, by the units' hashes, and again."""
-LATENCIES_MAX = 1_000
-LATENCIES_MIN = 50
-"""Calls of the control that its quantile is taken from; nothing is slow before there are so many."""
 SETTLED_CALLS = 50
 """For how many calls what is slow stays as it was settled before them."""
-SLACK_US = 1_000
-"""What a latency without a limit may always be above the control's quantile."""
 WINDOW_US_MIN = HOUR_US
 WINDOW_PAIRS_MIN = 1_000
 REPEATS_MIN = 9
 """A window whose units come back so many times for each new one has seen its population."""
 EXPOSED_SHARE_MAX = 0.01
 _HASHES = 1 << 64
+_LATENCY = GuardrailKind.LATENCY
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Sighting:
         64 bits of a hash of what was assigned.
     candidate
         Whether it was the candidate's, not the control's.
-    latency_us
+    took
         How long it took.
     bad
         For each guardrail but latencies whether it was bad; None for a latency, which is judged here.
@@ -55,7 +53,7 @@ class Sighting:
 
     unit: int
     candidate: bool
-    latency_us: int
+    took: Took
     bad: tuple[bool | None, ...]
 
 
@@ -71,8 +69,9 @@ class Reading:
         The control's and the candidate's in the window.
     evidence, bar
         Logarithms: the most evidence that there was against the candidate, and what is needed.
-    limit_us
-        What is slow now, for a latency; 0 for others, and while the control has too few calls to tell.
+    limits
+        What is slow now, for a latency with as many rows as the control's; nothing for others, and while the control
+        has too few calls to tell.
     breached
         Whether the candidate is to be taken away.
     """
@@ -82,13 +81,15 @@ class Reading:
     bad: tuple[int, int]
     evidence: float
     bar: float
-    limit_us: int
+    limits: Limits
     breached: bool
 
     @property
     def sentence(self) -> str:
         """All of it in words and numbers."""
-        slow = f" (slow: above {self.limit_us / 1000:.3g} ms)" if self.limit_us else ""
+        slow = f" (slow: above {self.limits.own_us / 1000:.3g} ms" if self.limits.own_us else ""
+        slow += f", or a run above {self.limits.run_us / 1000:.3g} ms" if self.limits.run_us else ""
+        slow += ")" if slow else ""
         return (
             f"{self.name}{slow}: {self.bad[1]} of {self.units[1]} units of the candidate are bad, {self.bad[0]} of "
             f"{self.units[0]} of the control; evidence {self.evidence:.2f} of {self.bar:.2f}"
@@ -142,9 +143,7 @@ class SafetyWatch:
         self.window = window
         self._bar = -math.log(alpha_of(ramp, window=window))
         self._tracks = [_Track(each) for each in ramp.guardrails]
-        known = () if before is None else before._latencies  # noqa: SLF001  (of its own class)
-        self._latencies: deque[int] = deque(known, maxlen=LATENCIES_MAX)
-        self._limits = [0] * len(self._tracks)
+        self._usual: Usual = Usual(None if before is None else before._usual)  # noqa: SLF001  (of its own class)
         self._units: dict[int, bool] = {}
         self._below = _HASHES
         self.units = [0, 0]
@@ -158,9 +157,9 @@ class SafetyWatch:
         """
         for number, call in enumerate(sightings):
             if number % SETTLED_CALLS == 0:
-                self._limits = [self._limit(each.guardrail) for each in self._tracks]
+                self._usual.settle()
             if not call.candidate:
-                self._latencies.append(call.latency_us)
+                self._usual.add(call.took)
             known = self._units.get(call.unit)
             if known is not None:
                 self.repeats += 1
@@ -177,7 +176,7 @@ class SafetyWatch:
     def readings(self) -> tuple[Reading, ...]:
         """Return what each guardrail says now."""
         found = []
-        for track, limit_us in zip(self._tracks, self._limits, strict=True):
+        for track in self._tracks:
             control, candidate = (
                 bad / units if units else 0.0 for bad, units in zip(track.bad, track.units, strict=True)
             )
@@ -189,7 +188,7 @@ class SafetyWatch:
                     bad=(track.bad[0], track.bad[1]),
                     evidence=track.evidence,
                     bar=self._bar,
-                    limit_us=limit_us,
+                    limits=Limits() if track.guardrail.kind is not _LATENCY else self._usual.limits(track.guardrail),
                     breached=breached,
                 )
             )
@@ -209,23 +208,11 @@ class SafetyWatch:
     def _count(self, call: Sighting) -> None:
         arm = int(call.candidate)
         self.units[arm] += 1
-        for track, limit_us, bad in zip(self._tracks, self._limits, call.bad, strict=True):
+        for track, bad in zip(self._tracks, call.bad, strict=True):
             if bad is not None:
                 track.add(arm, bad=bad)
-            elif limit_us:
-                track.add(arm, bad=call.latency_us > limit_us)
-
-    def _limit(self, guardrail: Guardrail) -> int:
-        """Return what is slow from now on; 0 for what is no latency, and while that cannot be told."""
-        if guardrail.kind is not GuardrailKind.LATENCY:
-            return 0
-        if guardrail.limit_us:
-            return guardrail.limit_us
-        if len(self._latencies) < LATENCIES_MIN:
-            return 0
-        ordered = sorted(self._latencies)
-        usual = ordered[min(len(ordered) - 1, int(guardrail.quantile * len(ordered)))]
-        return max(int(usual * guardrail.ratio), usual + SLACK_US)
+            elif any(limits := self._usual.limits(track.guardrail, call.took.run_rows)):
+                track.add(arm, bad=limits.passed_by(call.took))
 
 
 def alpha_of(ramp: Ramp, *, window: int = 1) -> float:

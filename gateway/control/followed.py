@@ -67,7 +67,8 @@ def evidence_of(decision: Decision, known: Followed) -> str:
                     "candidate_bad": each.bad[1],
                     "evidence": each.evidence,
                     "bar": each.bar,
-                    "limit_us": each.limit_us,
+                    "limit_us": each.limits.own_us,
+                    "run_limit_us": each.limits.run_us,
                     "breached": each.breached,
                 }
                 for each in known.watch.readings()

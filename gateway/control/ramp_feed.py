@@ -19,6 +19,7 @@ import numpy as np
 
 from experiments.ramp.definition import GuardrailKind
 from experiments.ramp.safety import Sighting
+from experiments.ramp.usual import Took
 from features.lookup import MISSING, STALE, UNAVAILABLE
 from gateway.journal.errors import RecordUnreadableError, SegmentDamagedError
 from gateway.journal.record import PREDICTION_KIND, Prediction, decode
@@ -159,7 +160,7 @@ def sight(call: Prediction, wanted: Wanted) -> Sighting:
     return Sighting(
         unit=int.from_bytes(hashlib.blake2b(unit.encode(), digest_size=8).digest(), "little"),
         candidate=call.variant != wanted.control,
-        latency_us=call.latency_us,
+        took=Took(call.latency_us - call.others_us, call.run_us, call.run_rows),
         bad=tuple(_bad(call, guardrail) for guardrail in wanted.ramp.guardrails),
     )
 

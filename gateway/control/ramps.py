@@ -13,8 +13,9 @@ from experiments.metric import Role
 from experiments.ramp import bounds, moves, rows
 from experiments.ramp.definition import GuardrailKind
 from experiments.ramp.outcomes import metric_alpha
-from experiments.ramp.safety import LATENCIES_MIN, SETTLED_CALLS, alpha_of
+from experiments.ramp.safety import SETTLED_CALLS, alpha_of
 from experiments.ramp.standing import Grounds, RampEventKind
+from experiments.ramp.usual import CALLS_MIN
 from registry import models
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _of_guardrails(experiment: Experiment, fault: Fault) -> list[StatedBound]:
 def _passed_over(guardrail: Guardrail) -> int:
     """Return how many units of the control may come before it is known what is slow."""
     learns = guardrail.kind is GuardrailKind.LATENCY and not guardrail.limit_us
-    return LATENCIES_MIN + SETTLED_CALLS if learns else 0
+    return CALLS_MIN + SETTLED_CALLS if learns else 0
 
 
 def _of_metrics(experiment: Experiment, fault: Fault) -> list[StatedBound]:

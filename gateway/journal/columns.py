@@ -18,7 +18,7 @@ from gateway.journal.record import Gap, Outcome, Output, Prediction, Record, Sha
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SCHEMA_NUMBER = 2
+SCHEMA_NUMBER = 3
 OUTPUT_ELEMENTS_MAX = 4096
 
 _TEXT = pa.string()
@@ -52,6 +52,9 @@ PREDICTIONS = pa.schema(
         ("reason", _TEXT),
         ("fallback", pa.bool_()),
         *_PLACE,
+        ("run_us", pa.int64()),
+        ("run_rows", pa.int64()),
+        ("others_us", pa.int64()),
     ]
 )
 OUTCOMES = pa.schema(
@@ -107,13 +110,22 @@ KINDS: dict[type[Record], str] = {
 SCHEMA_KEY = b"turnout.schema"
 """Where a Parquet file tells the number of its schema, among its key-value metadata."""
 
+_ZERO = "CAST(0 AS BIGINT)"
 ADDED: dict[str, dict[str, tuple[int, str]]] = {
-    "outcomes": {"label": (2, "''"), "sequence": (2, "CAST(0 AS BIGINT)")},
+    "predictions": dict.fromkeys(("run_us", "run_rows", "others_us"), (3, _ZERO)),
+    "outcomes": {"label": (2, "''"), "sequence": (2, _ZERO)},
     "gaps": {"models": (2, "MAP([]::VARCHAR[], []::BIGINT[])")},
 }
 """For each column that came later: with which schema, and its default as SQL."""
 
-_DEFAULTS: dict[str, object] = {"label": "", "sequence": 0, "models": []}
+_DEFAULTS: dict[str, object] = {
+    "label": "",
+    "sequence": 0,
+    "models": [],
+    "run_us": 0,
+    "run_rows": 0,
+    "others_us": 0,
+}
 
 _NUMERIC = frozenset(
     {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"}

@@ -82,6 +82,11 @@ class Prediction(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only
         The machine-readable reason of a failure; empty when OK.
     fallback
         Whether the control answered because the variant's version was not loaded.
+    run_us, run_rows
+        What the version's runs for the calls of the wave that it answered took together, and how many rows they had; 0
+        where none ran, and in records of before these fields.
+    others_us
+        How much of `latency_us` was runs of other versions for other calls of the wave.
     """
 
     request_id: str
@@ -106,6 +111,9 @@ class Prediction(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only
     status: int = 0
     reason: str = ""
     fallback: bool = False
+    run_us: int = 0
+    run_rows: int = 0
+    others_us: int = 0
 
 
 class Outcome(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):

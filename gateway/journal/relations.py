@@ -82,7 +82,7 @@ SELECT s.request_id, s.model, s.version AS shadow_version, p.version AS live_ver
     p.unit_id, p.event_time_us, p.time_us, p.attributes, s.share, p.status AS live_status, s.status AS shadow_status,
     s.reason AS shadow_reason, p.outputs AS live_outputs, s.outputs AS shadow_outputs, p.features AS live_features,
     s.features AS shadow_features, p.feature_set AS live_feature_set, s.feature_set AS shadow_feature_set,
-    p.latency_us AS live_latency_us, s.run_us AS shadow_run_us
+    p.latency_us AS live_latency_us, p.run_us AS live_run_us, p.run_rows AS live_run_rows, s.run_us AS shadow_run_us
 FROM shadows s JOIN predictions p ON s.request_id = p.request_id AND s.model = p.model
 """
 

@@ -113,7 +113,8 @@ def reading_messages(readings: Sequence[Reading]) -> list[pb.RampReading]:
             candidate_bad=each.bad[1],
             evidence=each.evidence,
             bar=each.bar,
-            limit_us=each.limit_us,
+            limit_us=each.limits.own_us,
+            run_limit_us=each.limits.run_us,
         )
         for each in readings
     ]

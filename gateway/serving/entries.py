@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Raw
 
@@ -45,18 +45,25 @@ def facts_of(target: Target) -> tuple[Raw, Raw]:
     return what, fields(slot.feature_set)
 
 
+class Times(NamedTuple):
+    """When calls of a wave were taken, and what they took; see `Prediction`."""
+
+    now_us: int
+    latency_us: int
+    run_us: int = 0
+    run_rows: int = 0
+    others_us: int = 0
+
+
 def entries(
-    target: Target,
-    requests: Sequence[Request],
-    *,
-    now_us: int,
-    latency_us: int,
-    code_of: Callable[[DomainError], int],
+    target: Target, requests: Sequence[Request], times: Times, *, code_of: Callable[[DomainError], int]
 ) -> list[bytes]:
     """Return the encoded records of calls that one target answered, or failed to answer."""
     what, feature_set = target.facts
+    now_us, latency_us, *ran = times
     now = fields(now_us, now_us)
-    answered = fields(latency_us, 0, "", target.fallback)
+    ending = (target.fallback, *ran)
+    answered = fields(latency_us, 0, "", *ending)
     encoded = []
     for request in requests:
         event_time_us = request.event_time_us
@@ -76,7 +83,7 @@ def entries(
                     request.view_status,
                     request.view_age_ms,
                     _NO_OUTPUTS if layout is None or error is not None else Raw(_templates[layout] % request.data),
-                    answered if error is None else fields(latency_us, code_of(error), error.reason, target.fallback),
+                    answered if error is None else fields(latency_us, code_of(error), error.reason, *ending),
                 )
             )
         )

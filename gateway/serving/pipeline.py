@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from features.memory import Memory
 from gateway.errors import DeadlineSpentError, JournalUnavailableError, OverloadedError, StillLoadingError
-from gateway.serving.entries import entries
+from gateway.serving.entries import Times, entries
 from gateway.serving.inputs import check_finite, check_wanted, feed_tensors
 from gateway.serving.lanes import Lanes
 from gateway.serving.running import run_version
@@ -287,14 +287,18 @@ class Pipeline:
                 slot = share.slot
                 began = time.monotonic()
                 run_version(slot, share.requests, partial(self._tally.count_run, slot.key), share.matrix)
-                slot.pace.note(time.monotonic() - began, self._limits.slow_run_s)
+                took_s = time.monotonic() - began
+                slot.pace.note(took_s, self._limits.slow_run_s)
+                share.run_us = int(took_s * 1e6)
+                share.run_rows = sum([request.rows for request in share.requests])
 
     def _record(self, walk: Walk) -> None:
         """Write the calls into the journal, or count what could not be written."""
         latency_us = int((time.monotonic() - walk.started) * 1e6)
         records = []
         for target, requests in walk.groups.items():
-            records += entries(target, requests, now_us=walk.now_us, latency_us=latency_us, code_of=self._code_of)
+            times = Times(walk.now_us, latency_us, *walk.ran(target.slot))
+            records += entries(target, requests, times, code_of=self._code_of)
         if not records:
             return
         try:

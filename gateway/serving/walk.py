@@ -37,15 +37,18 @@ class Share:
     matrix
         The input that the feature set fills, a row a call, where that is all the graph takes; else None, and each call
         has its own feeds.
+    run_us, run_rows
+        What its runs took, and how many rows they had; 0 before.
     """
 
-    __slots__ = ("matrix", "now_us", "requests", "slot")
+    __slots__ = ("matrix", "now_us", "requests", "run_rows", "run_us", "slot")
 
     def __init__(self, slot: Slot, requests: list[Request], now_us: int) -> None:
         self.slot = slot
         self.requests = requests
         self.now_us = now_us
         self.matrix: np.ndarray | None = None
+        self.run_us = self.run_rows = 0
 
     def readers(self) -> list[Request]:
         """Return the calls whose input is filled from the store."""
@@ -149,6 +152,16 @@ class Walk:
         """Give the leases back."""
         for share in self.shares:
             share.slot.release()
+
+    def ran(self, slot: Slot) -> tuple[int, int, int]:
+        """Return what the runs of a version took, in microseconds, their rows, and what those of the others took."""
+        run_us = run_rows = others_us = 0
+        for share in self.shares:
+            if share.slot is slot:
+                run_us, run_rows = share.run_us, share.run_rows
+            else:
+                others_us += share.run_us
+        return run_us, run_rows, others_us
 
     def drop_failed(self) -> None:
         """Let go of the calls that have an error: no version runs for them."""

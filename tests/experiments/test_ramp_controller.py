@@ -11,8 +11,9 @@ from experiments.ramp.definition import HOUR_US, Ramp, Step
 from experiments.ramp.outcomes import OutcomeReading
 from experiments.ramp.safety import Reading
 from experiments.ramp.standing import RampState, Standing
+from experiments.ramp.usual import Limits
 
-WELL = Reading("error_rate", units=(500, 500), bad=(0, 0), evidence=0.0, bar=7.0, limit_us=0, breached=False)
+WELL = Reading("error_rate", units=(500, 500), bad=(0, 0), evidence=0.0, bar=7.0, limits=Limits(), breached=False)
 BROKEN = replace(WELL, bad=(0, 40), evidence=9.0, breached=True)
 RAMP = Ramp(
     steps=(

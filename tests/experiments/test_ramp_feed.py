@@ -54,6 +54,9 @@ def call(number=0, **changes):
         "propensity": 0.5,
         "unit_id": f"u{number}",
         "latency_us": 700,
+        "run_us": 200,
+        "run_rows": 5,
+        "others_us": 300,
         "view_status": bytes([1, 1]),
         "outputs": [Output("p", "float64", (1, 2), np.array([0.3, 0.7]).tobytes())],
     }
@@ -95,7 +98,7 @@ def caught(feed, **changes):
 def test_each_kind_of_bad_call_is_seen(journal, feed, changes, bad):
     journal.append([encode(call(1, **changes))])
     (found,) = caught(feed)
-    assert (found.bad, found.candidate, found.latency_us) == (bad, True, 700)
+    assert (found.bad, found.candidate, found.took) == (bad, True, (400, 200, 5))
 
 
 @pytest.mark.parametrize(

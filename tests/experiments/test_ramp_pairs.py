@@ -16,6 +16,7 @@ from experiments.ramp.bounds import detection_bound, outcome_bound
 from experiments.ramp.definition import Guardrail, GuardrailKind, Ramp, Step
 from experiments.ramp.pairs import log_evidence, needed
 from experiments.ramp.safety import SafetyWatch, Sighting, alpha_of
+from experiments.ramp.usual import Took
 
 ALPHA = 0.01
 ERRORS = Guardrail(GuardrailKind.ERROR_RATE, tolerance=0.002)
@@ -68,7 +69,7 @@ def arrivals(baseline, rise, units, random):
     bad = random.random(2 * units) < np.where(candidate, baseline + rise, baseline)
     names = random.integers(0, 2**63, 2 * units)
     return [
-        Sighting(int(name), bool(arm), 100, (bool(wrong),))
+        Sighting(int(name), bool(arm), Took(100), (bool(wrong),))
         for name, arm, wrong in zip(names, candidate, bad, strict=True)
     ]
 
@@ -113,8 +114,8 @@ def test_a_worse_metric_is_seen_within_the_stated_bound():
 
 def test_one_unit_that_always_fails_is_one_piece_of_evidence():
     watch = SafetyWatch(ONE_STEP)
-    watch.take([Sighting(1, True, 100, (True,))] * 500)
-    watch.take([Sighting(unit, False, 100, (False,)) for unit in range(2, 500)])
+    watch.take([Sighting(1, True, Took(100), (True,))] * 500)
+    watch.take([Sighting(unit, False, Took(100), (False,)) for unit in range(2, 500)])
     (reading,) = watch.readings()
     assert (reading.units, reading.bad, reading.breached) == ((498, 1), (0, 1), False)
 
@@ -123,7 +124,7 @@ def test_more_units_than_are_remembered_are_counted_once_each_all_the_same():
     watch = SafetyWatch(ONE_STEP, units_max=1_000)
     random = np.random.default_rng(2)
     units = [int(each) for each in random.integers(0, 2**64, 6_000, dtype=np.uint64)]
-    calls = [Sighting(unit, bool(unit % 2), 100, (False,)) for unit in units]
+    calls = [Sighting(unit, bool(unit % 2), Took(100), (False,)) for unit in units]
     for _ in range(2):
         for start in range(0, len(calls), 100):
             watch.take(calls[start : start + 100])
@@ -135,12 +136,12 @@ def test_what_is_slow_is_settled_by_earlier_calls_of_the_control():
     guardrail = Guardrail(GuardrailKind.LATENCY, tolerance=0.02, quantile=0.5, ratio=2.0)
     ramp = Ramp(steps=(Step(0.5),), guardrails=(guardrail,), alpha=0.05)
     watch = SafetyWatch(ramp)
-    watch.take([Sighting(unit, unit % 2 == 1, 10_000, (None,)) for unit in range(100)])
+    watch.take([Sighting(unit, unit % 2 == 1, Took(10_000), (None,)) for unit in range(100)])
     assert watch.readings()[0].units == (0, 0), "nothing is slow before the control has shown what is usual"
     later = range(200, 400)
-    watch.take([Sighting(unit, unit % 2 == 1, 30_000 if unit % 2 else 10_000, (None,)) for unit in later])
+    watch.take([Sighting(unit, unit % 2 == 1, Took(30_000 if unit % 2 else 10_000), (None,)) for unit in later])
     (reading,) = watch.readings()
-    assert (reading.limit_us, reading.units, reading.bad, reading.breached) == (20_000, (100, 100), (0, 100), True)
+    assert (reading.limits.own_us, reading.units, reading.bad, reading.breached) == (20_000, (100, 100), (0, 100), True)
 
 
 def test_windows_never_spend_more_than_a_steps_part_of_alpha():

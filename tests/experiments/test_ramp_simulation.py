@@ -20,6 +20,7 @@ from experiments.ramp.moves import split_for
 from experiments.ramp.outcomes import read_outcomes
 from experiments.ramp.safety import SafetyWatch, Sighting
 from experiments.ramp.standing import RampState, Standing
+from experiments.ramp.usual import Took
 
 HOUR_US = 3_600_000_000
 LOOK_US = 20 * 60_000_000
@@ -87,7 +88,7 @@ class World:
                 for _ in range(int(self.random.geometric(0.4))):
                     bad = bool(broken or self.random.random() < fails)
                     late = bool(self.random.random() < 0.02)
-                    calls.append(Sighting(int(name), bool(arm), int(latency_us), (bad, None, late, bad)))
+                    calls.append(Sighting(int(name), bool(arm), Took(int(latency_us)), (bad, None, late, bad)))
             for cells in self.cells:
                 values = self.random.exponential(1.0 + arm * self.worse, units)
                 rows = np.column_stack([values, np.ones(units)])

@@ -103,6 +103,9 @@ def test_every_field_is_read_back_live_and_from_parquet(tmp_path, write):
             status=0,
             reason="",
             fallback=True,
+            run_us=45,
+            run_rows=6,
+            others_us=7,
         ),
         _prediction("r2", status=13, reason="RUN_FAILED"),
     )
@@ -138,8 +141,31 @@ def test_every_field_is_read_back_live_and_from_parquet(tmp_path, write):
             "status": 0,
             "reason": "",
             "fallback": True,
+            "run_us": 45,
+            "run_rows": 6,
+            "others_us": 7,
         }
         assert (failed["status"], failed["reason"], failed["outputs"], failed["features"]) == (13, "RUN_FAILED", {}, [])
+
+    _everywhere(tmp_path, check)
+
+
+# A segment with one prediction, as it was written before records had the times of runs.
+OLD_SEGMENT = bytes.fromhex(
+    "895455524e4a4e4c01000000c4d24af3630000000f96145801dc0016a66265666f7265cf00060a24181e4000cf00060a24181e4000a564656c617903"
+    "a26162a663616e617279a36e657702cb3fd0000000000000a1758080a0c400c400909194a170a7666c6f61743332920102c4080000803e0000403f7b"
+    "00a0c3"
+)
+
+
+def test_a_segment_of_before_the_times_of_runs_is_read_with_zeros(tmp_path, write):
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / "worker-0.1795523388533434.91e353c6.sealed").write_bytes(OLD_SEGMENT)
+    write(_prediction("now", run_us=45, run_rows=6, others_us=7))
+
+    def check(log):
+        query = "SELECT request_id, latency_us, fallback, run_us, run_rows, others_us FROM predictions ORDER BY 1"
+        assert _rows(log, query) == [("before", 123, True, 0, 0, 0), ("now", 0, False, 45, 6, 7)]
 
     _everywhere(tmp_path, check)
 

@@ -39,8 +39,10 @@ def _values(log):
         return connection.execute("SELECT request_id, name, value, label FROM joined ORDER BY ALL").fetchall()
 
 
-def _prediction(request_id, *, event=0, time=0, unit="", model="m"):
-    return Prediction(request_id=request_id, time_us=time, event_time_us=event, model=model, version=1, unit_id=unit)
+def _prediction(request_id, *, event=0, time=0, unit="", model="m", run_us=0):
+    return Prediction(
+        request_id=request_id, time_us=time, event_time_us=event, model=model, version=1, unit_id=unit, run_us=run_us
+    )
 
 
 def _outcome(**fields):
@@ -169,21 +171,22 @@ def test_records_of_the_release_before_and_of_a_later_one_are_read(tmp_path, wri
         compact(EventFolders(tmp_path))
 
 
-@pytest.mark.parametrize("schema", [1, columns.SCHEMA_NUMBER, columns.SCHEMA_NUMBER + 1])
+@pytest.mark.parametrize("schema", range(1, columns.SCHEMA_NUMBER + 2))
 def test_parts_of_the_release_before_and_of_a_later_one_are_read_together(tmp_path, write, schema):
-    write(_prediction("r"), _outcome(request_id="r"), Gap(time_us=1, lost={"": 2}, models={"m": 2}))
+    write(_prediction("r", run_us=9), _outcome(request_id="r"), Gap(time_us=1, lost={"": 2}, models={"m": 2}))
     folders = EventFolders(tmp_path)
     compact(folders)
-    for kind, added in (("outcomes", ["label", "sequence"]), ("gaps", ["models"])):
+    for kind in ("predictions", "outcomes", "gaps"):
         (path,) = (folders.events / kind).rglob("*.parquet")
         table = pq.ParquetFile(path).read()
-        if schema == 1:
-            table = table.drop_columns(added)
-        elif schema > columns.SCHEMA_NUMBER:
+        table = table.drop_columns([name for name, (since, _) in columns.ADDED[kind].items() if since > schema])
+        if schema > columns.SCHEMA_NUMBER:
             table = table.append_column("later", pa.array([1] * table.num_rows))
         if kind == "outcomes":
             index = table.column_names.index("name")
             table = table.set_column(index, "name", pa.array(["other"]))
+        if kind == "predictions":
+            table = table.set_column(0, "request_id", pa.array(["other"]))
         other = path.with_name("part-other.parquet")
         pq.write_table(table, other)
         segment = f"{kind}.0000000000000001.00000000"
@@ -191,6 +194,9 @@ def test_parts_of_the_release_before_and_of_a_later_one_are_read_together(tmp_pa
         write_commit(folders, Commit(segment, schema, 1, 1, 1, (Part(kind, path_from_events, 1),)))
     log = _log(tmp_path)
     assert _values(log) == [("r", "late", 1.0, ""), ("r", "other", 1.0, "")]
+    with log.snapshot() as connection:
+        found = connection.execute("SELECT request_id, run_us FROM predictions ORDER BY 1").fetchall()
+    assert found == [("other", 9 if schema >= columns.ADDED["predictions"]["run_us"][0] else 0), ("r", 9)]
     counts = log.counts("m")
     assert (log.counts().lost_predictions, counts.lost_predictions) == (4, 2 if schema == 1 else 4)
 

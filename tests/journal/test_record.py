@@ -48,6 +48,9 @@ _PREDICTION = st.builds(
     status=_INT,
     reason=_TEXT,
     fallback=st.booleans(),
+    run_us=_INT,
+    run_rows=_INT,
+    others_us=_INT,
 )
 _OUTCOME = st.builds(
     Outcome,

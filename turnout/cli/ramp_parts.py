@@ -8,7 +8,17 @@ from turnout.cli import literals, show
 from turnout.cli.document import enum_name
 from turnout.experiments.v1 import ramp_pb2
 
-READINGS = ("guardrail", "control", "bad", "candidate", "bad", "evidence", "rolls back at", "slow above ms")
+READINGS = (
+    "guardrail",
+    "control",
+    "bad",
+    "candidate",
+    "bad",
+    "evidence",
+    "rolls back at",
+    "slow above ms",
+    "run above ms",
+)
 
 
 def status_parts(ramp: ramp_pb2.RampStatus) -> Iterator[RenderableType]:
@@ -35,7 +45,7 @@ def status_parts(ramp: ramp_pb2.RampStatus) -> Iterator[RenderableType]:
                 one.candidate_bad,
                 f"{one.evidence:.2f}",
                 f"{one.bar:.2f}",
-                f"{one.limit_us / 1000:.3g}" if one.limit_us else "",
+                *(f"{each / 1000:.3g}" if each else "" for each in (one.limit_us, one.run_limit_us)),
             )
             for one in ramp.readings
         ]

@@ -24,7 +24,8 @@ Step = tuple[str, dict[str, object]]
 # What came before the experiment is in the epoch -1: only covariates are made of it.
 _ASKED = """
 CREATE TEMP TABLE asked AS
-SELECT {unit} AS unit, {request} AS request, time_us, event_time_us, latency_us, {stratum} AS stratum,
+SELECT {unit} AS unit, {request} AS request, time_us, event_time_us, latency_us - others_us AS latency_us,
+    {stratum} AS stratum,
     CASE WHEN {own} THEN variant ELSE '' END AS variant,
     CAST(CASE WHEN {own} THEN epoch WHEN {before} THEN -1 END AS INTEGER) AS epoch,
     -- Missing, stale or unavailable: the declared default was served.

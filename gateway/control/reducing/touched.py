@@ -97,8 +97,8 @@ SELECT met, owner FROM (
 """
 
 _COLUMNS = (
-    "request_id, unit_id, model, version, time_us, event_time_us, experiment, variant, epoch, latency_us, view_status, "
-    "view_age_ms, feature_set, status, fallback, segment, position"
+    "request_id, unit_id, model, version, time_us, event_time_us, experiment, variant, epoch, latency_us, others_us, "
+    "view_status, view_age_ms, feature_set, status, fallback, segment, position"
 )
 
 

@@ -221,7 +221,9 @@ class _MetricKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MetricKind
     value.
     """
     METRIC_KIND_LATENCY: _MetricKind.ValueType  # 7
-    """The milliseconds from taking a call off the network to journalling it. Takes no outcome."""
+    """The milliseconds from taking a call off the network to journalling it, less the runs of other versions for the rest
+    of its wave. Takes no outcome.
+    """
     METRIC_KIND_ERROR_RATE: _MetricKind.ValueType  # 8
     """The part of the predictions that failed. Takes no outcome."""
     METRIC_KIND_FEATURE_DEFAULT_RATE: _MetricKind.ValueType  # 9
@@ -255,7 +257,9 @@ METRIC_KIND_BRIER: MetricKind.ValueType  # 6
 value.
 """
 METRIC_KIND_LATENCY: MetricKind.ValueType  # 7
-"""The milliseconds from taking a call off the network to journalling it. Takes no outcome."""
+"""The milliseconds from taking a call off the network to journalling it, less the runs of other versions for the rest
+of its wave. Takes no outcome.
+"""
 METRIC_KIND_ERROR_RATE: MetricKind.ValueType  # 8
 """The part of the predictions that failed. Takes no outcome."""
 METRIC_KIND_FEATURE_DEFAULT_RATE: MetricKind.ValueType  # 9

@@ -30,7 +30,7 @@ class _RampGuardrailKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ram
     RAMP_GUARDRAIL_KIND_ERROR_RATE: _RampGuardrailKind.ValueType  # 1
     """It failed."""
     RAMP_GUARDRAIL_KIND_LATENCY: _RampGuardrailKind.ValueType  # 2
-    """It was slow."""
+    """It was slow, or its version's run was."""
     RAMP_GUARDRAIL_KIND_FEATURE_DEFAULT_RATE: _RampGuardrailKind.ValueType  # 3
     """A feature view gave its defaults."""
     RAMP_GUARDRAIL_KIND_OUTPUT_RANGE: _RampGuardrailKind.ValueType  # 4
@@ -44,7 +44,7 @@ RAMP_GUARDRAIL_KIND_UNSPECIFIED: RampGuardrailKind.ValueType  # 0
 RAMP_GUARDRAIL_KIND_ERROR_RATE: RampGuardrailKind.ValueType  # 1
 """It failed."""
 RAMP_GUARDRAIL_KIND_LATENCY: RampGuardrailKind.ValueType  # 2
-"""It was slow."""
+"""It was slow, or its version's run was."""
 RAMP_GUARDRAIL_KIND_FEATURE_DEFAULT_RATE: RampGuardrailKind.ValueType  # 3
 """A feature view gave its defaults."""
 RAMP_GUARDRAIL_KIND_OUTPUT_RANGE: RampGuardrailKind.ValueType  # 4
@@ -261,7 +261,9 @@ class RampGuardrail(_message.Message):
     feature defaults and latencies.
     """
     limit_us: _builtins.int
-    """Of a latency: slower than this is bad. 0: slower than `ratio` times the control's `quantile`."""
+    """Of a latency: a call that takes longer is bad, less the runs of other versions for the rest of its wave. 0: one that
+    takes longer than `ratio` times the control's `quantile`, or whose version's run does.
+    """
     quantile: _builtins.float
     """Of a latency without a limit; 0.95 unless given."""
     ratio: _builtins.float
@@ -382,6 +384,7 @@ class RampReading(_message.Message):
     EVIDENCE_FIELD_NUMBER: _builtins.int
     BAR_FIELD_NUMBER: _builtins.int
     LIMIT_US_FIELD_NUMBER: _builtins.int
+    RUN_LIMIT_US_FIELD_NUMBER: _builtins.int
     guardrail: _builtins.str
     """The guardrail: its kind, and which output."""
     control_units: _builtins.int
@@ -397,7 +400,13 @@ class RampReading(_message.Message):
     bar: _builtins.float
     """What of it rolls the ramp back."""
     limit_us: _builtins.int
-    """What is slow now, for a latency; 0 while that cannot be told, and for others."""
+    """What is slow now, for a latency: a call that takes longer, less the runs of other versions for the rest of its wave. 0
+    while that cannot be told, and for others.
+    """
+    run_limit_us: _builtins.int
+    """Of a latency without a limit: a run of the version that takes longer is slow too, with as many rows as the control's
+    runs mostly have. 0 while that cannot be told, and for others.
+    """
     def __init__(
         self,
         *,
@@ -409,10 +418,11 @@ class RampReading(_message.Message):
         evidence: _builtins.float = ...,
         bar: _builtins.float = ...,
         limit_us: _builtins.int = ...,
+        run_limit_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bar", b"bar", "candidate_bad", b"candidate_bad", "candidate_units", b"candidate_units", "control_bad", b"control_bad", "control_units", b"control_units", "evidence", b"evidence", "guardrail", b"guardrail", "limit_us", b"limit_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bar", b"bar", "candidate_bad", b"candidate_bad", "candidate_units", b"candidate_units", "control_bad", b"control_bad", "control_units", b"control_units", "evidence", b"evidence", "guardrail", b"guardrail", "limit_us", b"limit_us", "run_limit_us", b"run_limit_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
