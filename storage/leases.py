@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 
 from storage.errors import ConflictError
 from storage.schema import leases
@@ -22,6 +22,18 @@ class LeaseLostError(ConflictError):
     """The lease expired or went to another holder."""
 
     reason = "LEASE_LOST"
+
+
+_NOW_US = {
+    "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)",
+    "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
+}
+
+
+def database_now_us(tx: Connection) -> int:
+    """Return the database's own time in microseconds since the Unix epoch: the same for all who share it."""
+    now_us: int = tx.execute(text(_NOW_US[tx.dialect.name])).scalar_one()
+    return now_us
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from turnout.registry.v1 import (
     webhook_service_pb2_grpc,
 )
 from turnout.security import Security
+from turnout.trainer.v1 import trainer_service_pb2_grpc
 from turnout.translate import Translate
 
 if TYPE_CHECKING:
@@ -69,6 +70,14 @@ _READS = {
     ),
     "turnout.experiments.v1.ShadowService": ("GetShadow", "ListShadows"),
     "turnout.features.v1.FeatureService": ("ListFeatureViews", "ListFeatureSets", "ReadFeatures"),
+    "turnout.trainer.v1.TrainerService": (
+        "GetPolicy",
+        "ListPolicies",
+        "GetCheck",
+        "ListChecks",
+        "GetRun",
+        "ListRuns",
+    ),
     "turnout.events.v1.EventService": ("CountEvents",),
     "turnout.admin.v1.AdminService": ("GetServingStatus", "WaitForRevision", "ListChanges", "ListEvents"),
 }
@@ -143,6 +152,11 @@ class Control:
     def events(self) -> event_service_pb2_grpc.EventServiceStub:
         """What the journal holds."""
         return event_service_pb2_grpc.EventServiceStub(self._channel)
+
+    @functools.cached_property
+    def training(self) -> trainer_service_pb2_grpc.TrainerServiceStub:
+        """Policies, checks and runs of training."""
+        return trainer_service_pb2_grpc.TrainerServiceStub(self._channel)
 
     @functools.cached_property
     def admin(self) -> admin_service_pb2_grpc.AdminServiceStub:

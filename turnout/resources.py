@@ -8,6 +8,8 @@
 ``featureViews/{view}``         a feature view
 ``featureSets/{set}``           a feature set
 ``webhooks/{webhook}``          a webhook
+``policies/{policy}``           a policy of training
+``policies/{policy}/runs/{n}``  one of its runs; ``checks`` likewise
 =============================== ================================
 
 An id is 1 to 63 of ``a-z``, ``0-9``, ``-`` and ``_``, and begins with a letter.
@@ -112,6 +114,49 @@ def webhook_name(webhook: str) -> str:
 def webhook_id(name: str) -> str:
     """Return the id in ``webhooks/{webhook}``, or raise ResourceNameError."""
     return _id("webhooks", "webhook", name)
+
+
+def policy_name(policy: str) -> str:
+    """Return ``policies/{policy}``, or raise ResourceNameError when it is not an id."""
+    return _name("policies", policy)
+
+
+def policy_id(name: str) -> str:
+    """Return the id in ``policies/{policy}``, or raise ResourceNameError."""
+    return _id("policies", "policy", name)
+
+
+def run_name(policy: str, number: int) -> str:
+    """Return ``policies/{policy}/runs/{number}``, or raise ResourceNameError."""
+    return f"{policy_name(policy)}/runs/{number}"
+
+
+def parse_run(name: str) -> tuple[str, int]:
+    """Return the policy's id and the number in ``policies/{policy}/runs/{number}``, or raise ResourceNameError."""
+    return _numbered("policies", "runs", name)
+
+
+def check_name(policy: str, number: int) -> str:
+    """Return ``policies/{policy}/checks/{number}``, or raise ResourceNameError."""
+    return f"{policy_name(policy)}/checks/{number}"
+
+
+def parse_check(name: str) -> tuple[str, int]:
+    """Return the policy's id and the number in ``policies/{policy}/checks/{number}``, or raise ResourceNameError."""
+    return _numbered("policies", "checks", name)
+
+
+def _numbered(collection: str, below: str, name: str) -> tuple[str, int]:
+    parts = name.split("/")
+    if len(parts) != len((collection, "{id}", below, "{number}")) or (parts[0], parts[2]) != (collection, below):
+        raise ResourceNameError(
+            f"{name!r} is not a resource name of its kind: expected {collection}/{{id}}/{below}/{{number}}"
+        )
+    if _NUMBER.fullmatch(parts[3]) is None or not is_id(parts[1]):
+        raise ResourceNameError(
+            f"{name!r} is not a resource name of its kind: expected {collection}/{{id}}/{below}/1, 2 ..."
+        )
+    return parts[1], int(parts[3])
 
 
 def _name(collection: str, identity: str) -> str:

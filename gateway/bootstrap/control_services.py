@@ -28,6 +28,7 @@ from gateway.control.ramping import RampRunner
 from gateway.control.ramps import RampControl
 from gateway.control.shadows import ShadowControl
 from gateway.control.skew import SkewReplay
+from gateway.control.training import TrainingControl
 from gateway.control.trial import Trial
 from gateway.control.upkeep import Upkeep
 from gateway.rpc.admin_service import AdminService
@@ -38,6 +39,7 @@ from gateway.rpc.feature_service import FeatureService
 from gateway.rpc.registry_calls.parts import RegistryParts
 from gateway.rpc.registry_service import RegistryService
 from gateway.rpc.shadow_service import ShadowService
+from gateway.rpc.trainer_service import TrainerService
 from gateway.rpc.webhook_service import WebhookService
 from turnout.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
 from turnout.events.v1 import event_service_pb2, event_service_pb2_grpc
@@ -56,6 +58,7 @@ from turnout.registry.v1 import (
     webhook_service_pb2,
     webhook_service_pb2_grpc,
 )
+from turnout.trainer.v1 import trainer_service_pb2, trainer_service_pb2_grpc
 
 if TYPE_CHECKING:
     import grpc
@@ -155,6 +158,8 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[tupl
     shadow_service_pb2_grpc.add_ShadowServiceServicer_to_server(ShadowService(shadows), server)
     eraser = Eraser(database=parts.database, clock=parts.clock, tend=parts.compactor.tend)
     event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(Events(parts.events), eraser), server)
+    training = TrainingControl(database=parts.database, clock=parts.clock)
+    trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server(TrainerService(training), server)
     files = (
         admin_service_pb2,
         registry_service_pb2,
@@ -164,6 +169,7 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[tupl
         experiment_service_pb2,
         shadow_service_pb2,
         event_service_pb2,
+        trainer_service_pb2,
     )
     names = tuple(service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values())
     return names, runner

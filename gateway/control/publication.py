@@ -32,6 +32,15 @@ class FeatureSets(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class RunClaim:
+    """A training run as whoever works on it names it: its policy, its number, and the fencing token of the claim."""
+
+    policy: str
+    number: int
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
 class Publication:
     """What is published, before its bytes.
 
@@ -51,6 +60,8 @@ class Publication:
         The signature of the manifest; empty when there is none.
     trained_on_digest
         The definition of the feature set that the training table was made of; empty: it is not compared.
+    run
+        The training run that makes it, and the fencing token of its claim; None: nobody's run.
     """
 
     model: str
@@ -62,6 +73,7 @@ class Publication:
     offset: int = 0
     signature: bytes = b""
     trained_on_digest: str = ""
+    run: RunClaim | None = None
 
     def manifest(self) -> bytes:
         """Return the manifest of the version that it makes."""

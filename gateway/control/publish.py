@@ -22,6 +22,8 @@ from registry.records import VersionDraft
 from registry.spool import ARTIFACT_BYTES_MAX, spooled
 from registry.uploads import Uploads
 from registry.versions import add_version, get_version, same_bytes, same_bytes_elsewhere
+from storage.revision import current_revision
+from trainer.records.claims import note_version, published_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -137,8 +139,15 @@ class Publisher:
             No trusted key signed the manifest.
         DeadlineSpentError
             The caller no longer waits.
+        LeaseLostError, RunStateError
+            The training run that it is of is another trainer's, or another model's.
         """
         check_model_id(publication.model)
+        if publication.run is not None:
+            with self._database.write() as tx:
+                present = self._made_before(tx, publication)
+            if present is not None:
+                return present
         if publication.alias:
             check_alias(publication.alias)
         if publication.facts.feature_set:
@@ -200,8 +209,13 @@ class Publisher:
             for sha256 in filter(None, (draft.artifact_sha256, draft.probe_sha256)):
                 if not self._artifacts.holds(sha256):  # bytes that nobody needed until now, collected in this moment
                     raise ArtifactMissingError(f"the artifact {sha256} is gone from the store: publish again")
+            present = self._made_before(tx, publication)
+            if present is not None:
+                return present
             ensure_model(tx, draft.model, actor=actor, now_us=now_us)
             version, revision = add_version(tx, draft, actor=actor, now_us=now_us)
+            if publication.run is not None:
+                note_version(tx, publication.run.policy, publication.run.number, version.number, now_us=now_us)
             if publication.alias:
                 move = set_alias(
                     tx,
@@ -225,6 +239,15 @@ class Publisher:
                 same_bytes_as=tuple(same_bytes(tx, version)),
                 same_bytes_elsewhere=tuple(same_bytes_elsewhere(tx, version)),
             )
+
+    def _made_before(self, tx: Connection, publication: Publication) -> Published | None:
+        """Return what a run has published already, or raise LeaseLostError when it is no longer its trainer's."""
+        run = publication.run
+        number = 0 if run is None else published_by(tx, run.policy, run.number, run.token, model=publication.model)
+        if not number:
+            return None
+        version = get_version(tx, publication.model, number)
+        return Published(version, current_revision(tx), same_bytes_as=tuple(same_bytes(tx, version)))
 
     def _shape_of(self, publication: Publication, tx: Connection) -> FeatureSetShape:
         """Return what the version binds to, or raise what says that there is none, or not the one it was trained on."""

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from features.profile import Profile
-from gateway.control.publication import Publication
+from gateway.control.publication import Publication, RunClaim
 from gateway.errors import RequestMalformedError
 from registry.errors import ProbeInvalidError
 from registry.probe import TOLERANCE_DEFAULT, Probe
@@ -83,7 +83,18 @@ def publication(head: pb.PublishHead) -> Publication:
         offset=head.offset,
         signature=head.manifest_signature,
         trained_on_digest=head.facts.trained_on_digest,
+        run=run_claim(head),
     )
+
+
+def run_claim(head: pb.PublishHead) -> RunClaim | None:
+    """Return the training run that a publication is of, None for none, or raise RequestMalformedError."""
+    if not head.run:
+        return None
+    try:
+        return RunClaim(*resources.parse_run(head.run), token=head.run_token)
+    except resources.ResourceNameError as error:
+        raise RequestMalformedError(str(error), name=head.run[:128]) from error
 
 
 def model_message(model: Model) -> pb.Model:

@@ -109,6 +109,12 @@ def test_every_command_of_the_page_about_experiments_runs(root, tmp_path, servin
     assert "0.01 -> 0.05 -> 0.1" in printed["turnout experiments ramp rollout iris 2 --duration 3600 --wait"]
 
 
+def test_every_command_of_the_page_about_training_runs(root, tmp_path, serving):
+    commands = console_commands((root / "docs/trainer.md").read_text())
+    printed = walk(commands, root=root, place=tmp_path / "checkout", serving=serving)
+    assert "CANCELLED" in printed["turnout runs cancel petals 1"]
+
+
 def documents(root):
     return [path for pattern in DOCUMENTS for path in sorted(root.glob(pattern))]
 

@@ -7,7 +7,7 @@ from sqlalchemy import JSON
 
 from storage.schema import metadata
 
-LIBRARIES = ("experiments", "features", "registry")
+LIBRARIES = ("experiments", "features", "registry", "trainer.records")
 
 
 def unless_json(_context, _found, column, *_defaults):

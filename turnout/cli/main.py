@@ -30,10 +30,12 @@ from turnout.cli import (  # noqa: F401  (they add commands to `models` and `exp
     model_watch,
     models,
     outcomes,
+    policies,
     predict,
     predict_batch,
     ramp,
     registry,
+    runs,
     serve,
     shadow,
     shadow_compare,
@@ -81,6 +83,8 @@ app.add_typer(features.app, name="features")
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(shadow.app, name="shadow")
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(policies.app, name="policies")
+app.add_typer(runs.app, name="runs")
 app.command("predict")(predict.predict)
 app.command("predict-batch")(predict_batch.predict_batch)
 app.add_typer(outcomes.app, name="outcomes")

@@ -729,6 +729,8 @@ class PublishHead(_message.Message):
     FINITE_INPUTS_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     MANIFEST_SIGNATURE_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    RUN_TOKEN_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """The model's resource name, `models/{model}`. The model is created when there is none."""
     artifact_sha256: _builtins.str
@@ -739,6 +741,12 @@ class PublishHead(_message.Message):
     """How many bytes of the file are here already, as GetUploadStatus says; the chunks begin after them."""
     manifest_signature: _builtins.bytes
     """The ed25519 signature of the version's manifest; empty: none. What the manifest is says docs/registry.md."""
+    run: _builtins.str
+    """The training run that makes it, `policies/{policy}/runs/{number}`; empty: none. A run publishes once: where it has a
+    version already, that one is returned and nothing is published.
+    """
+    run_token: _builtins.int
+    """The fencing token of the run's claim; publication is refused with LEASE_LOST when it is not the present one."""
     @_builtins.property
     def facts(self) -> Global___VersionFacts:
         """What is said of the version."""
@@ -764,10 +772,12 @@ class PublishHead(_message.Message):
         finite_inputs: _abc.Iterable[_builtins.str] | None = ...,
         offset: _builtins.int = ...,
         manifest_signature: _builtins.bytes = ...,
+        run: _builtins.str = ...,
+        run_token: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "probe", b"probe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "artifact_sha256", b"artifact_sha256", "facts", b"facts", "finite_inputs", b"finite_inputs", "manifest_signature", b"manifest_signature", "offset", b"offset", "parent", b"parent", "probe", b"probe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "artifact_sha256", b"artifact_sha256", "facts", b"facts", "finite_inputs", b"finite_inputs", "manifest_signature", b"manifest_signature", "offset", b"offset", "parent", b"parent", "probe", b"probe", "run", b"run", "run_token", b"run_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
