@@ -14,9 +14,11 @@ FIRST_S = 60
 LINES_MAX = 39
 VERSIONS = {
     "go": ("client.go", r'Version = "(.*)"'),
+    "typescript": ("package.json", r'"version": "(.*)"'),
 }
 PROGRAMS = {
     "go": "examples/first/main.go",
+    "typescript": "examples/first.ts",
 }
 
 
