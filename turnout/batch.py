@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from turnout import ids, tensors
+from turnout import ids, table_out, tensors
 from turnout.prediction import Prediction, ViewReading, read_error, status_name
 from turnout.serving.v1 import prediction_service_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
     from numpy.typing import ArrayLike, NDArray
 
     from turnout import errors
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 Texts = Mapping[str, Sequence[str | None]]
 """Columns of text by name; None, as an empty text does, says that the row does not name it."""
 
-Numbers = Mapping[str, "Sequence[float | None] | NDArray[Any]"]
+Numbers = Mapping[str, "Sequence[float | None] | NDArray[np.generic]"]
 """Columns of numbers by name; None says that the row does not give it."""
 
 
@@ -95,7 +98,7 @@ class BatchPart:
     experiment: str
     variant: str
     rows: list[int]
-    outputs: dict[str, NDArray[Any]]
+    outputs: dict[str, NDArray[np.generic]]
     statuses: dict[str, list[str]]
     ages_ms: dict[str, list[int | None]]
 
@@ -132,6 +135,14 @@ class BatchPrediction(Sequence["Prediction | errors.TurnoutError"]):
     def __len__(self) -> int:
         return len(self.request_ids)
 
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the answers as a DataFrame, one row for each; pandas must be there. See ``table_out.columns_of``."""
+        return table_out.to_pandas(self)
+
+    def to_arrow(self) -> pa.Table:
+        """Return the answers as an Arrow table, one row for each; pyarrow must be there."""
+        return table_out.to_arrow(self)
+
     @overload
     def __getitem__(self, row: int) -> Prediction | errors.TurnoutError: ...
 
@@ -167,20 +178,29 @@ class BatchPrediction(Sequence["Prediction | errors.TurnoutError"]):
 
 def read_batch(model: str, response: pb.BatchPredictResponse) -> BatchPrediction:
     """Return the answers that a message holds, or raise TensorError when its tensors are malformed."""
-    return BatchPrediction(
-        model=model,
-        request_ids=list(response.request_ids),
-        parts=[_part(part) for part in response.parts],
-        errors={one.row: read_error(one.error) for one in response.errors},
-    )
+    return joined(model, [response])
 
 
-def _part(part: pb.BatchPart) -> BatchPart:
+def joined(model: str, responses: Sequence[pb.BatchPredictResponse]) -> BatchPrediction:
+    """Return the answers of several calls as those of one, or raise TensorError when tensors are malformed."""
+    request_ids: list[str] = []
+    parts: list[BatchPart] = []
+    faults: dict[int, errors.TurnoutError] = {}
+    for response in responses:
+        first = len(request_ids)
+        parts += [_part(part, first=first) for part in response.parts]
+        faults |= {first + one.row: read_error(one.error) for one in response.errors}
+        request_ids += response.request_ids
+    return BatchPrediction(model=model, request_ids=request_ids, parts=parts, errors=faults)
+
+
+def _part(part: pb.BatchPart, *, first: int = 0) -> BatchPart:
+    """Return a part of a call whose rows begin at ``first``."""
     return BatchPart(
         version=part.version,
         experiment=part.experiment,
         variant=part.variant,
-        rows=list(part.rows),
+        rows=[first + row for row in part.rows],
         outputs=tensors.to_arrays(part.outputs),
         statuses={column.view: [status_name(status) for status in column.status] for column in part.feature_status},
         ages_ms={

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from turnout import errors
@@ -47,6 +48,10 @@ class Outcome:
     model: str = ""
     label: str = ""
     sequence: int = 0
+
+    def dated(self) -> Outcome:
+        """Return the outcome as one that says when it happened: now, unless it says so already."""
+        return self if self.event_time_us is not None else replace(self, event_time_us=time.time_ns() // 1000)
 
     def message(self) -> pb.Outcome:
         """Return the message, or raise ValueError unless exactly one of request id and unit is given."""

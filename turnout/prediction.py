@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from turnout import errors, ids, tensors
 from turnout.serving.v1 import prediction_service_pb2 as pb
@@ -11,6 +11,7 @@ from turnout.serving.v1 import prediction_service_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
 _STATUS_PREFIX = "VIEW_STATUS_"
@@ -62,7 +63,7 @@ class Prediction:
     version: int
     experiment: str
     variant: str
-    outputs: dict[str, NDArray[Any]]
+    outputs: dict[str, NDArray[np.generic]]
     views: tuple[ViewReading, ...]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from turnout.tensor.v1 import tensor_pb2
 
@@ -75,7 +75,7 @@ def to_tensor(name: str, value: ArrayLike) -> tensor_pb2.Tensor:
     return tensor_pb2.Tensor(name=name, data_type=code, shape=array.shape, data=little.tobytes())
 
 
-def to_array(tensor: tensor_pb2.Tensor) -> NDArray[Any]:
+def to_array(tensor: tensor_pb2.Tensor) -> NDArray[np.generic]:
     """Return a tensor as an array of its shape, or raise TensorError.
 
     Numbers come as a read-only view of the tensor's bytes; text comes as ``str`` objects in an array of dtype
@@ -104,7 +104,7 @@ def to_array(tensor: tensor_pb2.Tensor) -> NDArray[Any]:
     return _shaped(tensor.name, np.frombuffer(tensor.data, dtype=dtype), shape)
 
 
-def _shaped(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+def _shaped(name: str, array: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
     """Return an array of as many elements in a shape, or raise TensorError: there are shapes that hold no element."""
     try:
         return array.reshape(shape)
@@ -117,7 +117,7 @@ def to_tensors(values: Mapping[str, ArrayLike]) -> list[tensor_pb2.Tensor]:
     return [to_tensor(name, value) for name, value in values.items()]
 
 
-def to_arrays(tensors: Sequence[tensor_pb2.Tensor]) -> dict[str, NDArray[Any]]:
+def to_arrays(tensors: Sequence[tensor_pb2.Tensor]) -> dict[str, NDArray[np.generic]]:
     """Return tensors as arrays by name, in their order, or raise TensorError."""
     return {tensor.name: to_array(tensor) for tensor in tensors}
 
@@ -128,7 +128,7 @@ def dtype_name(code: tensor_pb2.DataType.ValueType) -> str:
 
 
 @functools.cache
-def numpy_dtype(code: tensor_pb2.DataType.ValueType) -> np.dtype[Any] | None:
+def numpy_dtype(code: tensor_pb2.DataType.ValueType) -> np.dtype[np.generic] | None:
     """Return the little-endian dtype of a numeric element type; None for text and the unknown."""
     import numpy as np  # noqa: PLC0415  (loaded at first use)
 
@@ -136,7 +136,7 @@ def numpy_dtype(code: tensor_pb2.DataType.ValueType) -> np.dtype[Any] | None:
     return None if name is None or name == "string" else np.dtype(name).newbyteorder("<")
 
 
-def _pack_strings(name: str, array: NDArray[Any]) -> bytes:
+def _pack_strings(name: str, array: NDArray[np.generic]) -> bytes:
     parts: list[bytes] = []
     for text in array.ravel().tolist():
         if not isinstance(text, str):

@@ -27,6 +27,7 @@ class Script(prediction_service_pb2_grpc.PredictionServiceServicer, outcome_serv
     recorded: list[outcome_service_pb2.RecordOutcomesRequest] = field(default_factory=list)
     deadlines_s: list[float] = field(default_factory=list)
     on_predict: Callable[..., prediction_service_pb2.PredictResponse] | None = None
+    on_batch: Callable[..., prediction_service_pb2.BatchPredictResponse] | None = None
     on_record: Callable[..., outcome_service_pb2.RecordOutcomesResponse] | None = None
 
     def add(self, server: grpc.Server) -> None:
@@ -41,6 +42,9 @@ class Script(prediction_service_pb2_grpc.PredictionServiceServicer, outcome_serv
         return prediction_service_pb2.PredictResponse(
             request_id=request.request_id, model=request.model, version=3, outputs=request.inputs
         )
+
+    def BatchPredict(self, request, context):  # noqa: N802
+        return self.on_batch(request, context)
 
     def RecordOutcomes(self, request, context):  # noqa: N802
         self.recorded.append(request)

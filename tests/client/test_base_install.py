@@ -38,8 +38,21 @@ def test_importing_turnout_loads_nothing_but_the_standard_library():
     "code",
     [
         "from turnout import Client, AsyncClient, errors",
-        "from turnout.control import Control",
         "from turnout.client import Client; Client().close()",
+        "from turnout import Client; Client().outcome_buffer().close()",
+    ],
+)
+def test_importing_the_client_loads_grpc_and_what_it_has_and_little_of_ours(code):
+    loaded = loaded_by(code)
+    assert not loaded & ({"numpy", "google.protobuf"} | HEAVY)
+    assert len([name for name in loaded if name.startswith("turnout.")]) < 20
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from turnout.control import Control",
+        "import turnout.prediction, turnout.batch, turnout.table, turnout.outcome, turnout.streams",
     ],
 )
 def test_the_client_needs_only_grpc_and_protobuf_until_it_has_an_array(code):
