@@ -59,6 +59,8 @@ def _parts(settings: Settings) -> Iterator[tuple[str, str, Callable[[], Inspecti
         yield "artifacts", settings.artifacts, lambda: _bucket(settings.artifacts)
     else:
         yield "artifacts", str(settings.folders.artifacts), lambda: _folder(settings.folders.artifacts)
+    if settings.events:
+        yield "events", settings.events, lambda: _bucket(settings.events)
     yield "online", settings.online_url, lambda: _online(settings.online_url)
     if (files := settings.tls) is not None:
         yield "certificate", str(files.certificate), lambda: _certificate(files)
@@ -107,7 +109,7 @@ def _bucket(url: str) -> Inspection:
     try:  # loaded only where it is used
         from storage.bucket_inspection import inspect_bucket  # noqa: PLC0415
     except ModuleNotFoundError:
-        return Inspection(failures=["to keep artifacts in a bucket, install turnout[s3]"])
+        return Inspection(failures=["for what is kept in a bucket, install turnout[s3]"])
     return inspect_bucket(url)
 
 

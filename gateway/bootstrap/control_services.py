@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from gateway.control.fleet import Fleet
     from gateway.control.materializing import Materializing
     from gateway.control.posting import Poster
+    from gateway.control.sharing import Sharing
     from gateway.control.watching import Snapshots
     from gateway.journal.log import EventLog
     from registry.artifacts import ArtifactStore
@@ -89,6 +90,7 @@ class ControlParts:
     store: OnlineStore
     events: EventLog
     compactor: Compactor
+    sharing: Sharing | None
     fleet: Fleet
     folders: StateFolders
     keys: TrustedKeys
@@ -156,7 +158,7 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[tupl
     )
     shadows = ShadowControl(database=parts.database, clock=parts.clock, figures=parts.fleet.figures)
     shadow_service_pb2_grpc.add_ShadowServiceServicer_to_server(ShadowService(shadows), server)
-    eraser = Eraser(database=parts.database, clock=parts.clock, tend=parts.compactor.tend)
+    eraser = Eraser(database=parts.database, clock=parts.clock, tend=parts.compactor.tend, sharing=parts.sharing)
     event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(Events(parts.events), eraser), server)
     training = TrainingControl(database=parts.database, clock=parts.clock)
     trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server(TrainerService(training), server)

@@ -24,6 +24,7 @@ from features.store import open_store
 from gateway.access.access import Access
 from gateway.bootstrap.control_services import ControlParts, add_control_services
 from gateway.bootstrap.services import DataServices
+from gateway.bootstrap.shared_log import open_sharing
 from gateway.bootstrap.stopping import StopRequest
 from gateway.bootstrap.supervisor import Supervisor
 from gateway.bootstrap.traces import Traces
@@ -105,6 +106,7 @@ class ControlPlane:
             previous_max=settings.resident_previous,
             announce=self._supervisor.announce,
         )
+        sharing = open_sharing(settings.events, folders.state)
         self._compactor = Compactor(
             folders.state,
             clock,
@@ -115,6 +117,7 @@ class ControlPlane:
                 "outcomes": settings.outcomes_kept_days,
             },
             database=self._database,
+            sharing=sharing,
         )
         poster = Poster(private=settings.webhook_private, timeout_s=settings.webhook_timeout_s)
         policy = RetryPolicy(attempts_max=settings.webhook_attempts_max, first_s=settings.webhook_retry_s)
@@ -127,6 +130,7 @@ class ControlPlane:
             store=self._store,
             events=self._events,
             compactor=self._compactor,
+            sharing=sharing,
             fleet=self._fleet,
             folders=folders,
             keys=TrustedKeys(settings.trusted_keys, required=settings.require_signatures),
@@ -152,6 +156,7 @@ class ControlPlane:
             fleet=self._fleet,
             publisher=self._publisher,
             compactor=self._compactor,
+            sharing=sharing,
             journal=folders.journal,
         )
         self._inside = Inside(self._access)

@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     artifacts
         Where artifacts are kept, as ``s3://bucket/prefix?endpoint=…&region=…``, with credentials from the environment
         (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY); empty: in the state folder, which otherwise holds copies.
+    events
+        The bucket that gateways on one metadata database share their events in, as ``s3://bucket/prefix?endpoint=…``;
+        empty: this gateway analyses what it journalled itself, which is all where it is the only one.
     sync_interval_ms
         How long an event may be with the kernel only; 0 puts it on the disk before the answer.
     segment_bytes_max, segment_age_max_s
@@ -124,6 +127,7 @@ class Settings(BaseSettings):
     online: str = ""
     online_budget_ms: Annotated[int, Field(ge=1, le=10_000)] = READ_BUDGET_MS
     artifacts: str = ""
+    events: str = ""
     sync_interval_ms: Annotated[float, Field(ge=0, le=60_000)] = 50.0
     segment_bytes_max: Annotated[int, Field(ge=64 * 1024, le=1 << 30)] = 64 * 1024 * 1024
     segment_age_max_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0

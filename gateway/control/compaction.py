@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from gateway.control.sharing import Sharing
     from storage.clock import Clock
     from storage.database import Database
 
@@ -76,6 +77,8 @@ class Compactor:
         For how many days, counted from that of the recording, events of a kind are kept; 0: for ever.
     database
         Where the dropping of old events is audited.
+    sharing
+        This gateway's part in a log that several share; None: it has its own.
     """
 
     def __init__(
@@ -86,7 +89,9 @@ class Compactor:
         interval_s: float = 10.0,
         kept_days: Mapping[str, int] | None = None,
         database: Database | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
+        self._sharing = sharing
         self._folders = EventFolders(state_folder)
         self._kept_days = kept_days or {}
         self._database = database
@@ -105,11 +110,12 @@ class Compactor:
             before = self._facts
             done = compact(self._folders)
             with sole_compactor(self._folders.events / "compactor.lock"):
-                rewriter, erasures = Rewriter(self._folders), Erasures(self._folders)
-                erasures.erase(rewriter)
-                work(rewriter, erasures)
+                erasures = Erasures(self._folders)
+                self._exchange(erasures)
+                work(Rewriter(self._folders), erasures)
+                rewriter = Rewriter(self._folders)  # anew: what ran before it may have rewritten files
                 retired = self._retire(rewriter)
-                merged = rewriter.merge()
+                merged = rewriter.merge(apart=self._sharing.apart() if self._sharing is not None else frozenset())
                 rewriter.sweep()
             drop_void(self._folders)
             self._facts = CompactionFacts(
@@ -143,6 +149,21 @@ class Compactor:
     def facts(self) -> CompactionFacts:
         """Return what compaction did since the process began."""
         return self._facts
+
+    def _exchange(self, erasures: Erasures) -> None:
+        """Erase what is to be erased, and exchange events with other gateways where there are any.
+
+        When the exchange fails all stays here, and is exchanged next time.
+        """
+        if self._sharing is None:
+            erasures.erase(Rewriter(self._folders))
+            return
+        try:
+            self._sharing.exchange(erasures)
+            self._sharing.retire(self._kept_days, self._clock.now_us())
+        except (DomainError, OSError, ValueError) as error:
+            _log.warning("the events were not exchanged with other gateways: %s", error)
+            self._sharing.count_failure()
 
     def _retire(self, rewriter: Rewriter) -> int:
         now_us = self._clock.now_us()

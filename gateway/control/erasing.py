@@ -19,8 +19,9 @@ from storage.errors import InvalidError
 from storage.revision import record_change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from gateway.control.sharing import Sharing
     from gateway.journal.commits import EventFolders
     from storage.clock import Clock
     from storage.database import Database
@@ -43,10 +44,13 @@ class Asked(msgspec.Struct, frozen=True):
         Whose events.
     machine_us
         When, by the time that segments are named by.
+    requests
+        Predictions of the subject that other gateways know of.
     """
 
     subject: Subject
     machine_us: int
+    requests: tuple[str, ...] = ()
 
 
 class Erasures:
@@ -62,9 +66,9 @@ class Erasures:
             return []
         return msgspec.json.decode(self._path.read_bytes(), type=list[Asked])
 
-    def ask(self, subject: Subject) -> None:
+    def ask(self, subject: Subject, requests: Sequence[str] = ()) -> None:
         """Write an erasure down."""
-        self._keep([*self.pending(), Asked(subject, time.time_ns() // 1000)])
+        self._keep([*self.pending(), Asked(subject, time.time_ns() // 1000, tuple(requests))])
 
     def erase(self, rewriter: Rewriter) -> None:
         """Erase what is Parquet by now, and strike out what is done."""
@@ -73,7 +77,7 @@ class Erasures:
             return
         oldest_us = min((each.created_us for each in list_segments(self._folders.journal)), default=2**62)
         for asked in pending:
-            rewriter.erase(asked.subject)
+            rewriter.erase(asked.subject, requests=asked.requests)
         self._keep([asked for asked in pending if oldest_us <= asked.machine_us])
 
     def _keep(self, asked: list[Asked]) -> None:
@@ -90,11 +94,19 @@ class Eraser:
         Where it is audited, and by what time.
     tend
         Runs the compactor once, with the function in the middle of it.
+    sharing
+        This gateway's part in a log that several share; None: it has its own.
     """
 
     def __init__(
-        self, *, database: Database, clock: Clock, tend: Callable[[Callable[[Rewriter, Erasures], None]], object]
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        tend: Callable[[Callable[[Rewriter, Erasures], None]], object],
+        sharing: Sharing | None = None,
     ) -> None:
+        self._sharing = sharing
         self._database = database
         self._clock = clock
         self._tend = tend
@@ -108,6 +120,8 @@ class Eraser:
             No unit and no entity is named, or no reason.
         CompactorBusyError
             Another process compacts.
+        ObjectsUnreachableError
+            The bucket that the gateways share cannot be told: then nothing is erased.
         """
         if not (subject.unit_id or (subject.key and subject.value)):
             raise ErasureInvalidError("an erasure names a `unit_id`, or an `entity` with key and value")
@@ -121,9 +135,14 @@ class Eraser:
         def work(rewriter: Rewriter, erasures: Erasures) -> None:
             found.append(rewriter.erase(dated, dry_run=True))
             if not dry_run:
-                erasures.ask(dated)
+                if self._sharing is not None:
+                    self._sharing.ask(dated)
                 self._audit(dated, found[0], reason=reason, actor=actor, now_us=now_us)
-                erasures.erase(rewriter)
+                if self._sharing is not None:
+                    self._sharing.exchange(erasures)
+                else:
+                    erasures.ask(dated)
+                    erasures.erase(rewriter)
             left.append(bool(erasures.pending()))
 
         self._tend(work)

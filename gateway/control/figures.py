@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.control.compaction import Compactor
     from gateway.control.fleet import Fleet
     from gateway.control.publisher import TablePublisher
+    from gateway.control.sharing import Sharing
     from gateway.telemetry.logs import Logs
     from gateway.telemetry.meter import Meter
 
@@ -32,8 +33,8 @@ class Figures:
         What the control plane counts itself.
     logs
         What writes its log.
-    fleet, publisher, compactor
-        What else is told of.
+    fleet, publisher, compactor, sharing
+        What else is told of; the last may be None.
     journal
         The folder of the segments.
     """
@@ -46,6 +47,7 @@ class Figures:
         fleet: Fleet,
         publisher: TablePublisher,
         compactor: Compactor,
+        sharing: Sharing | None,
         journal: Path,
     ) -> None:
         self._meter = meter
@@ -53,6 +55,7 @@ class Figures:
         self._fleet = fleet
         self._publisher = publisher
         self._compactor = compactor
+        self._sharing = sharing
         self._journal = journal
 
     def gather(self) -> Meter:
@@ -66,6 +69,7 @@ class Figures:
         figures.put("turnout_revision", (), self._publisher.written)
         self._put_workers(figures)
         self._put_compaction(figures)
+        self._put_sharing(figures)
         self._put_segments(figures)
         return figures
 
@@ -85,6 +89,17 @@ class Figures:
         figures.put("turnout_compaction_records_total", (), facts.records)
         figures.put("turnout_compaction_failing_segments", (), len(facts.failing))
         figures.put("turnout_journal_cut_bytes_total", (), facts.cut_bytes)
+
+    def _put_sharing(self, figures: Meter) -> None:
+        if self._sharing is None:
+            return
+        facts = self._sharing.facts
+        figures.put("turnout_shared_segments_total", ("shipped",), facts.shipped)
+        figures.put("turnout_shared_segments_total", ("fetched",), facts.fetched)
+        figures.put("turnout_shared_exchanges_failed_total", (), facts.failed)
+        figures.put("turnout_shared_waiting_segments", (), facts.waiting)
+        figures.put("turnout_shared_waiting_bytes", (), facts.waiting_bytes)
+        figures.put("turnout_shared_erasures_open", (), facts.erasures_open)
 
     def _put_segments(self, figures: Meter) -> None:
         now_s = time.time()

@@ -54,6 +54,8 @@ class Commit(msgspec.Struct, frozen=True):
         The earliest and the latest time at which one was recorded.
     parts
         Where they are now.
+    origin
+        The gateway whose segment it was; empty: this one's.
     """
 
     segment: str
@@ -62,6 +64,7 @@ class Commit(msgspec.Struct, frozen=True):
     first_time_us: int
     last_time_us: int
     parts: tuple[Part, ...]
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,11 @@ class EventFolders:
     def rewrites(self) -> Path:
         """The markers of files that took the place of others."""
         return self.events / "rewrites"
+
+    @property
+    def chains(self) -> Path:
+        """What is known of what other gateways shipped."""
+        return self.events / "chains"
 
     @property
     def reductions(self) -> Path:

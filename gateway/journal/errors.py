@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage.errors import ConflictError, ExhaustedError, InvalidError
+from storage.errors import ConflictError, ExhaustedError, InvalidError, PreconditionError
 
 
 class RecordUnreadableError(InvalidError):
@@ -27,3 +27,9 @@ class CompactorBusyError(ConflictError):
     """Another process compacts this state folder."""
 
     reason = "COMPACTOR_BUSY"
+
+
+class ChainBrokenError(PreconditionError):
+    """What several gateways share of their events is not as it was written."""
+
+    reason = "CHAIN_BROKEN"

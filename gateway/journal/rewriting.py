@@ -35,6 +35,7 @@ from gateway.journal.segment import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
 _log = logging.getLogger(__name__)
 
@@ -91,10 +92,21 @@ class Rewriter:
         self._replaced = {path for rewrite in rewrites for path in rewrite.replaced}
         self._parts = Parts(Commits(folders).refresh().values(), rewrites)
 
-    def merge(self, *, parts_min: int = MERGE_PARTS_MIN, bytes_max: int = MERGED_BYTES_MAX) -> int:
-        """Merge the small parts of each folder that has many, and return how many parts went."""
+    @property
+    def parts(self) -> Parts:
+        """The files that are read now."""
+        return self._parts
+
+    def merge(
+        self,
+        *,
+        parts_min: int = MERGE_PARTS_MIN,
+        bytes_max: int = MERGED_BYTES_MAX,
+        apart: AbstractSet[str] = frozenset(),
+    ) -> int:
+        """Merge the small parts of each folder that has many, but for those apart; return how many parts went."""
         merged = 0
-        for group in self._mergeable(parts_min, bytes_max):
+        for group in self._mergeable(parts_min, bytes_max, apart):
             kind, folder = group[0].kind, Path(group[0].path).parent
             part = self._write(kind, folder, self._rows(kind, [each.path for each in group]))
             self._turn("merged", [each.path for each in group], [part] if part else [])
@@ -108,26 +120,30 @@ class Rewriter:
         for kind, kept_days in days.items():
             if kept_days:
                 first = (today - timedelta(days=kept_days)).isoformat()
-                old += [part.path for part, _ in self._parts.of_kind(kind) if _day_of(part.path) < first]
+                old += [part.path for part, _ in self._parts.of_kind(kind) if day_of(part.path) < first]
         if old:
             self._turn("retired", old, [])
         return len(old)
 
-    def erase(self, subject: Subject, *, dry_run: bool = False) -> Erasure:
-        """Write anew what holds events of the subject, without them."""
+    def requests_of(self, subject: Subject) -> set[str]:
+        """Return the ids of the subject's predictions."""
         requests: set[str] = set()
         for part, _ in self._parts.of_kind("predictions"):
-            for table in self._tables("predictions", part.path, _KEYS["predictions"]):
+            for table in self._tables("predictions", part.path, KEYS["predictions"]):
                 requests.update(table.filter(_of_subject(table, subject))["request_id"].to_pylist())
-        gone = pa.array(sorted(requests), pa.string())
+        return requests
+
+    def erase(self, subject: Subject, *, requests: Iterable[str] = (), dry_run: bool = False) -> Erasure:
+        """Write anew what holds events of the subject, or of further predictions of it, without them."""
+        gone = pa.array(sorted(self.requests_of(subject).union(requests)), pa.string())
         counts = {"predictions": 0, "outcomes": 0, "shadows": 0}
         replaced: list[str] = []
         parts: list[Part] = []
         for kind in counts:
             for part, _ in self._parts.of_kind(kind):
                 found = sum(
-                    pc.sum(_erased(kind, table, subject, gone)).as_py() or 0
-                    for table in self._tables(kind, part.path, _KEYS[kind])
+                    pc.sum(is_erased(kind, table, subject, gone)).as_py() or 0
+                    for table in self._tables(kind, part.path, KEYS[kind])
                 )
                 counts[kind] += found
                 if not found:
@@ -135,7 +151,7 @@ class Rewriter:
                 replaced.append(part.path)
                 if not dry_run and found < part.rows:
                     rows = (
-                        table.filter(pc.invert(_erased(kind, table, subject, gone)))
+                        table.filter(pc.invert(is_erased(kind, table, subject, gone)))
                         for table in self._tables(kind, part.path)
                     )
                     written = self._write(kind, Path(part.path).parent, rows)
@@ -146,7 +162,7 @@ class Rewriter:
 
     def sweep(self) -> int:
         """Delete what nobody reads any more, and what an interrupted run left; return how many files."""
-        kinds = [folder for folder in self._folders.events.glob("*") if folder.is_dir() and folder.name in _KEYS]
+        kinds = [folder for folder in self._folders.events.glob("*") if folder.is_dir() and folder.name in KEYS]
         named = set(self._parts.present)
         litter = [
             path
@@ -164,11 +180,11 @@ class Rewriter:
                 self._after("swept")
         return len(litter)
 
-    def _mergeable(self, parts_min: int, bytes_max: int) -> Iterator[list[Part]]:
+    def _mergeable(self, parts_min: int, bytes_max: int, apart: AbstractSet[str]) -> Iterator[list[Part]]:
         """Yield groups of small parts that lie in one folder, smallest first."""
         by_folder: dict[str, list[tuple[int, Part]]] = defaultdict(list)
         for part, _ in list(self._parts.present.values()):
-            if part.kind not in SCHEMAS:  # a newer release wrote it
+            if part.kind not in SCHEMAS or part.path in apart:  # a newer release may know more kinds
                 continue
             size = (self._folders.events / part.path).stat().st_size
             if size <= bytes_max // parts_min:
@@ -235,7 +251,7 @@ class Rewriter:
         _log.info("%d files were %s, %d took their place", len(replaced), cause, len(parts))
 
 
-_KEYS = {
+KEYS = {
     "predictions": ["request_id", "unit_id", "entities", "time_us"],
     "outcomes": ["request_id", "unit_id", "time_us"],
     "gaps": [],
@@ -264,7 +280,7 @@ def _of_subject(table: pa.Table, subject: Subject) -> pa.ChunkedArray:
     return pc.and_(before, pc.fill_null(pc.equal(value, subject.value), fill_value=False))
 
 
-def _erased(kind: str, table: pa.Table, subject: Subject, requests: pa.Array) -> pa.ChunkedArray:
+def is_erased(kind: str, table: pa.Table, subject: Subject, requests: pa.Array) -> pa.ChunkedArray:
     """Return for each row whether it goes: the subject's own, what has its request id, and what happened to it."""
     gone = pc.is_in(table["request_id"], requests)
     if kind != "outcomes":
@@ -272,5 +288,6 @@ def _erased(kind: str, table: pa.Table, subject: Subject, requests: pa.Array) ->
     return pc.or_(gone, _of_subject(table, subject)) if subject.unit_id else gone
 
 
-def _day_of(path: str) -> str:
+def day_of(path: str) -> str:
+    """Return the day whose events a part has, as its path says."""
     return next(part.removeprefix(_DAY) for part in Path(path).parts if part.startswith(_DAY))

@@ -120,6 +120,13 @@ def check_writer_name(name: str) -> str:
     return name
 
 
+def check_segment_name(name: str) -> str:
+    """Return the segment's name, or raise ValueError when no writer would have given it."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"no segment is called {name[:100]!r}")
+    return name
+
+
 def new_name(writer: str) -> str:
     """Return a segment name that no other segment has or had.
 

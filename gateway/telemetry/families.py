@@ -176,6 +176,11 @@ _ALL = (
     _counter("turnout_compaction_runs_total", "Runs of the compaction: `done` or `failed`.", "result"),
     _counter("turnout_compaction_records_total", "Records that became Parquet."),
     _gauge("turnout_compaction_failing_segments", "Segments that the last run could not compact."),
+    _counter("turnout_shared_segments_total", "Segments exchanged with other gateways: `shipped` or `fetched`.", "way"),
+    _counter("turnout_shared_exchanges_failed_total", "Exchanges of events with other gateways that failed."),
+    _gauge("turnout_shared_waiting_segments", "Segments that are Parquet here and not in the shared bucket."),
+    _gauge("turnout_shared_waiting_bytes", "How long they are."),
+    _gauge("turnout_shared_erasures_open", "Erasures that some gateway has not confirmed for what it had shipped."),
     _counter("turnout_journal_cut_bytes_total", "Bytes that were cut off segments whose writer had died."),
     # Processes.
     _gauge("turnout_worker_ready", "Whether a worker answers.", "worker"),

@@ -1,4 +1,4 @@
-"""Two gateways, each with a state folder of its own, on one PostgreSQL."""
+"""Two gateways, each with a state folder of its own, on one PostgreSQL, with one bucket for their events."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ import time
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from gateway.bootstrap.recovery import main
+from turnout.events.v1 import event_service_pb2
+from turnout.experiments.v1 import experiment_service_pb2 as epb
+from turnout.outcomes.v1 import outcome_service_pb2
 from turnout.registry.v1 import registry_service_pb2 as rpb
 from turnout.registry.v1 import watch_pb2
 from turnout.registry.v1 import webhook_service_pb2 as wpb
@@ -49,15 +53,25 @@ def receiver():
 
 
 @pytest.fixture(scope="module")
-def pair(launch, operator_of, postgresql, tmp_path_factory):
+def events(bucket_server):
+    """Return where the gateways share their events; the credentials are in the environment meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", bucket_server.keys[0])
+        patch.setenv("AWS_SECRET_ACCESS_KEY", bucket_server.keys[1])
+        yield bucket_server.create()
+
+
+@pytest.fixture(scope="module")
+def pair(launch, operator_of, postgresql, tmp_path_factory, events):
     """Return two operators, each of a gateway of its own; the artifacts are on a file system that both have."""
+    sharing = ("--events", events, "--segment-age-max-s", "0.5", "--compact-interval-s", "0.5")
     url = postgresql.create()
     operators, shared = [], tmp_path_factory.mktemp("shared")
     for name in ("one", "other"):
         state = tmp_path_factory.mktemp(name) / "state"
         state.mkdir()
         (state / "artifacts").symlink_to(shared)
-        operators.append(operator_of(launch(state, "--database", url, "--webhook-private")))
+        operators.append(operator_of(launch(state, "--database", url, "--webhook-private", *sharing)))
     one, _ = operators
     one.publish("m", 2.0, alias="champion")
     one.publish("m", 3.0)
@@ -112,6 +126,44 @@ def test_an_alias_that_ends_by_itself_ends_once(pair):
     set_alias(pair[0])  # what comes after is later than any second removal would have been written
     for step in range(3):
         assert [move.removed for move in moves(pair[1], f"brief{step}")] == [True, False]
+
+
+def test_both_analyse_what_either_journalled(pair):
+    one, other = pair
+    experiment = one.start_experiment("m", name="shared")
+    other.wait()
+    for number in range(40):
+        asked, told = (one, other) if number % 2 else (other, one)
+        answer = asked.predict("m", request_id=f"shared-{number}", unit_id=f"u{number}")
+        assert answer.experiment == "shared"
+        told.record(outcome_service_pb2.Outcome(request_id=f"shared-{number}", name="late", value=number % 3))
+    wait_until(lambda: all(operator.counts().joined_outcomes == 40 for operator in pair))
+    request = epb.AnalyzeExperimentRequest(name=experiment.name)
+    reports = [operator.experiments.AnalyzeExperiment(request) for operator in pair]
+    units = [sorted((each.variant, each.units) for each in report.counts) for report in reports]
+    assert units[0] == units[1]
+    assert sum(count for _, count in units[0]) == 40
+    one.experiments.ConcludeExperiment(epb.ConcludeExperimentRequest(name=experiment.name, reason="all seen"))
+
+
+def test_what_a_dead_gateway_left_on_its_disk_is_brought_back(pair, events, launch, operator_of, tmp_path, capfd):
+    _, other = pair
+    lost = operator_of(launch(tmp_path / "lost", "--events", events, "--segment-age-max-s", "3600"))
+    lost.publish("gone", 2.0, alias="champion")
+    lost.wait()
+    for number in range(10):
+        lost.predict("gone", request_id=f"gone-{number}", unit_id=f"u{number}")
+    lost.close()
+    assert main(["--events", events, str(tmp_path / "lost")]) == 1  # it runs
+    lost.gateway.kill()
+    capfd.readouterr()
+    assert main(["--events", events, str(tmp_path / "lost")]) == 0
+    done = json.loads(capfd.readouterr().out)
+    assert (done["compacted_records"], done["waiting_segments"], done["failing_segments"]) == (10, 0, {})
+    assert main(["--events", events, str(tmp_path / "lost")]) == 0
+    assert json.loads(capfd.readouterr().out)["shipped_segments"] == 0
+    request = event_service_pb2.CountEventsRequest(model="gone")
+    wait_until(lambda: other.events.CountEvents(request).predictions == 10)
 
 
 def test_events_are_delivered_by_one_and_after_its_death_by_the_other(pair, receiver):

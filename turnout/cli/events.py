@@ -1,13 +1,17 @@
 """`turnout events`: what the journal holds, and what is taken out of it."""
 
 import contextlib
+import importlib.util
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from turnout.cli import literals, options, show
 from turnout.cli.document import document_of, enum_name
@@ -154,3 +158,30 @@ def _emit_one(document: dict[str, Any], *, as_json: bool) -> None:
 
 def _summary(event: dict[str, Any]) -> str:
     return " ".join(f"{key}={event[key]}" for key in _SHOWN if event.get(key) not in (None, ""))
+
+
+@app.command()
+def recover(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The state folder of a gateway that will not come back.")
+    ],
+    *,
+    events: Annotated[
+        str, typer.Option("--events", envvar="TURNOUT_EVENTS", metavar="URL", help="Where gateways share their events.")
+    ],
+    as_json: options.Json = False,
+) -> None:
+    """Bring the events that a dead gateway left on its disk into the log that gateways share.
+
+    It may be run again at any time, on any machine that reaches the bucket; nothing is shipped twice. Needs the extra
+    `server`.
+    """
+    if importlib.util.find_spec("gateway") is None:
+        raise typer.BadParameter("the gateway is not installed here: install turnout[server]")
+    command = [sys.executable, "-m", "gateway.bootstrap.recovery", str(folder), "--events", events]
+    with Console(stderr=True).status("shipping what is left"):
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603  (this interpreter)
+    if done.stdout:
+        document = json.loads(done.stdout)
+        show.emit(document, lambda: [show.facts("Recovered", document.items())], as_json=as_json)
+    raise typer.Exit(done.returncode)
