@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -133,7 +134,29 @@ TYPESCRIPT = Client(
     ("node", "dist/examples/tour.js"),
     ("node", "dist/examples/first.js"),
 )
-CLIENTS = {client.name: client for client in (GO, TYPESCRIPT)}
+_MACHINE = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch_64", "arm64": "aarch_64"}
+_CLASSIFIER = f"{'osx' if sys.platform == 'darwin' else 'linux'}-{_MACHINE.get(platform.machine(), platform.machine())}"
+_JAVA = "exec java -cp build/maven/classes:build/maven/test-classes:$(cat build/classpath.txt)"
+JAVA = Client(
+    "java",
+    ("javac", "mvn"),
+    (
+        Step(
+            "fetch plug-ins",
+            ("mvn", "-B", "-q", "dependency:copy@plugins", f"-Dos.classifier={_CLASSIFIER}"),
+            fetches=True,
+        ),
+        Step(
+            "make plug-ins runnable",
+            ("chmod", "+x", "build/plugins/protoc.exe", "build/plugins/protoc-gen-grpc-java.exe"),
+        ),
+        generate("java"),
+        Step("package", ("mvn", "-B", "-q", "package"), fetches=True),
+    ),
+    ("sh", "-c", f'{_JAVA} Tour "$@"', "tour"),
+    ("sh", "-c", f"{_JAVA} First"),
+)
+CLIENTS = {client.name: client for client in (GO, TYPESCRIPT, JAVA)}
 
 
 class Skipped(Exception):  # noqa: N818  (it is no error)

@@ -15,10 +15,12 @@ LINES_MAX = 39
 VERSIONS = {
     "go": ("client.go", r'Version = "(.*)"'),
     "typescript": ("package.json", r'"version": "(.*)"'),
+    "java": ("pom.xml", r"<artifactId>turnout-client</artifactId>\s*<version>(.*)</version>"),
 }
 PROGRAMS = {
     "go": "examples/first/main.go",
     "typescript": "examples/first.ts",
+    "java": "examples/First.java",
 }
 
 
