@@ -14,7 +14,7 @@ COPY storage storage
 RUN python -m venv /opt/turnout
 
 FROM source AS gateway-environment
-RUN /opt/turnout/bin/pip install --no-cache-dir --constraint constraints.txt '.[server]'
+RUN /opt/turnout/bin/pip install --no-cache-dir --constraint constraints.txt '.[server,postgresql,s3,signing,otel]'
 
 FROM source AS trainer-environment
 RUN /opt/turnout/bin/pip install --no-cache-dir --constraint constraints.txt '.[trainer]'

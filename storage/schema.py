@@ -39,6 +39,9 @@ changes = Table(
     Column("after", JSON, nullable=True),
 )
 
+# The schemas whose releases may use the database as it is: its own, and those before that lack nothing they rely on.
+schema_readers = Table("schema_readers", metadata, Column("schema", String(32), primary_key=True))
+
 leases = Table(
     "leases",
     metadata,

@@ -1,4 +1,4 @@
-"""Say what a gateway would be told, and what it would find: ``python -m gateway.bootstrap.configuration show|check``.
+"""Say what a gateway would be told, and what it would find: ``python -m gateway.bootstrap.configuration show|check|migrate``.
 
 It prints one JSON document, for `turnout config`. No secret is in it.
 """
@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 from gateway.bootstrap.checks import check_parts
 from gateway.bootstrap.sources import DEFAULT, read_given
 from gateway.telemetry.logs import redacted
+from storage.database import open_database
+from storage.database_inspection import inspect_database
+from storage.errors import DomainError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.bootstrap.settings import Settings
     from gateway.bootstrap.sources import Given
 
 _WRONG_USAGE = 2
-_DOINGS = ("show", "check")
+_DOINGS = ("show", "check", "migrate")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,7 +34,11 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"say what: {' or '.join(_DOINGS)}\n")
         return _WRONG_USAGE
     given = read_given(flags, prog=f"turnout config {doing}", about="Takes what `turnout serve` takes.")
-    document = shown(given) if doing == "show" else checked(given.settings)
+    try:
+        document = {"show": shown, "check": checked, "migrate": migrated}[doing](given)
+    except (DomainError, OSError) as error:
+        sys.stderr.write(f"turnout: {redacted(str(error))}\n")
+        return 1
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
     return 0 if document.get("ready", True) else 1
 
@@ -53,13 +59,20 @@ def shown(given: Given) -> dict[str, Any]:
     }
 
 
-def checked(settings: Settings) -> dict[str, Any]:
+def checked(given: Given) -> dict[str, Any]:
     """Return what is found of each part, and whether a gateway would work with them."""
     parts = [
         {"part": each.part, "address": redacted(each.address), **_hidden(asdict(each.inspection))}
-        for each in check_parts(settings)
+        for each in check_parts(given.settings)
     ]
     return {"ready": not any(each["failures"] for each in parts), "parts": parts}
+
+
+def migrated(given: Given) -> dict[str, Any]:
+    """Bring the metadata database to the newest schema, as the first gateway of a release would, and say how it is."""
+    given.settings.folders.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    open_database(given.settings.database_url).close()
+    return {"database": redacted(given.settings.database_url), **asdict(inspect_database(given.settings.database_url))}
 
 
 def _hidden(found: dict[str, Any]) -> dict[str, Any]:

@@ -102,21 +102,21 @@ def test_all_settings_are_shown_with_what_they_would_be(files):
 
 
 def test_the_embedded_parts_are_ready_before_the_first_start_and_nothing_is_made(tmp_path):
-    document = checked(read_given(["--state", str(tmp_path / "new")]).settings)
+    document = checked(read_given(["--state", str(tmp_path / "new")]))
     assert document["ready"]
     assert {each["part"] for each in document["parts"]} == {"settings", "state", "database", "artifacts", "online"}
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_parts_of_a_gateway_that_runs_are_ready(gateway):
-    document = checked(read_given(["--state", str(gateway.state)]).settings)
+    document = checked(read_given(["--state", str(gateway.state)]))
     found = {each["part"]: each["found"] for each in document["parts"]}
     assert document["ready"]
     assert "a gateway runs on it now" in found["state"]
     assert found["database"] == ["its schema is the newest"]
 
 
-def test_a_database_says_its_version_its_clock_and_what_is_missing(postgresql):
+def test_a_database_says_its_version_its_clock_and_what_is_missing(postgresql, tmp_path, capsys):
     url = postgresql.create()
     try:
         seen = inspect_database(url)
@@ -124,6 +124,8 @@ def test_a_database_says_its_version_its_clock_and_what_is_missing(postgresql):
         assert abs(seen.clock_ahead_ms) <= seen.clock_error_ms + 1000
         assert (seen.failures, seen.warnings) == ([], [])
         assert "migrations will be applied" in seen.found[0]
+        assert main(["migrate", "--state", str(tmp_path / "none"), "--database", url]) == 0
+        assert json.loads(capsys.readouterr().out)["found"] == ["its schema is the newest"]
     finally:
         postgresql.drop(url)
 
@@ -173,3 +175,9 @@ def test_a_file_is_looked_at_and_never_made(migrated_file, tmp_path):
     assert inspect_database(f"sqlite:///{migrated_file}").found == ["its schema is the newest"]
     assert inspect_database(f"sqlite:///{tmp_path}/none.db").found == ["it will be made at the first start"]
     assert not (tmp_path / "none.db").exists()
+
+
+def test_a_database_that_does_not_answer_is_not_migrated(tmp_path, capsys):
+    url = f"postgresql://ada:{SECRET}@127.0.0.1:1/none"
+    assert main(["migrate", "--state", str(tmp_path / "none"), "--database", url]) == 1
+    assert SECRET not in capsys.readouterr().err

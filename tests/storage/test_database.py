@@ -127,9 +127,23 @@ def test_a_schema_of_the_future_is_refused_and_left_alone(url):
     database = open_database(url)
     with database.write() as tx:
         tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        tx.execute(text("DELETE FROM schema_readers"))
     database.close()
     with pytest.raises(SchemaUnknownError, match="9999"):
         open_database(url)
+
+
+def test_a_database_that_a_newer_release_says_may_be_used_is_used(database_url):
+    with contextlib.closing(open_database(database_url)) as database, database.write() as tx:
+        (head,) = tx.execute(text("SELECT version_num FROM alembic_version")).scalars()
+        assert head in set(tx.execute(text("SELECT schema FROM schema_readers")).scalars())
+        tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with contextlib.closing(open_database(database_url)) as database, database.read() as tx:
+        assert list(tx.execute(text("SELECT version_num FROM alembic_version")).scalars()) == ["9999"]
+    with contextlib.closing(open_database(database_url)) as database, database.write() as tx:
+        tx.execute(text("DELETE FROM schema_readers WHERE schema = :head"), {"head": head})
+    with pytest.raises(SchemaUnknownError, match="start the newer one"):
+        open_database(database_url)
 
 
 def test_connections_that_the_server_cut_are_made_anew(postgresql):

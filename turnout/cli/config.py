@@ -50,6 +50,19 @@ def check(context: typer.Context, *, as_json: Json = False) -> None:
     raise typer.Exit(code)
 
 
+@app.command("migrate", context_settings=_PASSED_ON)
+def migrate(context: typer.Context, *, as_json: Json = False) -> None:
+    """Bring the metadata database to this release's schema, before its gateways start.
+
+    A gateway does the same at its start; gateways of the release before go on meanwhile. Needs the extra `server`.
+    """
+    with Console(stderr=True).status("migrating"):
+        document, code = _asked("migrate", context.args)
+    pairs = [(name, document[name]) for name in ("database", "version")]
+    show.emit(document, lambda: [show.facts("; ".join(document["found"]), pairs)], as_json=as_json)
+    raise typer.Exit(code)
+
+
 def _parts(parts: list[dict[str, Any]]) -> Iterator[RenderableType]:
     rows = []
     for each in parts:
