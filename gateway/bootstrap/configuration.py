@@ -1,4 +1,4 @@
-"""Say what a gateway would be told, and what it would find: ``python -m gateway.bootstrap.configuration show|check|migrate``.
+"""Say what a gateway would be told and would find, or migrate: ``python -m gateway.bootstrap.configuration WHAT``.
 
 It prints one JSON document, for `turnout config`. No secret is in it.
 """
