@@ -91,6 +91,8 @@ def apply(tx: Connection, definitions: Definitions, *, actor: str, now_us: int, 
         _write_view(tx, view, now_us)
     for feature_set in sets:
         _write_set(tx, feature_set, now_us)
+        if feature_set.transforms:
+            _write_definition(tx, feature_set.raw, now_us)
     known = {
         "source": {name: source.digest for name, source in known_sources.items()},
         "view": {name: view.digest for name, view in known_views.items()},
@@ -122,6 +124,7 @@ def _wish_of(known: FeatureSet) -> SetWish:
         name=known.name,
         features=known.features,
         requests=known.requests,
+        transforms=known.transforms,
         stale_up_to_us=known.stale_up_to_us,
         refuse=known.refuse,
         description=known.description,
@@ -130,7 +133,7 @@ def _wish_of(known: FeatureSet) -> SetWish:
 
 def _resolve(wish: SetWish, views: dict[str, View]) -> FeatureSet:
     """Return the set over the views as they will be, or raise DefinitionInvalidError."""
-    for feature in wish.features:
+    for feature in wish.looked_up:
         view_name, _, column = feature.partition(".")
         if view_name == REQUEST:
             continue
@@ -146,6 +149,7 @@ def _resolve(wish: SetWish, views: dict[str, View]) -> FeatureSet:
         features=wish.features,
         view_digests=tuple((name, views[name].digest) for name in wish.views),
         requests=wish.requests,
+        transforms=wish.transforms,
         stale_up_to_us=wish.stale_up_to_us,
         refuse=wish.refuse,
         description=wish.description,
@@ -182,6 +186,11 @@ def _write_set(tx: Connection, feature_set: FeatureSet, now_us: int) -> None:
         {"name": feature_set.name},
         {"digest": feature_set.digest, "description": feature_set.description},
     )
+    _write_definition(tx, feature_set, now_us)
+
+
+def _write_definition(tx: Connection, feature_set: FeatureSet, now_us: int) -> None:
+    """Write a definition of a set, which may be another one than the current."""
     created = _put(
         tx,
         tables.set_versions,

@@ -45,7 +45,7 @@ def read_as_of(
         The sources cannot be read.
     """
     keys = dict.fromkeys(key for view in views for key in view.join_keys)
-    requests = [name.partition(".")[2] for name in feature_set.features if name.startswith(REQUEST + ".")]
+    requests = [name.partition(".")[2] for name in feature_set.columns if name.startswith(REQUEST + ".")]
     columns = {key: pa.array([entities.get(key)], pa.string()) for key in keys}
     columns |= {name: pa.array([None], pa.float64()) for name in requests}
     columns |= {"event_time": pa.array([as_of_us], pa.timestamp("us")), "label": pa.array([None], pa.float64())}
@@ -66,7 +66,7 @@ def read_as_of(
             [row] = batches.read_all().to_pylist()
     ages = [row[f"{view.name}@age_us"] for view in views]
     return FeatureMatrix(
-        np.array([[row[name] for name in feature_set.features]], np.float64),
+        np.array([[row[name] for name in feature_set.columns]], np.float64),
         bytearray(_STATUSES[row[f"{view.name}@status"]] for view in views),
         [AGE_NONE_MS if age is None else age // _US_PER_MS for age in ages],
     )

@@ -52,12 +52,22 @@ class RequestText(msgspec.Struct, forbid_unknown_fields=True):
     default: float
 
 
+class TransformText(msgspec.Struct, forbid_unknown_fields=True):
+    """A transform of a set as a file spells it."""
+
+    name: str
+    expression: str
+    type: str = "float64"
+    description: str = ""
+
+
 class SetText(msgspec.Struct, forbid_unknown_fields=True):
     """A set as a file spells it."""
 
     name: str
     features: list[str]
     request: list[RequestText] = []
+    transform: list[TransformText] = []
     stale_up_to: str = ""
     refuse: list[str] = []
     description: str = ""

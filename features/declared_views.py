@@ -11,6 +11,7 @@ from features.declared import COLUMN, FEATURES_MAX, named, require
 from features.definitions import Feature, View, code_table, trimmed_sql
 from features.plan import REQUEST
 from features.schedule import refresh_is_valid, ttl_us_of
+from features.transforms import TRANSFORM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,7 @@ def read_view(path: str, view: ViewText, files: Mapping[str, str]) -> View:
     """Return a view, its SQL taken from the files, or raise DefinitionInvalidError."""
     name = named(path, "view", view.name)
     require(name != REQUEST, path, "no view is named 'request': that is what the caller gives")
+    require(name != TRANSFORM, path, "no view is named 'transform': that is what a set computes")
     sql = _python_sql(path, view) if view.python else _sql_of(path, view, files)
     ttl_us = ttl_us_of(view.ttl)
     require(ttl_us is not None, path, f"view {name}: ttl is like '14d', '12h', '30m' or '90s', not {view.ttl!r}")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from features.transforms import Transform, is_computed, operands_beside, transforms_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,11 +152,13 @@ class FeatureSet:
     name
         Unique among sets.
     features
-        `view.feature` or `request.feature`, in the order of the model's input.
+        `view.feature`, `request.feature` or `transform.name`, in the order of the model's input.
     view_digests
-        The view and the digest of its definition, in the order in which `features` first names the views.
+        The view and the digest of its definition, in the order in which `columns` first names the views.
     requests
         Defaults of request features.
+    transforms
+        What is computed of the others when a call comes.
     stale_up_to_us
         For how long past its time to live a value may be served rather than the defaults.
     refuse
@@ -168,9 +172,26 @@ class FeatureSet:
     features: tuple[str, ...]
     view_digests: tuple[tuple[str, str], ...]
     requests: tuple[RequestDefault, ...] = ()
+    transforms: tuple[Transform, ...] = ()
     stale_up_to_us: int = 0
     refuse: tuple[str, ...] = ()
     description: str = ""
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """Return what is read for the transforms alone, and is no input of the model."""
+        return operands_beside(self.features, self.transforms)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns of a row: the features, and behind them the operands."""
+        return self.features + self.operands
+
+    @property
+    def raw(self) -> FeatureSet:
+        """Return the set as a graph takes it that computes the transforms itself: what is given and stored."""
+        features = tuple(column for column in self.columns if not is_computed(column))
+        return replace(self, features=features, transforms=())
 
     @property
     def digest(self) -> str:
@@ -178,12 +199,14 @@ class FeatureSet:
 
         What is done when there is no fresh value may change while a version serves.
         """
+        transforms = [[transform.meaning for transform in self.transforms]] if self.transforms else []
         return digest_of(
             [
                 self.name,
                 self.features,
                 self.view_digests,
                 [[request.name, request.default] for request in self.requests],
+                *transforms,
             ]
         )
 
@@ -193,6 +216,7 @@ class FeatureSet:
             "features": list(self.features),
             "views": [list(pair) for pair in self.view_digests],
             "requests": [{"name": request.name, "default": request.default} for request in self.requests],
+            "transforms": [transform.document() for transform in self.transforms],
             "stale_up_to_us": self.stale_up_to_us,
             "refuse": list(self.refuse),
             "description": self.description,
@@ -222,6 +246,7 @@ def set_of(name: str, document: dict[str, Any]) -> FeatureSet:
         features=tuple(document["features"]),
         view_digests=tuple((view, digest) for view, digest in document["views"]),
         requests=tuple(RequestDefault(**request) for request in document["requests"]),
+        transforms=transforms_of(document.get("transforms", ())),
         stale_up_to_us=document.get("stale_up_to_us", 0),
         refuse=tuple(document.get("refuse", ())),
         description=document["description"],

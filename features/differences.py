@@ -13,15 +13,19 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from features.definitions import BoundView, FeatureSet, View
+    from features.transforms import Transform
 
 _US_PER_S = 1_000_000
 NAMED_MAX = 5
 
 
 def check_unchanged(tx: Connection, set_name: str, digest: str) -> None:
-    """Raise SetChangedError, with the difference, unless a digest is that of the set's current definition."""
+    """Raise SetChangedError, with the difference, unless a digest is that of the set's current definition.
+
+    The definition without its transforms counts as well: a graph may compute them itself.
+    """
     current = records.get_set(tx, set_name)
-    if current.digest == digest:
+    if digest in {current.digest, current.raw.digest}:
         return
     try:
         before = records.get_set(tx, set_name, digest)
@@ -47,10 +51,24 @@ def differences(
     requests_before = {request.name: request.default for request in before.requests}
     requests_after = {request.name: request.default for request in after.requests}
     said += _of_values("the default of request.", requests_before, requests_after)
+    said += _of_transforms(before.transforms, after.transforms)
     known = {bound.view.name: bound.view for bound in views_before}
     for bound in views_after:
         if bound.view.name in known:
             said += _of_views(known[bound.view.name], bound.view)
+    return said
+
+
+def _of_transforms(before: Sequence[Transform], after: Sequence[Transform]) -> list[str]:
+    known = {transform.name: transform for transform in before}
+    said = _of_lists("transform", list(known), [transform.name for transform in after])
+    for transform in after:
+        earlier = known.get(transform.name, transform)
+        if earlier.meaning != transform.meaning:
+            said.append(
+                f"transform {transform.name} was {earlier.expression} ({earlier.type}) and is {transform.expression} "
+                f"({transform.type})"
+            )
     return said
 
 

@@ -76,9 +76,7 @@ def fetch(
         matrix = decode(lookup, own_blobs, now_us)
         if down:
             _mark_unavailable(matrix, own_keys)
-        if lookup.given is not None:
-            _overlay(matrix, lookup.plan, lookup.given)
-        matrices.append(matrix)
+        matrices.append(finished(matrix, lookup))
         start = stop
     return matrices
 
@@ -98,8 +96,15 @@ def _from_tables(tables: Tables, lookup: Lookup, now_us: int) -> FeatureMatrix:
                 places[view.join_keys] = tables.places(_entities(view, lookup.entities))
             columns.append(tables.column(view.prefix, view.size, places[view.join_keys]))
         matrix = decode_columns(lookup, columns, now_us)
+    return finished(matrix, lookup)
+
+
+def finished(matrix: FeatureMatrix, lookup: Lookup) -> FeatureMatrix:
+    """Put over what was read what the callers gave, and compute the transforms of both."""
     if lookup.given is not None:
-        _overlay(matrix, plan, lookup.given)
+        _overlay(matrix, lookup.plan, lookup.given)
+    if lookup.plan.kernels is not None:
+        lookup.plan.kernels.fill(matrix.values)
     return matrix
 
 

@@ -24,12 +24,16 @@
 
     [[set]]
     name = "flight-delay"
-    features = ["request.hour", "carrier.late_rate_7d"]
+    features = ["request.hour", "carrier.late_rate_7d", "transform.at_night"]
     stale_up_to = "2h"         # served so long past the time to live rather than defaults; absent: not at all
     refuse = ["unavailable"]   # refuse a call rather than use defaults for views that are missing, stale, unavailable
     [[set.request]]            # only for request features that a caller may leave out
     name = "hour"
     default = 12.0
+    [[set.transform]]          # computed when a call comes; among the features it is "transform.at_night"
+    name = "at_night"          # it may take the transforms before it, and what is no feature of the set
+    expression = "request.hour < 6 or request.hour >= 22"    # see features/expression.py
+    type = "bool"              # "float64" (if absent), "float32" or "bool"
 
 A view's SQL may give `created_time` (when a row became known; absent: when it happened) and `deleted` (a row that says
 that there is no value from then on). It may use the parameters `$since` and `$until` to limit its scan: see

@@ -122,8 +122,8 @@ class OfflineStore:
 
     def one(self, sql: str) -> tuple[Any, ...]:
         """Return the one row of a query of ours."""
-        row: tuple[Any, ...] = self._run(sql, {}).fetchone()
-        return row
+        rows: list[tuple[Any, ...]] = self._run(sql, {}).fetchall()  # to its end: else the connection stays in use
+        return rows[0]
 
     def stream(self, sql: str, parameters: Mapping[str, object]) -> Batches:
         """Return the batches of a query of ours, made as they are read."""

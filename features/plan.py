@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from features.codec import FLAG_NULLS, HEADER, bitmap_bytes, head_of, key_prefix, value_bytes, value_dtype
+from features.kernels import Kernels
 from features.lookup import MISSING, STALE, UNAVAILABLE
+from features.transforms import transforms_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,7 +96,12 @@ class FeaturePlan:
     name, digest
         The definition.
     feature_names
-        `view.feature` or `request.feature`, one a column.
+        `view.feature`, `request.feature` or `transform.name`, one a column: the model's, and behind them the
+        operands of transforms.
+    width
+        How many columns are the model's.
+    kernels
+        What computes the transforms; None where there are none.
     views
         The views, in the order in which the set first names them.
     requests
@@ -106,7 +113,8 @@ class FeaturePlan:
     defaults, default_row
         One a column; NaN where there is none. The same as the bytes of a row.
     column_of
-        Where a given feature goes, by its whole name; a request feature also without `request.`.
+        Where a given feature goes, by its whole name; a request feature also without `request.`. Nobody gives a
+        transform.
     heads_plain, heads_nulls, ttls_us, usables_us
         `head_plain`, `head_nulls`, `ttl_us` and `usable_us` of the views.
     row_dtype, row_fields, row_sizes
@@ -120,6 +128,8 @@ class FeaturePlan:
     name: str
     digest: str
     feature_names: tuple[str, ...]
+    width: int
+    kernels: Kernels | None
     views: tuple[ViewPlan, ...]
     requests: tuple[RequestFeature, ...]
     demanding: bool
@@ -173,6 +183,8 @@ def plan_document(feature_set: FeatureSet, views: Sequence[BoundView]) -> dict[s
         "set": feature_set.name,
         "digest": feature_set.digest,
         "features": list(feature_set.features),
+        "operands": list(feature_set.operands),
+        "transforms": [transform.document() for transform in feature_set.transforms],
         "requests": [{"name": request.name, "default": request.default} for request in feature_set.requests],
         "stale_up_to_us": feature_set.stale_up_to_us,
         "refuse": list(feature_set.refuse),
@@ -193,7 +205,9 @@ def plan_document(feature_set: FeatureSet, views: Sequence[BoundView]) -> dict[s
 
 def compile_plan(document: Mapping[str, Any]) -> FeaturePlan:
     """Return the plan that a document of `plan_document` describes."""
-    names: tuple[str, ...] = tuple(document["features"])
+    names: tuple[str, ...] = (*document["features"], *document.get("operands", ()))
+    transforms = transforms_of(document.get("transforms", ()))
+    computed = {transform.column for transform in transforms}
     stale_up_to_us: int = document.get("stale_up_to_us", 0)
     views = tuple(_view_plan(view, names, stale_up_to_us) for view in document["views"])
     declared = {request["name"]: request["default"] for request in document["requests"]}
@@ -212,6 +226,8 @@ def compile_plan(document: Mapping[str, Any]) -> FeaturePlan:
         name=document["set"],
         digest=document["digest"],
         feature_names=names,
+        width=len(document["features"]),
+        kernels=Kernels(transforms, names) if transforms else None,
         views=views,
         requests=requests,
         demanding=any(request.default is None for request in requests),
@@ -219,7 +235,7 @@ def compile_plan(document: Mapping[str, Any]) -> FeaturePlan:
         join_key_set=frozenset(key for view in views for key in view.join_keys),
         defaults=defaults,
         default_row=defaults.astype("<f8").tobytes(),
-        column_of={name: column for column, name in enumerate(names)}
+        column_of={name: column for column, name in enumerate(names) if name not in computed}
         | {request.name: request.column for request in requests},
         heads_plain=np.array([view.head_plain for view in views], dtype=np.uint32),
         heads_nulls=np.array([view.head_nulls for view in views], dtype=np.uint32),

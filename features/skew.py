@@ -150,13 +150,14 @@ def compare_view(
         extra=int((got & ~now.found).sum()),
         ahead=int(ahead.sum()),
         features=tuple(
-            _feature(name, served.values[same, column], known[same, column], tolerance)
+            compare_values(name, served.values[same, column], known[same, column], tolerance)
             for column, name in enumerate(names)
         ),
     )
 
 
-def _feature(name: str, served: Floats, known: Floats, tolerance: float) -> FeatureSkew:
+def compare_values(name: str, served: Floats, known: Floats, tolerance: float) -> FeatureSkew:
+    """Return how two columns compare that should be equal within the relative tolerance."""
     both_nan = np.isnan(served) & np.isnan(known)
     scale = np.maximum(np.abs(served), np.abs(known))
     with np.errstate(invalid="ignore", divide="ignore"):

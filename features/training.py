@@ -20,6 +20,8 @@ from features.errors import FeatureSqlInvalidError
 from features.offline import open_offline
 from features.plan import REQUEST
 from features.sql import check_select, quoted
+from features.transformed import Computed
+from features.transforms import is_computed
 from features.view_rows import view_rows
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ def training_table(
     marks: bool = False,
 ) -> Iterator[Batches]:
     """Give the training table's batches, made as they are read: the label query's columns, then one a feature.
+
+    The features that only transforms take stand behind the model's.
 
     Parameters
     ----------
@@ -73,7 +77,8 @@ def training_table(
         for place, view in enumerate(views):
             since_us = first_us - view.ttl_us - 1 if view.ttl_us and first_us is not None and not marks else None
             _keep_records(store, view, f"turnout_view_{place}", since_us=since_us, until_us=last_us)
-        yield store.stream(_joined(feature_set, views, columns, keys, marks=marks), {})
+        batches = store.stream(_joined(feature_set, views, columns, keys, marks=marks), {})
+        yield Computed(batches, feature_set) if feature_set.transforms else batches
 
 
 def _label_columns(store: OfflineStore, feature_set: FeatureSet, views: Sequence[View], label_sql: str) -> list[str]:
@@ -81,7 +86,7 @@ def _label_columns(store: OfflineStore, feature_set: FeatureSet, views: Sequence
     columns = store.columns(label_sql, {})
     known = {name.lower() for name in columns}
     declared = {request.name for request in feature_set.requests}
-    requests = [name.partition(".")[2] for name in feature_set.features if name.startswith(REQUEST + ".")]
+    requests = [name.partition(".")[2] for name in feature_set.columns if name.startswith(REQUEST + ".")]
     needed = [
         *("event_time", "label"),
         *(key for view in views for key in view.join_keys),
@@ -92,7 +97,7 @@ def _label_columns(store: OfflineStore, feature_set: FeatureSet, views: Sequence
         raise FeatureSqlInvalidError(f"the label SQL gives no column {', '.join(lacking)}", columns=",".join(lacking))
     if not columns[next(name for name in columns if name.lower() == "event_time")].startswith("TIMESTAMP"):
         raise FeatureSqlInvalidError("the label SQL's event_time is not a TIMESTAMP")
-    taken = {name.lower() for name in feature_set.features} & known
+    taken = {name.lower() for name in feature_set.columns} & known
     taken |= {name for name in known if name.startswith("turnout_") or "@" in name}
     if taken:
         raise FeatureSqlInvalidError(f"the label SQL gives columns of reserved names: {', '.join(sorted(taken))}")
@@ -152,8 +157,11 @@ def _joined(feature_set: FeatureSet, views: Sequence[View], columns: list[str], 
     defaults = {request.name: request.default for request in feature_set.requests}
     known = {column.lower() for column in columns}
     features = []
-    for name in feature_set.features:
+    for name in feature_set.columns:
         view_name, _, column = name.partition(".")
+        if is_computed(name):
+            features.append(f"{_double(None)} AS {quoted(name)}")
+            continue
         if view_name == REQUEST:
             value = f"CAST(turnout_labels.{quoted(column)} AS DOUBLE)" if column.lower() in known else "NULL"
             default = defaults.get(column)
@@ -181,7 +189,7 @@ def _view_value(view: View, place: int, column: str) -> tuple[str, float | None]
 
 def _marks(view: View, place: int, feature_set: FeatureSet) -> tuple[str, str]:
     """Return the SQL of how a view's row was found, and of how old it was."""
-    taken = [at for at, feature in enumerate(view.features) if f"{view.name}.{feature.name}" in feature_set.features]
+    taken = [at for at, feature in enumerate(view.features) if f"{view.name}.{feature.name}" in feature_set.columns]
     null = " OR ".join([f"turnout_view_{place}.f{at} IS NULL" for at in taken])
     age = f"turnout_labels.turnout_t - turnout_view_{place}.event_us"
     none = f"turnout_view_{place}.event_us IS NULL OR turnout_view_{place}.deleted"

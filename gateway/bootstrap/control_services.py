@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from features.definitions import digest_of
 from features.differences import check_unchanged
 from features.errors import SetMissingError
 from features.records import get_set
@@ -217,9 +218,11 @@ def _registry_parts(parts: ControlParts, trial: Trial, clearances: Clearances) -
     )
 
 
-def _shape_of(set_id: str, tx: Connection) -> FeatureSetShape:
+def _shape_of(set_id: str, tx: Connection, trained_on_digest: str) -> FeatureSetShape:
     """Return what a version binds to of a feature set: neither library knows the other."""
     feature_set = get_set(tx, set_id)
+    if trained_on_digest == feature_set.raw.digest:
+        feature_set = feature_set.raw
     return FeatureSetShape(feature_count=len(feature_set.features), digest=feature_set.digest)
 
 
@@ -227,7 +230,13 @@ def _features_of(tx: Connection, set_id: str, digest: str) -> dict[str, str]:
     """Return the features of a definition in order, each with the digest of the view that it is of."""
     feature_set = get_set(tx, set_id, digest)
     digests = dict(feature_set.view_digests)
-    return {feature: digests.get(feature.partition(".")[0], "") for feature in feature_set.features}
+    computed = {transform.column: transform.meaning for transform in feature_set.transforms}
+    return {
+        feature: digest_of([computed[feature], list(digests.items())])
+        if feature in computed
+        else digests.get(feature.partition(".")[0], "")
+        for feature in feature_set.features
+    }
 
 
 def _is_known(tx: Connection, set_id: str, digest: str) -> bool:

@@ -17,13 +17,14 @@ from features.apply import Applied, apply
 from features.arrow_stream import chunks_of
 from features.as_of import read_as_of
 from features.declared_sources import JOURNAL_TABLE
-from features.fetch import fetch
+from features.errors import FeatureRowInvalidError
+from features.fetch import fetch, finished
 from features.fingerprint import provenance
 from features.grammar import read_definitions
 from features.lookup import FeatureMatrix, Lookup
 from features.materialize import materialized_until
 from features.offline import OfflineLimits, open_offline
-from features.plan import FeaturePlan, compile_plan
+from features.plan import FeaturePlan, compile_plan, given_columns
 from features.sql import tables_in
 from features.training import training_table
 from features.view_rows import check_view
@@ -48,10 +49,11 @@ class ViewState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What the online store gives to one call: the plan, and a matrix of one row."""
+    """What the online store gives to one call: the plan, a matrix of one row, and which columns the caller gave."""
 
     plan: FeaturePlan
     matrix: FeatureMatrix
+    given: set[int]
 
 
 class FeatureControl:
@@ -112,24 +114,29 @@ class FeatureControl:
         with self._database.read() as tx:
             return records.list_sets(tx, after=after, limit_max=limit_max)
 
-    def read(self, set_name: str, entities: Mapping[str, str]) -> Reading:
-        """Return what a prediction would get now, or raise SetMissingError."""
+    def read(self, set_name: str, entities: Mapping[str, str], given: Mapping[str, float]) -> Reading:
+        """Return what a prediction would get now, or raise SetMissingError or FeatureRowInvalidError."""
         with self._database.read() as tx:
             plan = compile_plan(records.plan_document_for(tx, set_name))
-        [matrix] = fetch(self._store, [Lookup(plan, [entities])], self._clock.now_us())
-        return Reading(plan=plan, matrix=matrix)
+        _check_given(plan, given)
+        [matrix] = fetch(self._store, [Lookup(plan, [entities], given=[given])], self._clock.now_us())
+        return Reading(plan=plan, matrix=matrix, given=given_columns(plan, given))
 
-    def read_as_of(self, set_name: str, entities: Mapping[str, str], as_of_us: int) -> Reading:
-        """Return what a prediction would have got at an earlier time, or raise SetMissingError."""
+    def read_as_of(
+        self, set_name: str, entities: Mapping[str, str], given: Mapping[str, float], as_of_us: int
+    ) -> Reading:
+        """Return what a prediction would have got at an earlier time; raises as `read` and as `read_as_of`."""
         with self._database.read() as tx:
             feature_set = records.get_set(tx, set_name)
             views = [bound.view for bound in records.views_of_set(tx, feature_set)]
             sources = records.list_sources(tx)
             plan = compile_plan(records.plan_document_for(tx, set_name, feature_set.digest))
+        _check_given(plan, given)
         matrix = read_as_of(
             feature_set, views, sources=sources, entities=entities, as_of_us=as_of_us, limits=self._limits
         )
-        return Reading(plan=plan, matrix=matrix)
+        matrix = finished(matrix, Lookup(plan, [entities], given=[given]))
+        return Reading(plan=plan, matrix=matrix, given=given_columns(plan, given))
 
     def training_chunks(
         self, set_name: str, *, label_sql: str, start_us: int | None, end_us: int | None, marks: bool
@@ -189,3 +196,10 @@ class FeatureControl:
         with open_offline(list(known.values()), self._limits) as offline:
             for view in definitions.views:
                 check_view(offline, view)
+
+
+def _check_given(plan: FeaturePlan, given: Mapping[str, float]) -> None:
+    """Raise FeatureRowInvalidError when something is given that no caller can give."""
+    for name in given:
+        if name not in plan.column_of:
+            raise FeatureRowInvalidError(f"feature set {plan.name!r} takes no feature {name!r}", feature=name)

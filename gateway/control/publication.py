@@ -26,8 +26,11 @@ class FeatureSetShape:
 class FeatureSets(Protocol):
     """Knows the feature sets."""
 
-    def __call__(self, set_id: str, tx: Connection) -> FeatureSetShape:
-        """Return the shape of the feature set as this transaction sees it, or raise a MissingError."""
+    def __call__(self, set_id: str, tx: Connection, trained_on_digest: str) -> FeatureSetShape:
+        """Return the shape of the feature set as this transaction sees it, or raise a MissingError.
+
+        A version may be trained on the set without its transforms, since its graph computes them: it binds to that.
+        """
         ...
 
 

@@ -251,7 +251,7 @@ class Publisher:
 
     def _shape_of(self, publication: Publication, tx: Connection) -> FeatureSetShape:
         """Return what the version binds to, or raise what says that there is none, or not the one it was trained on."""
-        shape = self._feature_sets(publication.facts.feature_set, tx)
+        shape = self._feature_sets(publication.facts.feature_set, tx, publication.trained_on_digest)
         if publication.trained_on_digest and self._check_unchanged is not None:
             self._check_unchanged(tx, publication.facts.feature_set, publication.trained_on_digest)
         return shape

@@ -23,7 +23,7 @@ from features.schedule import ttl_us_of
 from features.skew import ViewSkew, compare_view
 from features.sql import quoted
 from features.training import training_table
-from gateway.control.skew_rows import features_of, known_of, matrix_of, names_of, served_of
+from gateway.control.skew_rows import features_of, known_of, matrix_of, names_of, served_of, transforms_compared
 from registry.errors import FieldInvalidError
 from registry.probe import Probe
 from registry.versions import get_version
@@ -175,7 +175,7 @@ class SkewReplay:
                     tolerance=tolerance,
                 )
                 for place, (view, lag) in enumerate(zip(asked.views, lags, strict=True))
-            )
+            ) + transforms_compared(asked.feature_set, calls)
             found: Changes = ((), "not asked for")
             if outputs:
                 found = self._outputs(
@@ -198,7 +198,7 @@ class SkewReplay:
             "AND event_time_us >= ? AND event_time_us < ? ORDER BY time_us DESC LIMIT ?"
         )
         bound = f"{asked.feature_set.name}@{asked.feature_set.digest}"
-        given: list[object] = [*keys, asked.version.model, bound, len(asked.feature_set.features)]
+        given: list[object] = [*keys, asked.version.model, bound, len(asked.feature_set.columns)]
         given += [window.start_us or -(2**62), window.end_us or 2**62]
         with self._events.snapshot() as connection:
             table: pa.Table = connection.execute(sql, [*given, min(window.rows_max, ROWS_MAX)]).to_arrow_table()
@@ -208,7 +208,7 @@ class SkewReplay:
         """Return what a training table with its marks gives for the calls, so much earlier; one row a call."""
         columns = {name: calls.column(name) for name in calls.column_names[_OWN_COLUMNS:]}
         served = matrix_of(calls, asked.feature_set)
-        for place, name in enumerate(asked.feature_set.features):
+        for place, name in enumerate(asked.feature_set.columns):
             view, _, column = name.partition(".")
             if view == REQUEST:
                 columns[column] = pa.array(served[:, place])
@@ -237,7 +237,8 @@ class SkewReplay:
         paths = []
         for name, rows in (("served", served), ("recomputed", recomputed)):
             paths.append(folder / f"{name}.npz")
-            paths[-1].write_bytes(Probe({spec.name: rows.astype(spec.dtype)}, {}).encode())
+            taken = rows[:, : len(asked.feature_set.features)]
+            paths[-1].write_bytes(Probe({spec.name: taken.astype(spec.dtype)}, {}).encode())
         return self._trial.change(self._artifacts.verify(version.artifact_sha256), *paths)
 
 

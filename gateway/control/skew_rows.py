@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from features.skew import Known, Served
+from features.kernels import Kernels
+from features.skew import Known, Served, ViewSkew, compare_values
+from features.transforms import TRANSFORM, is_computed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,13 +22,13 @@ _US_PER_MS = 1000
 
 
 def names_of(feature_set: FeatureSet, view: View) -> list[str]:
-    """Return the features of a view that the set takes, in its order."""
-    parts = (name.partition(".") for name in feature_set.features)
+    """Return the features of a view that the set reads, in its order."""
+    parts = (name.partition(".") for name in feature_set.columns)
     return [column for owner, _, column in parts if owner == view.name]
 
 
 def _columns_of(feature_set: FeatureSet, view: View) -> list[int]:
-    return [place for place, name in enumerate(feature_set.features) if name.partition(".")[0] == view.name]
+    return [place for place, name in enumerate(feature_set.columns) if name.partition(".")[0] == view.name]
 
 
 def _listed(calls: pa.Table, name: str) -> NDArray[Any]:
@@ -37,12 +39,12 @@ def _listed(calls: pa.Table, name: str) -> NDArray[Any]:
 
 def matrix_of(calls: pa.Table, feature_set: FeatureSet) -> Floats:
     """Return what the calls were served."""
-    return _listed(calls, "features").astype(np.float64).reshape(-1, len(feature_set.features))
+    return _listed(calls, "features").astype(np.float64).reshape(-1, len(feature_set.columns))
 
 
 def features_of(recomputed: pa.Table, feature_set: FeatureSet) -> Floats:
     """Return what a recomputation gives."""
-    columns = [recomputed.column(name).to_numpy(zero_copy_only=False) for name in feature_set.features]
+    columns = [recomputed.column(name).to_numpy(zero_copy_only=False) for name in feature_set.columns]
     return np.column_stack(columns).astype(np.float64)
 
 
@@ -61,3 +63,23 @@ def known_of(feature_set: FeatureSet, view: View, recomputed: pa.Table, lag_us: 
     status = np.array(recomputed.column(f"{view.name}@status").to_pylist())
     values = features_of(recomputed, feature_set)[:, _columns_of(feature_set, view)]
     return Known(values, status != "MISSING", (ages + lag_us) / _US_PER_MS)
+
+
+def transforms_compared(feature_set: FeatureSet, calls: pa.Table) -> tuple[ViewSkew, ...]:
+    """Return how the transforms that were served compare with those of the operands that were; nothing without any.
+
+    Where an operand is skewed, its view says so; here it is asked whether a transform was computed as it is declared.
+    """
+    if not feature_set.transforms:
+        return ()
+    served = matrix_of(calls, feature_set)
+    computed = served.copy()
+    Kernels(feature_set.transforms, feature_set.columns).fill(computed)
+    columns = [column for column, name in enumerate(feature_set.columns) if is_computed(name)]
+    rows = calls.num_rows
+    names = [feature_set.columns[column].partition(".")[2] for column in columns]
+    compared = tuple(
+        compare_values(name, served[:, column], computed[:, column], 0.0)
+        for name, column in zip(names, columns, strict=True)
+    )
+    return (ViewSkew(TRANSFORM, rows, rows, 0, 0, 0, 0, compared),)

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from features.push import Row
+from features.transforms import is_computed
 from gateway.errors import RequestMalformedError
 from gateway.rpc import paging, profile_codec, skew_codec, status
 from gateway.rpc import registry_codec as codec
@@ -136,9 +137,9 @@ class FeatureService(pb_grpc.FeatureServiceServicer):
             set_name = _id(resources.set_id, request.feature_set)
             entities = dict(request.entities)
             if request.HasField("as_of_us"):
-                reading = self._control.read_as_of(set_name, entities, request.as_of_us)
+                reading = self._control.read_as_of(set_name, entities, dict(request.features), request.as_of_us)
             else:
-                reading = self._control.read(set_name, entities)
+                reading = self._control.read(set_name, entities, dict(request.features))
             return pb.ReadFeaturesResponse(values=_value_messages(reading))
 
     def GetTrainingData(
@@ -237,18 +238,25 @@ def _set_message(feature_set: FeatureSet) -> pb.FeatureSet:
         description=feature_set.description,
         stale_up_to_us=feature_set.stale_up_to_us,
         refuse=feature_set.refuse,
+        transforms=[pb.Transform(**transform.document()) for transform in feature_set.transforms],
+        operands=feature_set.operands,
+        raw_digest=feature_set.raw.digest,
     )
 
 
 def _value_messages(reading: Reading) -> list[pb.FeatureValue]:
-    """Return one message a feature; a request feature is MISSING, since nothing is stored for it."""
+    """Return one message a column."""
     plan = reading.plan
     place_of = {view.name: place for place, view in enumerate(plan.views)}
     messages = []
     for column, name in enumerate(plan.feature_names):
         message = pb.FeatureValue(feature=name, value=float(reading.matrix.values[0, column]), status="MISSING")
         place = place_of.get(name.partition(".")[0])
-        if place is not None:
+        if column in reading.given:
+            message.status = "GIVEN"
+        elif is_computed(name):
+            message.status = "COMPUTED"
+        elif place is not None:
             number = serving_pb.ViewStatus.Name(int(reading.matrix.status[0, place]))  # type: ignore[arg-type]
             message.status = number.removeprefix(_STATUS_PREFIX)
             age_ms = int(reading.matrix.age_ms[0, place])

@@ -59,7 +59,10 @@ class Share:
         return [request for request in self.requests if request.feeds is None or name not in request.feeds]
 
     def take(self, readers: Sequence[Request], values: np.ndarray) -> None:
-        """Take over the rows that were read for some of the calls."""
+        """Take over the rows that were read for some of the calls: of the columns those that the graph takes."""
+        plan = self.slot.plan
+        if plan is not None and plan.kernels is not None:
+            values = values[:, : plan.width]
         rows = values.astype(self.slot.feature_dtype)
         if len(readers) == len(self.requests) and all(request.feeds is None for request in readers):
             self.matrix = rows

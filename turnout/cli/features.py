@@ -166,6 +166,10 @@ def read(
     feature_set: Annotated[str, typer.Argument(metavar="SET", help="The feature set's name.")],
     *,
     entity: options.Entities = None,
+    feature: Annotated[
+        list[str] | None,
+        typer.Option("--feature", metavar="NAME=NUMBER", help="A feature that the caller would give; repeatable."),
+    ] = None,
     as_of: Annotated[
         str | None,
         typer.Option("--as-of", metavar="TIME", help="As known then, by the sources; default: the online store, now."),
@@ -175,7 +179,9 @@ def read(
 ) -> None:
     """Show what the online store would give to a prediction, or what was known at an earlier time."""
     request = pb.ReadFeaturesRequest(
-        feature_set=resources.set_name(feature_set), entities=literals.parse_pairs(entity or (), "--entity")
+        feature_set=resources.set_name(feature_set),
+        entities=literals.parse_pairs(entity or (), "--entity"),
+        features=literals.parse_numbers(feature or (), "--feature"),
     )
     if as_of is not None:
         request.as_of_us = literals.parse_time(as_of)

@@ -263,6 +263,9 @@ class FeatureSet(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     STALE_UP_TO_US_FIELD_NUMBER: _builtins.int
     REFUSE_FIELD_NUMBER: _builtins.int
+    TRANSFORMS_FIELD_NUMBER: _builtins.int
+    OPERANDS_FIELD_NUMBER: _builtins.int
+    RAW_DIGEST_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, `featureSets/{set}`."""
     digest: _builtins.str
@@ -271,15 +274,27 @@ class FeatureSet(_message.Message):
     """What it is."""
     stale_up_to_us: _builtins.int
     """For how long past its time to live a value may be served rather than the defaults, in microseconds."""
+    raw_digest: _builtins.str
+    """The digest of the definition without its transforms: what a version is trained on whose graph computes them itself
+    and takes, in the order of features and operands, all that is no transform. That of the definition where it has none.
+    """
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The features, `view.feature` each, in the order of the model's input."""
+        """The features, `view.feature`, `request.feature` or `transform.name` each, in the order of the model's input."""
 
     @_builtins.property
     def refuse(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Without which views a call is refused rather than answered with defaults: those that are `missing`, `stale` or
         `unavailable`.
         """
+
+    @_builtins.property
+    def transforms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transform]:
+        """What is computed of the other features when a call comes; each may take those before it."""
+
+    @_builtins.property
+    def operands(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is read for the transforms alone and is no input of the model. Rows have the features first, then these."""
 
     def __init__(
         self,
@@ -290,14 +305,51 @@ class FeatureSet(_message.Message):
         description: _builtins.str = ...,
         stale_up_to_us: _builtins.int = ...,
         refuse: _abc.Iterable[_builtins.str] | None = ...,
+        transforms: _abc.Iterable[Global___Transform] | None = ...,
+        operands: _abc.Iterable[_builtins.str] | None = ...,
+        raw_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "digest", b"digest", "features", b"features", "name", b"name", "refuse", b"refuse", "stale_up_to_us", b"stale_up_to_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "digest", b"digest", "features", b"features", "name", b"name", "operands", b"operands", "raw_digest", b"raw_digest", "refuse", b"refuse", "stale_up_to_us", b"stale_up_to_us", "transforms", b"transforms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FeatureSet: _TypeAlias = FeatureSet  # noqa: Y015
+
+@_typing.final
+class Transform(_message.Message):
+    """A column that is computed of others, by an expression that nothing ever executes as text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    EXPRESSION_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name, `transform.name` among the features."""
+    expression: _builtins.str
+    """The expression over features."""
+    type: _builtins.str
+    """What it is rounded to: `float64`, `float32`, or `bool` for a truth value, which becomes 1 or 0."""
+    description: _builtins.str
+    """What it is."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        expression: _builtins.str = ...,
+        type: _builtins.str = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "expression", b"expression", "name", b"name", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Transform: _TypeAlias = Transform  # noqa: Y015
 
 @_typing.final
 class ListFeatureViewsRequest(_message.Message):
@@ -769,9 +821,30 @@ class ReadFeaturesRequest(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class FeaturesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     FEATURE_SET_FIELD_NUMBER: _builtins.int
     ENTITIES_FIELD_NUMBER: _builtins.int
     AS_OF_US_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
     feature_set: _builtins.str
     """The feature set's resource name."""
     as_of_us: _builtins.int
@@ -782,16 +855,21 @@ class ReadFeaturesRequest(_message.Message):
     def entities(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Join key to value."""
 
+    @_builtins.property
+    def features(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """What the caller of a prediction would give beside: `request.feature`, or `view.feature` instead of what is stored."""
+
     def __init__(
         self,
         *,
         feature_set: _builtins.str = ...,
         entities: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         as_of_us: _builtins.int | None = ...,
+        features: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of_us", b"_as_of_us", "as_of_us", b"as_of_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_us", b"_as_of_us", "as_of_us", b"as_of_us", "entities", b"entities", "feature_set", b"feature_set"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_us", b"_as_of_us", "as_of_us", b"as_of_us", "entities", b"entities", "feature_set", b"feature_set", "features", b"features"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__as_of_us: _TypeAlias = _typing.Literal["as_of_us"]  # noqa: Y015
     _WhichOneofArgType__as_of_us: _TypeAlias = _typing.Literal["_as_of_us", b"_as_of_us"]  # noqa: Y015
@@ -808,7 +886,7 @@ class ReadFeaturesResponse(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureValue]:
-        """One value a feature, in the order of the set."""
+        """One value a feature, in the order of the set; behind them what its transforms alone take."""
 
     def __init__(
         self,
@@ -839,7 +917,7 @@ class FeatureValue(_message.Message):
     """The value that a prediction would use."""
     status: _builtins.str
     """How its view came about, by the names of turnout.serving.v1.ViewStatus: `PRESENT`, `NULL`, `MISSING`, `STALE`,
-    `STALE_SERVED` or `UNAVAILABLE`. A request feature is `MISSING` here.
+    `STALE_SERVED`, `UNAVAILABLE` or `GIVEN`. A request feature that is not given is `MISSING`, a transform `COMPUTED`.
     """
     age_ms: _builtins.int
     """How old it is; absent when nothing was found."""
