@@ -163,8 +163,9 @@ def decode_columns(lookup: Lookup, columns: Sequence[Column], now_us: int) -> Fe
     times_us = now_us if lookup.times_us is None else np.array(lookup.times_us, np.int64)[:, None]
     np.subtract(times_us, ages, out=ages)
     np.maximum(ages, 0, out=ages)
-    fresh = ages <= plan.ttls_us
-    if fresh.all() and (heads == plan.heads_plain).all():  # nearly always: nothing is missing, stale or null
+    fresh = None if plan.lasting else ages <= plan.ttls_us
+    if (heads == plan.heads_plain).all() and (fresh is None or fresh.all()):
+        # Nearly always: nothing is missing, stale or null.
         ages //= _US_PER_MS
         values = np.empty((rows, len(plan.feature_names)))
         if plan.requests:
@@ -176,7 +177,9 @@ def decode_columns(lookup: Lookup, columns: Sequence[Column], now_us: int) -> Fe
     usable = known & (ages <= plan.usables_us)
     ages //= _US_PER_MS
     ages[~known] = AGE_NONE_MS
-    status = np.where(fresh, np.uint8(PRESENT), np.uint8(STALE_SERVED))
+    status = np.full(heads.shape, PRESENT, np.uint8)
+    if fresh is not None:
+        status[~fresh] = STALE_SERVED
     status[~usable] = STALE
     status[~known] = MISSING
     values = np.tile(plan.defaults, (rows, 1))

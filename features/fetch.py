@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from features.codec import ENTITY_CHARS_MAX, entity_key, joined
@@ -93,7 +94,7 @@ def _from_tables(tables: Tables, lookup: Lookup, now_us: int) -> FeatureMatrix:
         columns: list[Column] = []
         for view in plan.views:
             if view.join_keys not in places:
-                places[view.join_keys] = tables.places(_entities(view, lookup.entities))
+                places[view.join_keys] = _places(tables, view, lookup.entities)
             columns.append(tables.column(view.prefix, view.size, places[view.join_keys]))
         matrix = decode_columns(lookup, columns, now_us)
     return finished(matrix, lookup)
@@ -106,6 +107,16 @@ def finished(matrix: FeatureMatrix, lookup: Lookup) -> FeatureMatrix:
     if lookup.plan.kernels is not None:
         lookup.plan.kernels.fill(matrix.values)
     return matrix
+
+
+def _places(tables: Tables, view: ViewPlan, entities: Sequence[Mapping[str, str]]) -> NDArray[np.intp]:
+    """Return where each call's entity of a view is; mostly each call names it, and no list is made of the names."""
+    if len(view.join_keys) == 1:
+        try:
+            return tables.places(map(itemgetter(view.join_keys[0]), entities), len(entities))
+        except KeyError:
+            pass
+    return tables.places(_entities(view, entities), len(entities))
 
 
 def _entities(view: ViewPlan, entities: Sequence[Mapping[str, str]]) -> list[str | None]:

@@ -117,6 +117,8 @@ class FeaturePlan:
         transform.
     heads_plain, heads_nulls, ttls_us, usables_us
         `head_plain`, `head_nulls`, `ttl_us` and `usable_us` of the views.
+    lasting
+        Whether no view has a time to live.
     row_dtype, row_fields, row_sizes
         The structure of the values of all views one after another; the name of each view in it; the length of each.
     stale_up_to_us
@@ -142,6 +144,7 @@ class FeaturePlan:
     heads_nulls: NDArray[np.uint32]
     ttls_us: NDArray[np.int64]
     usables_us: NDArray[np.int64]
+    lasting: bool
     row_dtype: np.dtype[np.void]
     row_fields: tuple[str, ...]
     row_sizes: list[int]
@@ -241,6 +244,7 @@ def compile_plan(document: Mapping[str, Any]) -> FeaturePlan:
         heads_nulls=np.array([view.head_nulls for view in views], dtype=np.uint32),
         ttls_us=np.array([view.ttl_us for view in views], dtype=np.int64),
         usables_us=np.array([view.usable_us for view in views], dtype=np.int64),
+        lasting=all(view.ttl_us == TTL_FOREVER_US for view in views),
         row_dtype=np.dtype([(view.name, view.dtype) for view in views]),
         row_fields=tuple(view.name for view in views),
         row_sizes=[view.size for view in views],

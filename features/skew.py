@@ -3,7 +3,7 @@
 For a call at time `t` the recomputation says which row of each view was known at `t`, and which at `t - lag`, where
 `lag` is how far the online store may stand behind. A served row is
 
-- *late* when it is older than the one known at `t - lag`;
+- *late* when it is older than the one known at `t - lag`, and the store was not down;
 - *missing* when nothing was served and something was known at `t - lag`; *extra* when something was served and
   nothing was known at `t`; *ahead* when it is newer than what was known at `t`;
 - *compared*, value by value, when it is one of those two rows. Two values are equal within the relative tolerance, NaN
@@ -42,7 +42,7 @@ class Known:
     Attributes
     ----------
     values
-        float64 [calls, features].
+        float64 [calls, features]; the defaults of a row that is too old, unless the call was served it all the same.
     found
         Whether there was a row; bool [calls].
     age_ms
@@ -56,11 +56,18 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What the calls got of one view: as `Known`, with the status that the journal kept; uint8 [calls]."""
+    """What the calls got of one view: as `Known`, with the status that the journal kept; uint8 [calls].
+
+    Attributes
+    ----------
+    remembered
+        Whether a row that is not too old was served as stale: the store was down, and it had been read before.
+    """
 
     values: Floats
     status: NDArray[np.uint8]
     age_ms: Floats
+    remembered: Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +142,10 @@ def compare_view(
     got = looked_up & (served.status != MISSING)
     is_now = got & now.found & (np.abs(served.age_ms - now.age_ms) <= SAME_ROW_MS)
     is_before = got & before.found & ~is_now & (np.abs(served.age_ms - before.age_ms) <= SAME_ROW_MS)
-    late = got & before.found & ~is_now & ~is_before & (served.age_ms > before.age_ms)
+    late = got & before.found & ~is_now & ~is_before & (served.age_ms > before.age_ms) & ~served.remembered
     ahead = got & now.found & ~is_now & (served.age_ms < now.age_ms)
     known = np.where(is_now[:, None], now.values, before.values)
-    same = is_now | (
-        is_before & np.isin(served.status, (PRESENT, NULL))
-    )  # a lag earlier another row may have been too old
+    same = is_now | is_before
     return ViewSkew(
         view=view,
         calls=int(looked_up.sum()),
@@ -162,7 +167,7 @@ def compare_values(name: str, served: Floats, known: Floats, tolerance: float) -
     scale = np.maximum(np.abs(served), np.abs(known))
     with np.errstate(invalid="ignore", divide="ignore"):
         delta = np.where(served == known, 0.0, np.abs(served - known))
-        equal = both_nan | (delta <= tolerance * scale)
+        equal = both_nan | (served == known) | (delta <= tolerance * scale)
         relative = np.where(delta == 0, 0.0, 2 * delta / (np.abs(served) + np.abs(known)))
         ratios = served[~equal] / known[~equal]
     relative = np.where(both_nan, 0.0, np.where(np.isfinite(relative), relative, 2.0))

@@ -15,7 +15,7 @@ from features.errors import StoreUnavailableError
 from features.snapshot_file import CODEC_AT, HEAD, HEAD_DTYPE, LENGTHS, MAGIC, features_in, prefix_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -179,9 +179,9 @@ class Snapshot:
                 return blob
         return self._loose.get(key) if self._loose else None
 
-    def places(self, entities: Sequence[str | None]) -> NDArray[np.intp]:
-        """Return where the values of each entity are."""
-        return np.fromiter(map(self._place_of, entities), np.intp, len(entities))
+    def places(self, entities: Iterable[str | None], count: int) -> NDArray[np.intp]:
+        """Return where the values of each entity are, of so many."""
+        return np.fromiter(map(self._place_of, entities), np.intp, count)
 
     def column(self, prefix: str, size: int, places: NDArray[np.intp]) -> SnapshotColumn:
         """Return the values of the keys that begin so, of so many bytes, for the entities at these places."""

@@ -27,8 +27,8 @@ class Tables(Protocol):
         """Return the blob of each key, in order, None where there is none."""
         ...
 
-    def places(self, entities: Sequence[str | None]) -> NDArray[np.intp]:
-        """Return where the values of each entity are; None is an entity that is not named."""
+    def places(self, entities: Iterable[str | None], count: int) -> NDArray[np.intp]:
+        """Return where the values of so many entities are; None is an entity that is not named."""
         ...
 
     def column(self, prefix: str, size: int, places: NDArray[np.intp]) -> Column:

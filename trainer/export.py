@@ -33,12 +33,13 @@ class Exported:
     ----------
     content
         The bytes of the file.
-    dtype
-        What its one input ``features`` [rows, features] takes: ``float32`` or ``float64``.
+    dtype, input
+        What its one input [rows, features] takes, ``float32`` or ``float64``; the input's name.
     """
 
     content: bytes
     dtype: str
+    input: str = INPUT
 
 
 def export(estimator: Classifier, rows: NDArray[np.float64]) -> Exported:

@@ -17,7 +17,6 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 from trainer.errors import ParityRefusedError
-from trainer.export import INPUT
 from trainer.fit import loses_detail, rounded
 
 if TYPE_CHECKING:
@@ -202,7 +201,7 @@ def probe_rows(exported: Exported, rows: NDArray[np.float64], *, count: int = 32
     count = max(1, min(count, _PROBE_ROWS_MAX, len(rows)))
     order = np.argsort(run(rows)["probabilities"][:, -1], kind="stable")
     chosen = rows[order[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]]
-    return ProbeRows({INPUT: chosen.astype(exported.dtype)}, run(chosen))
+    return ProbeRows({exported.input: chosen.astype(exported.dtype)}, run(chosen))
 
 
 def _replace(
@@ -237,7 +236,7 @@ def runner(exported: Exported) -> Callable[[NDArray[np.float64]], dict[str, NDAr
     names = [output.name for output in session.get_outputs()]
 
     def run(rows: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
-        return dict(zip(names, session.run(None, {INPUT: rows.astype(exported.dtype)}), strict=True))
+        return dict(zip(names, session.run(None, {exported.input: rows.astype(exported.dtype)}), strict=True))
 
     return run
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pyarrow as pa
 
+from features.transforms import Transform, is_computed
 from trainer.errors import TrainingTableError
 from turnout import resources
 from turnout.features.v1 import feature_service_pb2 as features_pb
@@ -21,6 +22,26 @@ if TYPE_CHECKING:
     from turnout.control import Control
 
 _PAGE_ROWS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """What the transforms of a table's set were computed of.
+
+    Attributes
+    ----------
+    columns, rows
+        What is given and stored; float64 [n, columns].
+    transforms
+        What was computed of them.
+    definition
+        The digest of the set's definition without its transforms.
+    """
+
+    columns: tuple[str, ...]
+    rows: NDArray[np.float64]
+    transforms: tuple[Transform, ...]
+    definition: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +64,8 @@ class TrainingTable:
         Of the whole table, whatever its order.
     definition
         The digest of the set's definition that it was made of; empty when that is not known.
+    raw
+        What the set's transforms were computed of; None where it has none.
     """
 
     feature_set: str
@@ -52,6 +75,7 @@ class TrainingTable:
     event_time_us: NDArray[np.int64]
     fingerprint: str
     definition: str = ""
+    raw: Raw | None = None
 
 
 def fetch(
@@ -84,7 +108,7 @@ def fetch(
         stream.seek(0)
         content = pa.ipc.open_stream(stream).read_all()
     table = training_table(content, feature_set=feature_set, feature_names=definition.features, fingerprint=fingerprint)
-    return replace(table, definition=definition.digest)
+    return replace(table, definition=definition.digest, raw=_raw(definition, content))
 
 
 def training_table(
@@ -129,6 +153,19 @@ def _definition(control: Control, feature_set: str) -> features_pb.FeatureSet:
         if not page.next_page_token:
             raise TrainingTableError(f"there is no feature set {feature_set}", feature_set=feature_set)
         request.page_token = page.next_page_token
+
+
+def _raw(definition: features_pb.FeatureSet, content: pa.Table) -> Raw | None:
+    """Return the columns that the set's transforms were computed of."""
+    if not definition.transforms:
+        return None
+    columns = tuple(name for name in (*definition.features, *definition.operands) if not is_computed(name))
+    return Raw(
+        columns,
+        np.column_stack([_numbers(_column(content, name)) for name in columns]),
+        tuple(Transform(name=one.name, expression=one.expression, type=one.type) for one in definition.transforms),
+        definition.raw_digest,
+    )
 
 
 def _column(content: pa.Table, *names: str) -> pa.ChunkedArray:

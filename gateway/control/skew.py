@@ -7,7 +7,7 @@ first.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from features.schedule import ttl_us_of
 from features.skew import ViewSkew, compare_view
 from features.sql import quoted
 from features.training import training_table
-from gateway.control.skew_rows import features_of, known_of, matrix_of, names_of, served_of, transforms_compared
+from gateway.control.skew_rows import known_of, matrix_of, names_of, recomputed_of, served_of, transforms_compared
 from registry.errors import FieldInvalidError
 from registry.probe import Probe
 from registry.versions import get_version
@@ -165,22 +165,25 @@ class SkewReplay:
                 return Replayed(0, (), (), "no prediction was made with these features in that time")
             lags = [_lag_of(view) if lag_us is None else lag_us for view in asked.views]
             passes = {lag: self._recomputed(asked, calls, Path(folder), lag) for lag in {0, *lags}}
+            feature_set = asked.feature_set
+            served = [served_of(feature_set, view, calls, place) for place, view in enumerate(asked.views)]
+            now = [known_of(feature_set, view, passes[0], 0, served[at]) for at, view in enumerate(asked.views)]
             views = tuple(
                 compare_view(
                     view.name,
-                    names_of(asked.feature_set, view),
-                    served_of(asked.feature_set, view, calls, place),
-                    known_of(asked.feature_set, view, passes[0], 0),
-                    known_of(asked.feature_set, view, passes[lag], lag),
+                    names_of(feature_set, view),
+                    served[place],
+                    now[place],
+                    known_of(feature_set, view, passes[lag], lag, served[place]),
                     tolerance=tolerance,
                 )
                 for place, (view, lag) in enumerate(zip(asked.views, lags, strict=True))
-            ) + transforms_compared(asked.feature_set, calls)
+            )
+            views += transforms_compared(feature_set, calls)
             found: Changes = ((), "not asked for")
             if outputs:
-                found = self._outputs(
-                    asked, matrix_of(calls, asked.feature_set), features_of(passes[0], asked.feature_set), Path(folder)
-                )
+                rows = recomputed_of(feature_set, asked.views, passes[0], now)
+                found = self._outputs(asked, matrix_of(calls, feature_set), rows, Path(folder))
         return Replayed(calls.num_rows, views, *found)
 
     def judge(self, model: str, number: int) -> tuple[int, Sequence[str]]:
@@ -205,7 +208,10 @@ class SkewReplay:
         return table.sort_by("event_time_us")
 
     def _recomputed(self, asked: _Asked, calls: pa.Table, folder: Path, lag_us: int) -> pa.Table:
-        """Return what a training table with its marks gives for the calls, so much earlier; one row a call."""
+        """Return what a training table with its marks gives for the calls, so much earlier; one row a call.
+
+        Its views know no time to live: whether a row was too old is asked of the call that was served it.
+        """
         columns = {name: calls.column(name) for name in calls.column_names[_OWN_COLUMNS:]}
         served = matrix_of(calls, asked.feature_set)
         for place, name in enumerate(asked.feature_set.columns):
@@ -219,7 +225,7 @@ class SkewReplay:
         pq.write_table(pa.table(columns), path)
         table = training_table(
             asked.feature_set,
-            asked.views,
+            [replace(view, ttl_us=0) for view in asked.views],
             sources=[*asked.sources, Source(name=_TABLE, kind="parquet", path=str(path))],
             label_sql=f"SELECT * FROM {_TABLE}",
             start_us=None,

@@ -73,7 +73,7 @@ def test_no_reader_ever_sees_a_part_of_a_snapshot(url, reader):
         names = [f"e{number}" for number in range(ENTITIES)]
         while not stop.is_set():
             tables = reader.tables()
-            column = tables.column(PREFIX, len(pairs_of(0)[0][1]), tables.places(names))
+            column = tables.column(PREFIX, len(pairs_of(0)[0][1]), tables.places(names, len(names)))
             generations = set(column.values().ravel().tolist()) | {float(each) for each in column.event_us.tolist()}
             seen.update(generations)
             if len(generations) != 1 or len(set(reader.get_many(KEYS))) != 1:
@@ -156,7 +156,7 @@ def test_entities_whose_hashes_collide_are_told_apart(url, reader):
     assert found[::2] == blobs[::2]
     assert found[1::2] == [None] * (count // 2)
     tables = reader.tables()
-    rows = tables.column(PREFIX, len(blobs[0]), tables.places([f"{number:x}" for number in range(count)]))
+    rows = tables.column(PREFIX, len(blobs[0]), tables.places((f"{number:x}" for number in range(count)), count))
     assert rows.event_us[::2].tolist() == list(range(0, count, 2))
     assert not rows.head[1::2].any()
     writer.close()

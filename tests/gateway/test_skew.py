@@ -43,6 +43,11 @@ default = -3.0
 [[set]]
 name = "ride"
 features = ["driver.trips", "request.hour", "driver.rating", "city.surge"]
+
+[[set]]
+name = "ride-kept"
+features = ["driver.trips", "request.hour", "driver.rating", "city.surge"]
+stale_up_to = "60d"
 """
 DRIVER = "SELECT driver, moment AS event_time, trips, rating FROM rides"
 CITY = "SELECT 'basel' AS city, TIMESTAMP '2024-01-01' AS event_time, 1.5 AS surge FROM rides LIMIT 1"
@@ -93,16 +98,17 @@ def go_to(operator, day, *, materialize=True):
     return now_us
 
 
-def ask_all(operator):
+def ask_all(operator, model="ride"):
     for driver in range(DRIVERS):
         request = pb.PredictRequest(
-            model="ride", entities={"driver": f"d{driver}", "city": "basel"}, features={"hour": 7.0 + driver}
+            model=model, entities={"driver": f"d{driver}", "city": "basel"}, features={"hour": 7.0 + driver}
         )
-        operator.predictions.Predict(request, timeout=10)
+        answer = operator.predictions.Predict(request, timeout=10)
+    return answer
 
 
-def replay(operator, start_us, end_us=None, **changes):
-    request = fpb.ReplaySkewRequest(version="models/ride/versions/1", start_us=start_us, end_us=end_us, **changes)
+def replay(operator, start_us, end_us=None, model="ride", **changes):
+    request = fpb.ReplaySkewRequest(version=f"models/{model}/versions/1", start_us=start_us, end_us=end_us, **changes)
     return operator.features.ReplaySkew(request, timeout=60)
 
 
@@ -204,6 +210,21 @@ def test_a_gate_asks_for_a_replay_without_skew(skewed, onnx_bytes, refusal):
         registry_service_pb2.PromoteVersionRequest(name="models/ride/versions/2"),
     )
     assert reason == "GATES_NOT_PASSED"
+
+
+def test_rows_that_are_too_old_are_no_skew_whether_they_are_served_or_their_defaults(skewed, onnx_bytes):
+    facts = registry_service_pb2.VersionFacts(feature_set="ride-kept")
+    skewed.publish_file("kept", onnx_bytes(1.0), alias="champion", facts=facts)
+    skewed.wait()
+    go_to(skewed, 30.1)
+    start_us = go_to(skewed, 75.0, materialize=False)
+    for model, status in (("ride", pb.VIEW_STATUS_STALE), ("kept", pb.VIEW_STATUS_STALE_SERVED)):
+        answer = ask_all(skewed, model)
+        assert next(one.status for one in answer.feature_status if one.view == "driver") == status
+        found = replay(skewed, start_us, model=model, lag_us=DAY_US)
+        assert list(found.findings) == []
+        assert found.views[0].compared_calls == DRIVERS
+        assert [(one.rows, one.equal_rows) for one in found.outputs] == [(DRIVERS, DRIVERS)]
 
 
 def test_what_cannot_be_replayed_is_refused_with_a_reason(skewed, onnx_bytes):

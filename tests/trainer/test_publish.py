@@ -16,10 +16,12 @@ from trainer import table
 from trainer.errors import ParityRefusedError, TrainingTableError
 from trainer.fit import fit
 from trainer.publish import prove, publish
+from trainer.stand_alone import standing_alone
 from trainer.table import TrainingTable
 from turnout.client import Client
 from turnout.control import Control
 from turnout.errors import InvalidError
+from turnout.features.v1 import feature_service_pb2 as features_pb
 from turnout.registry.v1 import registry_service_pb2 as pb
 
 DEFINITIONS = """
@@ -153,3 +155,59 @@ def test_an_unknown_feature_set_and_bad_sql_are_refused(control):
         table.fetch(control, "nothing", label_sql=LABELS)
     with pytest.raises(InvalidError):
         table.fetch(control, "delays", label_sql="SELECT 1")
+
+
+TRANSFORMED = """
+[[source]]
+name = "legs"
+kind = "csv"
+path = "legs.csv"
+
+[[view]]
+name = "leg-carrier"
+join_keys = ["carrier"]
+sql = "legs.sql"
+[[view.features]]
+name = "delay"
+default = -1.0
+
+[[set]]
+name = "legs"
+features = ["transform.gap", "leg-carrier.delay", "transform.night"]
+[[set.transform]]
+name = "gap"
+expression = "request.hour - 0.1 * leg-carrier.delay"
+[[set.transform]]
+name = "night"
+expression = "request.hour > 21"
+type = "bool"
+"""
+
+
+@pytest.mark.parametrize(("model", "estimator"), [("linear", LogisticRegression), ("tree", DecisionTreeClassifier)])
+def test_a_graph_that_stands_alone_answers_as_the_one_whose_transforms_the_gateway_computes(
+    gateway, control, tmp_path, model, estimator
+):
+    lines = [
+        f"C{at % 7},2013-01-01 10:{at // 60:02}:{at % 60:02},{at * 7 % 24}.1,{at % 31},{(at * 7 % 24) > 11 + at % 3:d}"
+        for at in range(600)
+    ]
+    (tmp_path / "legs.csv").write_text("\n".join(["carrier,moment,hour,delay,late", *lines]))
+    (tmp_path / "legs.toml").write_text(TRANSFORMED)
+    (tmp_path / "legs.sql").write_text("SELECT carrier, moment AS event_time, delay FROM legs")
+    control.apply_features(tmp_path)
+    control.features.Materialize(features_pb.MaterializeRequest())
+    rows = table.fetch(control, "legs", label_sql="SELECT carrier, hour, moment AS event_time, late AS label FROM legs")
+    candidate = prove(fit(estimator(), rows), rows)
+    alone = standing_alone(candidate, rows)
+    versions = [publish(control, model, each, description="") for each in (candidate, alone)]
+    for version in versions:
+        control.wait_for_revision(control.promote(model, version.version).revision)
+    with Client(gateway.data_address) as client:
+        for hour in (0.0, 3.3, 11.9, 22.5):
+            first, second = (
+                client.predict(model, version=version.version, entities={"carrier": "C3"}, features={"hour": hour})
+                for version in versions
+            )
+            assert first.outputs["probabilities"].tolist() == second.outputs["probabilities"].tolist()
+            assert [one.status for one in first.views] == [one.status for one in second.views] == ["PRESENT"]
