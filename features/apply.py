@@ -128,6 +128,8 @@ def _wish_of(known: FeatureSet) -> SetWish:
         stale_up_to_us=known.stale_up_to_us,
         refuse=known.refuse,
         description=known.description,
+        owner=known.owner,
+        tags=known.tags,
     )
 
 
@@ -153,6 +155,8 @@ def _resolve(wish: SetWish, views: dict[str, View]) -> FeatureSet:
         stale_up_to_us=wish.stale_up_to_us,
         refuse=wish.refuse,
         description=wish.description,
+        owner=wish.owner,
+        tags=wish.tags,
     )
 
 

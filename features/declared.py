@@ -11,6 +11,8 @@ from features.errors import DefinitionInvalidError
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}", re.ASCII)
 COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
 FEATURES_MAX = 4096
+TAGS_MAX = 32
+WORD_CHARS_MAX = 128
 
 
 class SourceText(msgspec.Struct, forbid_unknown_fields=True):
@@ -28,6 +30,7 @@ class FeatureText(msgspec.Struct, forbid_unknown_fields=True):
 
     name: str
     default: float | None = None
+    type: str = ""
     description: str = ""
 
 
@@ -43,6 +46,8 @@ class ViewText(msgspec.Struct, forbid_unknown_fields=True):
     ttl: str = ""
     refresh: str = ""
     description: str = ""
+    owner: str = ""
+    tags: list[str] = []
 
 
 class RequestText(msgspec.Struct, forbid_unknown_fields=True):
@@ -71,6 +76,8 @@ class SetText(msgspec.Struct, forbid_unknown_fields=True):
     stale_up_to: str = ""
     refuse: list[str] = []
     description: str = ""
+    owner: str = ""
+    tags: list[str] = []
 
 
 class FileText(msgspec.Struct, forbid_unknown_fields=True):
@@ -95,3 +102,12 @@ def named(path: str, kind: str, name: str) -> str:
         f"{kind} {name!r}: a name is 1 to 63 of a-z, 0-9, '-' and '_', beginning with a letter",
     )
     return name
+
+
+def tags_of(path: str, what: str, owner: str, tags: list[str]) -> tuple[str, ...]:
+    """Return the tags in order, each once, or raise DefinitionInvalidError when they or the owner are too long."""
+    require(len(owner) <= WORD_CHARS_MAX, path, f"{what}: owner has {WORD_CHARS_MAX} characters at most")
+    require(len(tags) <= TAGS_MAX, path, f"{what}: has {TAGS_MAX} tags at most")
+    for tag in tags:
+        require(0 < len(tag) <= WORD_CHARS_MAX, path, f"{what}: a tag has 1 to {WORD_CHARS_MAX} characters")
+    return tuple(sorted(set(tags)))

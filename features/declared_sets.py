@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from features.declared import COLUMN, FEATURES_MAX, NAME, named, require
+from features.declared import COLUMN, FEATURES_MAX, NAME, named, require, tags_of
 from features.definitions import RequestDefault
 from features.errors import DefinitionInvalidError
 from features.plan import REFUSALS, REQUEST
@@ -32,6 +32,8 @@ class SetWish:
     stale_up_to_us: int
     refuse: tuple[str, ...]
     description: str
+    owner: str
+    tags: tuple[str, ...]
 
     @property
     def looked_up(self) -> tuple[str, ...]:
@@ -83,6 +85,8 @@ def read_set(path: str, wish: SetText) -> SetWish:
         stale_up_to_us=stale_up_to_us or 0,
         refuse=tuple(dict.fromkeys(wish.refuse)),
         description=wish.description,
+        owner=wish.owner,
+        tags=tags_of(path, f"set {name}", wish.owner, wish.tags),
     )
 
 

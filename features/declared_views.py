@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from features.code_folder import REFERENCE
-from features.declared import COLUMN, FEATURES_MAX, named, require
-from features.definitions import Feature, View, code_table, trimmed_sql
+from features.declared import COLUMN, FEATURES_MAX, named, require, tags_of
+from features.definitions import FEATURE_TYPES, Feature, View, code_table, trimmed_sql
 from features.plan import REQUEST
 from features.schedule import refresh_is_valid, ttl_us_of
 from features.transforms import TRANSFORM
@@ -46,17 +46,24 @@ def read_view(path: str, view: ViewText, files: Mapping[str, str]) -> View:
             path,
             f"view {name}: the default of {feature.name} is not finite; leave it out for NaN",
         )
+        require(
+            feature.type in {"", *FEATURE_TYPES},
+            path,
+            f"view {name}: the type of {feature.name} is one of {', '.join(FEATURE_TYPES)}",
+        )
     return View(
         name=name,
         join_keys=tuple(view.join_keys),
         sql=sql,
         features=tuple(
-            Feature(name=feature.name, default=feature.default, description=feature.description)
+            Feature(name=feature.name, default=feature.default, type=feature.type, description=feature.description)
             for feature in view.features
         ),
         ttl_us=ttl_us or 0,
         refresh=view.refresh,
         description=view.description,
+        owner=view.owner,
+        tags=tags_of(path, f"view {name}", view.owner, view.tags),
         code=view.python,
         inputs=tuple(view.inputs),
     )

@@ -44,13 +44,25 @@ class Source:
         return {"kind": self.kind, "path": self.path, "null_text": self.null_text, "table": self.table}
 
 
+FEATURE_TYPES = ("float", "int", "bool")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """One column of a view; `default` is its value when nothing is known, None stands for NaN."""
+    """One column of a view, stored as a float64.
+
+    Attributes
+    ----------
+    default
+        Its value when nothing is known; None stands for NaN.
+    type
+        What its column must be, one of `FEATURE_TYPES`; empty: any number.
+    """
 
     name: str
     default: float | None = None
     description: str = ""
+    type: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +86,8 @@ class View:
         How long a value may be used after its event time; 0 is forever.
     refresh
         When it is materialized by itself: an interval or a cron expression; empty: never.
-    description
-        What it is.
+    description, owner, tags
+        What it is; who answers for it; words to find it by.
     """
 
     name: str
@@ -88,6 +100,8 @@ class View:
     code: str = ""
     inputs: tuple[str, ...] = ()
     code_sha256: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -117,13 +131,20 @@ class View:
             "ttl_us": self.ttl_us,
             "refresh": self.refresh,
             "features": [
-                {"name": feature.name, "default": feature.default, "description": feature.description}
+                {
+                    "name": feature.name,
+                    "default": feature.default,
+                    "description": feature.description,
+                    "type": feature.type,
+                }
                 for feature in self.features
             ],
             "description": self.description,
             "code": self.code,
             "inputs": list(self.inputs),
             "code_sha256": self.code_sha256,
+            "owner": self.owner,
+            "tags": list(self.tags),
         }
 
 
@@ -164,8 +185,8 @@ class FeatureSet:
     refuse
         Without which views a call is refused rather than answered with defaults: those that are `missing`, `stale` or
         `unavailable`.
-    description
-        What it is.
+    description, owner, tags
+        What it is; who answers for it; words to find it by.
     """
 
     name: str
@@ -176,6 +197,8 @@ class FeatureSet:
     stale_up_to_us: int = 0
     refuse: tuple[str, ...] = ()
     description: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
 
     @property
     def operands(self) -> tuple[str, ...]:
@@ -220,6 +243,8 @@ class FeatureSet:
             "stale_up_to_us": self.stale_up_to_us,
             "refuse": list(self.refuse),
             "description": self.description,
+            "owner": self.owner,
+            "tags": list(self.tags),
         }
 
 
@@ -236,6 +261,8 @@ def view_of(name: str, document: dict[str, Any]) -> View:
         code=document.get("code", ""),
         inputs=tuple(document.get("inputs", ())),
         code_sha256=document.get("code_sha256", ""),
+        owner=document.get("owner", ""),
+        tags=tuple(document.get("tags", ())),
     )
 
 
@@ -250,6 +277,8 @@ def set_of(name: str, document: dict[str, Any]) -> FeatureSet:
         stale_up_to_us=document.get("stale_up_to_us", 0),
         refuse=tuple(document.get("refuse", ())),
         description=document["description"],
+        owner=document.get("owner", ""),
+        tags=tuple(document.get("tags", ())),
     )
 
 

@@ -17,9 +17,12 @@
     ttl = "14d"                # s, m, h or d; absent: forever
     refresh = "15m"            # materialized by itself: so often, or by cron ("0 3 * * *", UTC); absent: never
     description = "..."
+    owner = "ops@example.org"  # who answers for it, and words to find it by; of sets as well
+    tags = ["delay"]
     [[view.features]]
     name = "late_rate_7d"
     default = 0.2              # absent: NaN
+    type = "float"             # "float", "int" or "bool": another column is refused; absent: any number
     description = "..."
 
     [[set]]

@@ -9,7 +9,7 @@ from features.errors import FeatureSqlInvalidError
 from features.sql import check_select, quoted
 
 if TYPE_CHECKING:
-    from features.definitions import View
+    from features.definitions import Feature, View
     from features.offline import OfflineStore
 
 # Bounds of what a datetime holds; a year is left on either side, so that SQL may add and subtract.
@@ -45,10 +45,26 @@ def check_view(store: OfflineStore, view: View) -> None:
         raise FeatureSqlInvalidError(
             f"view {view.name}: deleted is a {columns['deleted']}, not a BOOLEAN", view=view.name
         )
-    for name in features:
-        kind = columns[name.lower()]
-        if kind not in _NUMBER_TYPES and not kind.startswith("DECIMAL"):
-            raise FeatureSqlInvalidError(f"view {view.name}: {name} is a {kind}, not a number", view=view.name)
+    for feature in view.features:
+        _check_feature(view, feature, columns[feature.name.lower()])
+
+
+def _check_feature(view: View, feature: Feature, kind: str) -> None:
+    """Raise FeatureSqlInvalidError unless a feature's column is a number, and of the type that is declared."""
+    if kind not in _NUMBER_TYPES and not kind.startswith("DECIMAL"):
+        raise FeatureSqlInvalidError(f"view {view.name}: {feature.name} is a {kind}, not a number", view=view.name)
+    if feature.type not in {"", _type_of(kind)}:
+        raise FeatureSqlInvalidError(
+            f"view {view.name}: {feature.name} is declared as {feature.type} and its SQL gives a {kind}",
+            view=view.name,
+        )
+
+
+def _type_of(kind: str) -> str:
+    """Return which of the features' types a column of a number's type is."""
+    if kind == "BOOLEAN":
+        return "bool"
+    return "float" if kind in {"DOUBLE", "FLOAT"} or kind.startswith("DECIMAL") else "int"
 
 
 def view_rows(

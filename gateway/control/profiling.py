@@ -121,12 +121,12 @@ class Profiling:
             feature_set = records.get_set(tx, version.feature_set, version.feature_set_digest)
             views = [bound.view.name for bound in records.views_of_set(tx, feature_set)]
         outputs = [port.name for port in version.signature.outputs if port.dtype in {"float32", "float64"}]
-        names = [*feature_set.features, *(f"output:{name}" for name in outputs)]
+        names = [*feature_set.columns, *(f"output:{name}" for name in outputs)]
         builder = ProfileBuilder("serving", names)
         for batch in self._served(version, feature_set, outputs, span):
             rows = np.column_stack(
                 [
-                    _listed(batch.column("features"), len(feature_set.features)),
+                    _listed(batch.column("features"), len(feature_set.columns)),
                     *(_floats(batch.column(f"output{place}")) for place in range(len(outputs))),
                 ]
             )
@@ -165,7 +165,7 @@ class Profiling:
             "AND event_time_us >= ? AND event_time_us < ?"
         )
         bound = f"{feature_set.name}@{feature_set.digest}"
-        given = [*outputs, version.model, version.number, bound, len(feature_set.features), *span.bounds()]
+        given = [*outputs, version.model, version.number, bound, len(feature_set.columns), *span.bounds()]
         with self._events.snapshot() as connection:
             batches: pa.RecordBatchReader = connection.execute(sql, given).to_arrow_reader(_ROWS_AT_ONCE)
             yield from batches

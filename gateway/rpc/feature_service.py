@@ -206,6 +206,7 @@ def _view_message(state: ViewState) -> pb.FeatureView:
                 name=feature.name,
                 default_value=float("nan") if feature.default is None else feature.default,
                 description=feature.description,
+                type=feature.type,
             )
             for feature in view.features
         ],
@@ -214,6 +215,8 @@ def _view_message(state: ViewState) -> pb.FeatureView:
         description=view.description,
         materialized_until_us=state.materialized_until_us or 0,
         refresh=view.refresh,
+        owner=view.owner,
+        tags=view.tags,
     )
 
 
@@ -241,6 +244,8 @@ def _set_message(feature_set: FeatureSet) -> pb.FeatureSet:
         transforms=[pb.Transform(**transform.document()) for transform in feature_set.transforms],
         operands=feature_set.operands,
         raw_digest=feature_set.raw.digest,
+        owner=feature_set.owner,
+        tags=feature_set.tags,
     )
 
 

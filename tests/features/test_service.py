@@ -39,11 +39,15 @@ join_keys = ["carrier"]
 sql = "carrier.sql"
 ttl = "2d"
 description = "Lateness of a carrier."
+owner = "ops"
+tags = ["late", "air", "late"]
 [[view.features]]
 name = "late_rate"
 default = 0.2
+type = "float"
 [[view.features]]
 name = "flights"
+type = "int"
 
 [[set]]
 name = "flight-delay"
@@ -175,6 +179,8 @@ def test_applying_says_what_it_did_and_again_does_nothing(apply, stub, database)
     assert view.features[0].default_value == 0.2
     assert math.isnan(view.features[1].default_value)
     assert view.materialized_until_us == 0
+    assert (view.owner, list(view.tags)) == ("ops", ["air", "late"])
+    assert [feature.type for feature in view.features] == ["float", "int"]
     [feature_set] = stub.ListFeatureSets(pb.ListFeatureSetsRequest()).feature_sets
     assert list(feature_set.features) == ["request.hour", "carrier.late_rate", "request.wind"]
     with database.read() as tx:
@@ -203,7 +209,7 @@ def test_a_changed_view_changes_its_sets_and_the_old_definitions_stay(apply, dat
 def test_words_and_defaults_leave_the_stored_values_alone(apply, stub, database):
     digest = {change.name: change.digest for change in apply().changes}["featureViews/carrier"]
     stub.Materialize(pb.MaterializeRequest())
-    words = apply(TOML.replace("Lateness of", "How late is"))
+    words = apply(TOML.replace("Lateness of", "How late is").replace('"ops"', '"air"'))
     assert actions(words)["featureViews/carrier"] == "update"
     assert {change.digest for change in words.changes if change.name == "featureViews/carrier"} == {digest}
     apply(TOML.replace("0.2", "0.3"))
@@ -222,6 +228,9 @@ def test_words_and_defaults_leave_the_stored_values_alone(apply, stub, database)
         (TOML.replace("carrier.late_rate", "route.late_rate"), SQL, "FEATURE_DEFINITION_INVALID"),
         (TOML.replace('"wind"', '"rain"'), SQL, "FEATURE_DEFINITION_INVALID"),
         (TOML.replace('description = "Late', 'colour = "Late'), SQL, "FEATURE_DEFINITION_INVALID"),
+        (TOML.replace('"late", "air"', '"", "air"'), SQL, "FEATURE_DEFINITION_INVALID"),
+        (TOML.replace('type = "int"', 'type = "text"'), SQL, "FEATURE_DEFINITION_INVALID"),
+        (TOML.replace('type = "int"', 'type = "bool"'), SQL, "FEATURE_SQL_INVALID"),
         (TOML.replace("carrier.sql", "other.sql"), SQL, "FEATURE_DEFINITION_INVALID"),
         (TOML.replace("flights.parquet", "nothing.parquet"), SQL, "FEATURE_SOURCE_UNREADABLE"),
         (TOML, "SELECT carrier FROM flights", "FEATURE_SQL_INVALID"),

@@ -212,21 +212,6 @@ def test_a_gate_asks_for_a_replay_without_skew(skewed, onnx_bytes, refusal):
     assert reason == "GATES_NOT_PASSED"
 
 
-def test_rows_that_are_too_old_are_no_skew_whether_they_are_served_or_their_defaults(skewed, onnx_bytes):
-    facts = registry_service_pb2.VersionFacts(feature_set="ride-kept")
-    skewed.publish_file("kept", onnx_bytes(1.0), alias="champion", facts=facts)
-    skewed.wait()
-    go_to(skewed, 30.1)
-    start_us = go_to(skewed, 75.0, materialize=False)
-    for model, status in (("ride", pb.VIEW_STATUS_STALE), ("kept", pb.VIEW_STATUS_STALE_SERVED)):
-        answer = ask_all(skewed, model)
-        assert next(one.status for one in answer.feature_status if one.view == "driver") == status
-        found = replay(skewed, start_us, model=model, lag_us=DAY_US)
-        assert list(found.findings) == []
-        assert found.views[0].compared_calls == DRIVERS
-        assert [(one.rows, one.equal_rows) for one in found.outputs] == [(DRIVERS, DRIVERS)]
-
-
 def test_what_cannot_be_replayed_is_refused_with_a_reason(skewed, onnx_bytes):
     skewed.publish_file("plain", onnx_bytes(1.0))
     for changes, wanted in (
@@ -298,3 +283,18 @@ def test_what_cannot_be_profiled_is_refused_with_a_reason(skewed):
         with pytest.raises(TurnoutError) as refused:
             profile(skewed, name, origin)
         assert refused.value.reason == wanted
+
+
+def test_rows_that_are_too_old_are_no_skew_whether_they_are_served_or_their_defaults(skewed, onnx_bytes):
+    facts = registry_service_pb2.VersionFacts(feature_set="ride-kept")
+    skewed.publish_file("kept", onnx_bytes(1.0), alias="champion", facts=facts)
+    skewed.wait()
+    go_to(skewed, 30.1)
+    start_us = go_to(skewed, 75.0, materialize=False)
+    for model, status in (("ride", pb.VIEW_STATUS_STALE), ("kept", pb.VIEW_STATUS_STALE_SERVED)):
+        answer = ask_all(skewed, model)
+        assert next(one.status for one in answer.feature_status if one.view == "driver") == status
+        found = replay(skewed, start_us, model=model, lag_us=DAY_US)
+        assert list(found.findings) == []
+        assert found.views[0].compared_calls == DRIVERS
+        assert [(one.rows, one.equal_rows) for one in found.outputs] == [(DRIVERS, DRIVERS)]

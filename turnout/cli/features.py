@@ -56,15 +56,34 @@ def list_(*, server: options.Server = options.SERVER, as_json: options.Json = Fa
             ", ".join(feature.name for feature in one.features),
             f"{one.ttl_us / 3_600_000_000:g} h" if one.ttl_us else "forever",
             literals.format_time(one.materialized_until_us),
+            one.owner or None,
+            ", ".join(one.tags) or None,
         )
         for one in views
     ]
-    set_rows = [(resources.set_id(one.name), ", ".join(one.features), one.digest[:12]) for one in sets]
+    set_rows = [
+        (
+            resources.set_id(one.name),
+            ", ".join(one.features),
+            one.digest[:12],
+            one.owner or None,
+            ", ".join(one.tags) or None,
+        )
+        for one in sets
+    ]
+    transforms = [
+        (resources.set_id(one.name), each.name, each.expression, each.type) for one in sets for each in one.transforms
+    ]
     show.emit(
         {"feature_views": [document_of(one) for one in views], "feature_sets": [document_of(one) for one in sets]},
         lambda: (
-            show.table("Feature views", ("view", "join keys", "features", "lives", "materialized until"), view_rows),
-            show.table("Feature sets", ("set", "features", "digest"), set_rows),
+            show.table(
+                "Feature views",
+                ("view", "join keys", "features", "lives", "materialized until", "owner", "tags"),
+                view_rows,
+            ),
+            show.table("Feature sets", ("set", "features", "digest", "owner", "tags"), set_rows),
+            show.table("Transforms", ("set", "transform", "expression", "type"), transforms),
         ),
         as_json=as_json,
     )

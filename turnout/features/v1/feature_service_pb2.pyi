@@ -176,22 +176,26 @@ class Feature(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     DEFAULT_VALUE_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name, unique in its view."""
     default_value: _builtins.float
     """The value when nothing is known; NaN when none is declared."""
     description: _builtins.str
     """What it means."""
+    type: _builtins.str
+    """What its column must be: `float`, `int` or `bool`; empty: any number. It is stored as a float64."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         default_value: _builtins.float = ...,
         description: _builtins.str = ...,
+        type: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_value", b"default_value", "description", b"description", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_value", b"default_value", "description", b"description", "name", b"name", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -211,6 +215,8 @@ class FeatureView(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     MATERIALIZED_UNTIL_US_FIELD_NUMBER: _builtins.int
     REFRESH_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, `featureViews/{view}`."""
     ttl_us: _builtins.int
@@ -223,6 +229,8 @@ class FeatureView(_message.Message):
     """Up to which time its values were materialized, in microseconds since the Unix epoch; 0 when never."""
     refresh: _builtins.str
     """When it is materialized by itself: an interval like `15m`, or a cron expression in UTC; empty: never."""
+    owner: _builtins.str
+    """Who answers for it."""
     @_builtins.property
     def join_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The join keys, in order."""
@@ -230,6 +238,10 @@ class FeatureView(_message.Message):
     @_builtins.property
     def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___Feature]:
         """The columns, in order."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Words to find it by."""
 
     def __init__(
         self,
@@ -242,10 +254,12 @@ class FeatureView(_message.Message):
         description: _builtins.str = ...,
         materialized_until_us: _builtins.int = ...,
         refresh: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "digest", b"digest", "features", b"features", "join_keys", b"join_keys", "materialized_until_us", b"materialized_until_us", "name", b"name", "refresh", b"refresh", "ttl_us", b"ttl_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "digest", b"digest", "features", b"features", "join_keys", b"join_keys", "materialized_until_us", b"materialized_until_us", "name", b"name", "owner", b"owner", "refresh", b"refresh", "tags", b"tags", "ttl_us", b"ttl_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -266,6 +280,8 @@ class FeatureSet(_message.Message):
     TRANSFORMS_FIELD_NUMBER: _builtins.int
     OPERANDS_FIELD_NUMBER: _builtins.int
     RAW_DIGEST_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, `featureSets/{set}`."""
     digest: _builtins.str
@@ -278,6 +294,8 @@ class FeatureSet(_message.Message):
     """The digest of the definition without its transforms: what a version is trained on whose graph computes them itself
     and takes, in the order of features and operands, all that is no transform. That of the definition where it has none.
     """
+    owner: _builtins.str
+    """Who answers for it."""
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The features, `view.feature`, `request.feature` or `transform.name` each, in the order of the model's input."""
@@ -296,6 +314,10 @@ class FeatureSet(_message.Message):
     def operands(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What is read for the transforms alone and is no input of the model. Rows have the features first, then these."""
 
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Words to find it by."""
+
     def __init__(
         self,
         *,
@@ -308,10 +330,12 @@ class FeatureSet(_message.Message):
         transforms: _abc.Iterable[Global___Transform] | None = ...,
         operands: _abc.Iterable[_builtins.str] | None = ...,
         raw_digest: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "digest", b"digest", "features", b"features", "name", b"name", "operands", b"operands", "raw_digest", b"raw_digest", "refuse", b"refuse", "stale_up_to_us", b"stale_up_to_us", "transforms", b"transforms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "digest", b"digest", "features", b"features", "name", b"name", "operands", b"operands", "owner", b"owner", "raw_digest", b"raw_digest", "refuse", b"refuse", "stale_up_to_us", b"stale_up_to_us", "tags", b"tags", "transforms", b"transforms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
