@@ -51,6 +51,12 @@ class Step:
         Whether it asks a package registry: where that cannot be reached, the client is skipped.
     environment
         Variables beside those of this process.
+    folder
+        Where it runs, from the root; empty: in the client's folder.
+    path
+        A folder of programs beside those on the path.
+    otherwise
+        Why the client is skipped where this fails; empty: it is broken then.
     """
 
     does: str
@@ -58,6 +64,8 @@ class Step:
     fetches: bool = False
     environment: dict[str, str] = field(default_factory=dict)
     folder: str = ""
+    path: Path | None = None
+    otherwise: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +110,10 @@ class Client:
         return ""
 
 
-def generate(name: str) -> Step:
-    """Return the step that writes a client's stubs."""
+def generate(name: str, plugins: Path | None = None) -> Step:
+    """Return the step that writes a client's stubs, with plug-ins of a folder where they are not on the path."""
     options = ("--template", f"clients/{name}/buf.gen.yaml", "--path", "protos/turnout")
-    return Step("generate", ("buf", "generate", *options), folder=".")
+    return Step("generate", ("buf", "generate", *options), folder=".", path=plugins)
 
 
 GO = Client(
@@ -156,7 +164,51 @@ JAVA = Client(
     ("sh", "-c", f'{_JAVA} Tour "$@"', "tour"),
     ("sh", "-c", f"{_JAVA} First"),
 )
-CLIENTS = {client.name: client for client in (GO, TYPESCRIPT, JAVA)}
+_CRATES = {"CARGO_TARGET_DIR": str(CACHE / "rust")}
+_PLUGINS = CACHE / "rust-plugins"
+RUST = Client(
+    "rust",
+    ("cargo",),
+    (
+        Step("fetch crates", ("cargo", "fetch", "--locked", "--quiet"), fetches=True),
+        *(
+            Step(
+                f"install {name}",
+                (
+                    "sh",
+                    "-c",
+                    f'test -x "$0/bin/{name}" || cargo install --quiet --locked --root "$0" {name}@0.5.0',
+                    str(_PLUGINS),
+                ),
+                fetches=True,
+                environment=_CRATES,
+            )
+            for name in ("protoc-gen-prost", "protoc-gen-tonic")
+        ),
+        generate("rust", _PLUGINS / "bin"),
+        Step("test", ("cargo", "test", "--locked", "--offline", "--quiet", "--tests"), environment=_CRATES),
+        Step("build", ("cargo", "build", "--locked", "--offline", "--quiet", "--example", "tour"), environment=_CRATES),
+        Step("keep the program", ("install", "-D", str(CACHE / "rust" / "debug" / "examples" / "tour"), "build/tour")),
+    ),
+    ("build/tour",),
+)
+CPP = Client(
+    "cpp",
+    ("cmake", "g++", "pkg-config", "protoc", "grpc_cpp_plugin"),
+    (
+        Step(
+            "look for gRPC",
+            ("pkg-config", "--exists", "grpc++", "protobuf"),
+            otherwise="the libraries of gRPC and protobuf for C++ are not installed",
+        ),
+        generate("cpp"),
+        Step("configure", ("cmake", "-S", ".", "-B", "build/cmake")),
+        Step("build", ("cmake", "--build", "build/cmake", "--parallel", "2")),
+        Step("test", ("ctest", "--test-dir", "build/cmake", "--output-on-failure")),
+    ),
+    ("build/cmake/tour",),
+)
+CLIENTS = {client.name: client for client in (GO, TYPESCRIPT, JAVA, RUST, CPP)}
 
 
 class Skipped(Exception):  # noqa: N818  (it is no error)
@@ -177,10 +229,12 @@ def run(client: Client, step: Step, until: float | None) -> None:
     )
     if left_s <= 0:
         raise late
+    path = [str(step.path)] if step.path else []
+    path += [str(Path(sys.executable).parent), os.environ["PATH"]]
     process = subprocess.Popen(
         step.command,
         cwd=ROOT / step.folder if step.folder else client.folder,
-        env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"} | step.environment,
+        env=os.environ | {"PATH": os.pathsep.join(path)} | step.environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -195,6 +249,8 @@ def run(client: Client, step: Step, until: float | None) -> None:
         raise late from None
     if process.returncode == 0:
         return
+    if step.otherwise:
+        raise Skipped(step.otherwise)
     if step.fetches and (sign := _UNREACHABLE.search(output)):
         line = output[output.rfind("\n", 0, sign.start()) + 1 :].partition("\n")[0]
         raise Skipped(f"its packages cannot be fetched: {line.strip()[:200]}")

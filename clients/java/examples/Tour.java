@@ -21,6 +21,8 @@ import io.opentelemetry.api.trace.TraceFlags;
 import io.opentelemetry.api.trace.TraceState;
 import io.opentelemetry.context.Context;
 import io.opentelemetry.context.Scope;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -37,7 +39,7 @@ import java.util.stream.Collectors;
 
 /**
  * The tour: every kind of call against a gateway that the environment names, and what is answered. All clients print the same.
- * "load CALLS" makes so many calls from four threads and says how many failed.
+ * "load FILE" makes calls from four threads until there is that file, and says how many failed.
  */
 class Tour {
   private static final Outcome LATE = Outcome.ofUnit("d3", "1", "late", 1);
@@ -45,7 +47,7 @@ class Tour {
   public static void main(String[] arguments) throws Exception {
     try (TurnoutClient client = TurnoutClient.connect()) { // the environment says where, and with which token
       if (arguments.length > 1) {
-        load(client, Integer.parseInt(arguments[1]));
+        load(client, Path.of(arguments[1]));
         return;
       }
       try (Scope traced = traced().makeCurrent()) {
@@ -160,21 +162,21 @@ class Tour {
     }
   }
 
-  /** Makes calls until there were so many, and says when a tenth is answered: then a gateway may be killed. */
-  private static void load(TurnoutClient client, int calls) throws InterruptedException {
+  /** Makes calls until there is the file, and says when a hundred are answered: then a gateway may be killed. */
+  private static void load(TurnoutClient client, Path until) throws InterruptedException {
     AtomicInteger done = new AtomicInteger();
     AtomicInteger failed = new AtomicInteger();
     Set<Long> versions = new ConcurrentSkipListSet<>();
     Runnable lane =
         () -> {
-          while (done.get() < calls) {
+          while (!Files.exists(until)) {
             try {
               versions.add(client.predict("ride", row(1, 2, 3, 4)).version());
             } catch (TurnoutException error) {
               failed.incrementAndGet();
               error.printStackTrace();
             }
-            if (done.incrementAndGet() == calls / 10) {
+            if (done.incrementAndGet() == 100) {
               System.out.println("under load");
             }
           }

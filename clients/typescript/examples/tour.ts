@@ -1,7 +1,9 @@
 /**
  * The tour: every kind of call against a gateway that the environment names, and what is answered. All clients print
- * the same. `tour load CALLS` makes so many calls, four at a time, and says how many failed.
+ * the same. `tour load FILE` makes calls, four at a time, until there is that file, and says how many failed.
  */
+import { existsSync } from "node:fs";
+
 import { Metadata } from "@grpc/grpc-js";
 import { context, ROOT_CONTEXT, trace, type Context, type ContextManager } from "@opentelemetry/api";
 
@@ -98,19 +100,19 @@ async function acknowledge(client: Client): Promise<void> {
   }
 }
 
-/** Makes calls until there were so many, and says when a tenth is answered: then a gateway may be killed. */
-async function load(client: Client, calls: number): Promise<void> {
+/** Makes calls until there is the file, and says when a hundred are answered: then a gateway may be killed. */
+async function load(client: Client, until: string): Promise<void> {
   const versions = new Set<string>();
   let [done, failed] = [0, 0];
   const lane = async () => {
-    while (done < calls) {
+    while (!existsSync(until)) {
       try {
         versions.add((await client.predict("ride", row(1, 2, 3, 4))).version.toString());
       } catch (error) {
         failed += 1;
         console.error(error);
       }
-      if (++done === calls / 10) console.log("under load");
+      if (++done === 100) console.log("under load");
     }
   };
   await Promise.all(Array.from({ length: 4 }, lane));
@@ -118,10 +120,10 @@ async function load(client: Client, calls: number): Promise<void> {
 }
 
 const client = new Client(); // the environment says where, and with which token
-const [mode, calls] = process.argv.slice(2);
+const [mode, until = ""] = process.argv.slice(2);
 try {
   if (mode === "load") {
-    await load(client, Number(calls));
+    await load(client, until);
   } else {
     const traceId = process.env.TOUR_TRACE;
     if (traceId !== undefined) {

@@ -157,12 +157,6 @@ class Site:
                 control.publish_version(name, self._folder / "model.onnx", alias="champion", facts=facts)
             control.wait_for_revision()
 
-    def restart(self):
-        """Start the gateways again that were killed."""
-        for number, gateway in enumerate(self.gateways):
-            if gateway.process.poll() is not None:
-                self.gateways[number] = self._start(number)
-
 
 def write_definitions(folder):
     """Write two views over rides, and the feature set of the model `ride`."""
@@ -200,6 +194,15 @@ def program_of(language, command, site):
 def tour(request, site):
     """Return the tour of each language's client that is built; the others are skipped, and why."""
     return program_of(request.param, "tour", site)
+
+
+@pytest.fixture
+def tours(site):
+    """Return the tours of all languages whose client is built."""
+    built = [name for name, client in BUILT.items() if not client.missing()]
+    if not built:
+        pytest.skip("no client is built here: `make clients` builds them, or says why not")
+    return {name: program_of(name, "tour", site) for name in built}
 
 
 @pytest.fixture(params=[name for name, client in BUILT.items() if client.first])

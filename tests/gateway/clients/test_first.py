@@ -16,6 +16,8 @@ VERSIONS = {
     "go": ("client.go", r'Version = "(.*)"'),
     "typescript": ("package.json", r'"version": "(.*)"'),
     "java": ("pom.xml", r"<artifactId>turnout-client</artifactId>\s*<version>(.*)</version>"),
+    "rust": ("Cargo.toml", r'\nversion = "(.*)"'),
+    "cpp": ("CMakeLists.txt", r"project\(turnout_client VERSION (\S+) "),
 }
 PROGRAMS = {
     "go": "examples/first/main.go",

@@ -1,5 +1,5 @@
 // The tour: every kind of call against a gateway that the environment names, and what is answered. All clients print
-// the same. `tour load CALLS` makes so many calls from four goroutines and says how many failed.
+// the same. `tour load FILE` makes calls from four goroutines until there is that file, and says how many failed.
 package main
 
 import (
@@ -10,7 +10,6 @@ import (
 	"log"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,9 +27,7 @@ func main() {
 	must(err)
 	defer client.Close()
 	if len(os.Args) > 2 && os.Args[1] == "load" {
-		calls, err := strconv.Atoi(os.Args[2])
-		must(err)
-		load(client, int64(calls))
+		load(client, os.Args[2])
 		return
 	}
 	tour(traced(context.Background()), client)
@@ -141,15 +138,15 @@ func acknowledge(ctx context.Context, client *turnout.Client) {
 	fmt.Println("stream of outcomes:", len(response.Results), "acknowledged")
 }
 
-// load makes calls until there were so many, and says when a tenth is answered: then a gateway may be killed.
-func load(client *turnout.Client, calls int64) {
+// load makes calls until there is the file, and says when a hundred are answered: then a gateway may be killed.
+func load(client *turnout.Client, until string) {
 	var done, failed atomic.Int64
 	var lock sync.Mutex
 	var group sync.WaitGroup
 	versions := []string{}
 	for range 4 {
 		group.Go(func() {
-			for done.Load() < calls {
+			for !exists(until) {
 				answer, err := client.Predict(context.Background(), "ride", row(1, 2, 3, 4))
 				lock.Lock()
 				if err != nil {
@@ -159,7 +156,7 @@ func load(client *turnout.Client, calls int64) {
 					versions = append(versions, version)
 				}
 				lock.Unlock()
-				if done.Add(1) == calls/10 {
+				if done.Add(1) == 100 {
 					fmt.Println("under load")
 				}
 			}
@@ -168,6 +165,11 @@ func load(client *turnout.Client, calls int64) {
 	group.Wait()
 	slices.Sort(versions)
 	fmt.Printf("load: %d failed, versions %s\n", failed.Load(), strings.Join(versions, " "))
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func scores(answer *turnout.Prediction) string {
