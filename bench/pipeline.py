@@ -1,5 +1,7 @@
 """What a call costs inside a worker, step by step, without a network: `python bench/pipeline.py [--wave N …]`.
 
+Last it prints what a row of a batch costs.
+
 The parts are a worker's own: a version with its probe rows, an experiment of two arms, three views in LMDB, a journal
 on the disk. Every call is another unit with other entities. The process is pinned to one core; the whole is CPU time of
 the process, its journal's syncs included, the least of several rounds; the steps are the least of each by themselves.
@@ -11,12 +13,13 @@ import argparse
 import hashlib
 import os
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from model import FEATURES, INPUT, MODEL, entity_request, make_rows, write_model
+from model import FEATURES, INPUT, MODEL, batch_request, entity_request, make_rows, write_model
 
 from experiments.allocation import allocate
 from experiments.assignment import HASH_NAME
@@ -29,7 +32,7 @@ from gateway.journal.writer import JournalWriter
 from gateway.models.loader import load_slot
 from gateway.models.slots import VersionKey
 from gateway.rpc import prediction_codec
-from gateway.rpc.data_plane import METHODS, PREDICT, DataPlane, heads_of
+from gateway.rpc.data_plane import BATCH_PREDICT, METHODS, PREDICT, DataPlane, heads_of
 from gateway.rpc.status import number_of
 from gateway.serving.outcomes import OutcomeRecorder
 from gateway.serving.pipeline import Pipeline
@@ -45,6 +48,7 @@ ENTITIES = 20_000
 CALLS = 4096
 SIZES = (1, 8, 32, 64)
 ROUNDS = 15
+BATCH_ROWS = 256
 PROBE_ROWS = 128
 STEPS = ("decode", "assign", "features", "run", "journal", "count", "encode")
 
@@ -59,6 +63,20 @@ class Heard(Call):
 
     def fail(self, code: int, message: str, trailing: object = ()) -> None:
         raise AssertionError(f"{code} {message} {trailing}")
+
+
+class HeardLater(Heard):
+    """A call that another thread answers."""
+
+    __slots__ = ("answered",)
+
+    def __init__(self, method: int, payload: bytes) -> None:
+        super().__init__(method, payload)
+        self.answered = threading.Event()
+
+    def reply(self, payload: bytes) -> None:
+        super().reply(payload)
+        self.answered.set()
 
 
 class WatchedTally(Tally):
@@ -188,6 +206,28 @@ def whole_us(plane: DataPlane, waves: list[list[Heard]]) -> float:
     return best / calls / 1000
 
 
+def row_us(plane: DataPlane) -> float:
+    """Return the least CPU time of a row in batches, each row another unit with other entities."""
+    draw = np.random.default_rng(7)
+    payloads = [
+        batch_request(
+            MODEL,
+            {f"{view}_id": [f"{17 * draw.integers(ENTITIES)}" for _ in range(BATCH_ROWS)] for view in VIEWS},
+            [f"user-{draw.integers(10**8):08d}" for _ in range(BATCH_ROWS)],
+        )
+        for _ in range(CALLS // BATCH_ROWS)
+    ]
+    best = float("inf")
+    for _ in range(ROUNDS):
+        calls = [HeardLater(METHODS.index(BATCH_PREDICT), payload) for payload in payloads]
+        began = time.process_time_ns()
+        for call in calls:
+            plane.answer([call])
+            call.answered.wait()
+        best = min(best, time.process_time_ns() - began)
+    return best / CALLS / 1000
+
+
 def steps_us(pipeline: Watched, tally: WatchedTally, waves: list[list[Heard]]) -> dict[str, float]:
     """Return the median over the waves of the least time of each step, a call."""
     found: dict[str, list[int]] = {step: [] for step in STEPS}
@@ -243,7 +283,7 @@ def main() -> None:
             outcomes=OutcomeRecorder(journal=journal, tally=tally),
             clock=clock,
             meter=meter,
-            batch_rows_max=1,
+            batch_rows_max=BATCH_ROWS,
         )
         calls = make_calls()
         settle_garbage_collector()
@@ -254,6 +294,7 @@ def main() -> None:
             whole = whole_us(plane, waves)
             steps = steps_us(watched, watched_tally, waves)
             print(f"{size:>6}{whole:>9.2f}" + "".join(f"{steps[step]:>10.2f}" for step in STEPS))
+        print(f"a row in batches of {BATCH_ROWS}: {row_us(plane):.2f}")
         journal.close()
         store.close()
 

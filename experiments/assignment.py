@@ -80,12 +80,15 @@ class AssignmentTable:
         Which calls it takes, by their attributes; None: all.
     forced
         Named units, each with the position of the variant that it always gets.
+
+    Attributes
+    ----------
+    state, slots
+        The hash's state after the seed, and what each bucket gets.
     """
 
     __slots__ = (
         "_owners",
-        "_slots",
-        "_state",
         "arms",
         "by_request",
         "control",
@@ -96,6 +99,8 @@ class AssignmentTable:
         "model",
         "run",
         "seed",
+        "slots",
+        "state",
     )
 
     def __init__(
@@ -117,13 +122,13 @@ class AssignmentTable:
         self.arms = arms
         self.control = next(arm for arm in arms if arm.control)
         self.epoch = arms[0].epoch
-        self._state = seed_state(seed)
+        self.state = seed_state(seed)
         self.run = run
         self.by_request = by_request
         self.matches = matches
         self.forced: Mapping[str, int] = forced or {}
         self._owners = owners
-        self._slots = tuple(arms[owner] if owner >= 0 else None for owner in owners)
+        self.slots = tuple(arms[owner] if owner >= 0 else None for owner in owners)
 
     @property
     def plain(self) -> bool:
@@ -146,7 +151,7 @@ class AssignmentTable:
 
     def bucket(self, unit: str) -> int:
         """Return the unit's bucket, 0 to 9 999."""
-        return bucket_after(self._state, unit)
+        return bucket_after(self.state, unit)
 
     def assign(self, unit: str) -> Assigned | None:
         """Return what the unit gets; None when it is not in the experiment, as a unit without an id never is.
@@ -155,7 +160,7 @@ class AssignmentTable:
         """
         if not unit:
             return None
-        return self._slots[bucket_after(self._state, unit)]
+        return self.slots[bucket_after(self.state, unit)]
 
 
 def assignment_document(experiment: Experiment) -> dict[str, Any]:

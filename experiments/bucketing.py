@@ -14,15 +14,15 @@ from __future__ import annotations
 BUCKETS = 10_000
 HASH_NAME = "growthbook-v2"
 
-_OFFSET = 0x811C9DC5
-_PRIME = 0x01000193
+OFFSET = 0x811C9DC5
+PRIME = 0x01000193
 _MASK = 0xFFFFFFFF
 
 
-def fnv1a32(data: bytes, *, state: int = _OFFSET) -> int:
+def fnv1a32(data: bytes, *, state: int = OFFSET) -> int:
     """Return the 32-bit FNV-1a hash of the bytes, going on from `state` when the beginning was hashed already."""
     for byte in data:
-        state = ((state ^ byte) * _PRIME) & _MASK
+        state = ((state ^ byte) * PRIME) & _MASK
     return state
 
 
@@ -33,7 +33,7 @@ def seed_state(seed: str) -> int:
 
 _UNMASKED_BYTES_MAX = 16
 _TAIL = 10**6
-_HEADS = [_OFFSET, *(fnv1a32(b"%d" % head) for head in range(1, (_MASK // _TAIL) + 1))]
+_HEADS = [OFFSET, *(fnv1a32(b"%d" % head) for head in range(1, (_MASK // _TAIL) + 1))]
 """The state after the digits of a hash that stand before its last six: four of ten, mostly."""
 
 
@@ -46,15 +46,15 @@ def bucket_after(state: int, unit: str) -> int:
     data = unit.encode()
     if len(data) <= _UNMASKED_BYTES_MAX:
         for byte in data:
-            state = (state ^ byte) * _PRIME
+            state = (state ^ byte) * PRIME
         state &= _MASK
     else:
         for byte in data:
-            state = ((state ^ byte) * _PRIME) & _MASK
+            state = ((state ^ byte) * PRIME) & _MASK
     head, tail = divmod(state, _TAIL)
     second = _HEADS[head]
     for byte in b"%06d" % tail if head else b"%d" % tail:
-        second = (second ^ byte) * _PRIME
+        second = (second ^ byte) * PRIME
     return (second & _MASK) % BUCKETS
 
 

@@ -12,15 +12,13 @@ from experiments.analysis.joint import JointMoments
 from experiments.analysis.ratio import linearise
 from experiments.analysis.welch import Stratum, contrast, fixed_interval
 from experiments.bucketing import BUCKETS, seed_state
+from experiments.crowd import buckets_after
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-_OFFSET = np.uint32(0x811C9DC5)
-_PRIME = np.uint32(0x01000193)
-_DIGITS = 10
 REPLAYS_MIN = 20
 
 
@@ -48,23 +46,7 @@ class Replay:
 
 def buckets_of(seed: str, units: Sequence[str]) -> NDArray[np.int64]:
     """Return the bucket of each unit under a seed: `experiments.bucketing.bucket_of`, for many at once."""
-    encoded = [unit.encode() for unit in units]
-    lengths = np.array([len(each) for each in encoded], dtype=np.int64)
-    width = int(lengths.max(initial=0))
-    letters = np.frombuffer(b"".join(each.ljust(width, b"\0") for each in encoded), np.uint8).reshape(-1, max(width, 1))
-    state = np.full(len(units), seed_state(seed), dtype=np.uint32)
-    for place in range(width):
-        later = (state ^ letters[:, place]) * _PRIME
-        state = np.where(lengths > place, later, state)
-    second = np.full(len(units), _OFFSET, dtype=np.uint32)
-    begun = np.zeros(len(units), dtype=bool)
-    rest = state.astype(np.uint64)
-    for power in range(_DIGITS - 1, -1, -1):
-        digit, rest = np.divmod(rest, np.uint64(10**power))
-        begun |= (digit > 0) | (power == 0)
-        later = (second ^ (digit.astype(np.uint32) + np.uint32(ord("0")))) * _PRIME
-        second = np.where(begun, later, second)
-    return (second % BUCKETS).astype(np.int64)
+    return np.array(buckets_after(seed_state(seed), units), np.int64)
 
 
 def replay_aa(

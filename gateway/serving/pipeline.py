@@ -15,12 +15,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from features.memory import Memory
-from gateway.errors import DeadlineSpentError, JournalUnavailableError, OverloadedError, StillLoadingError
+from gateway.errors import JournalUnavailableError, OverloadedError
+from gateway.serving.admission import admit
 from gateway.serving.entries import Times, entries
-from gateway.serving.inputs import check_finite, check_wanted, feed_tensors
 from gateway.serving.lanes import Lanes
 from gateway.serving.running import run_version
-from gateway.serving.stored import check_given, feed
+from gateway.serving.stored import feed
 from gateway.serving.walk import Walk
 from storage.errors import DomainError
 
@@ -29,17 +29,13 @@ if TYPE_CHECKING:
 
     from features.store import OnlineStore
     from gateway.journal.writer import JournalWriter
-    from gateway.models.slots import Slot
     from gateway.serving.request import Request
     from gateway.serving.shadows import Shadows
-    from gateway.serving.table import ServingTable, Target
+    from gateway.serving.table import ServingTable
     from gateway.serving.tally import Tally
-    from gateway.serving.walk import Done, Groups, Share
+    from gateway.serving.walk import Done, Share
     from gateway.telemetry.tracing import Watch
     from storage.clock import Clock
-
-DEADLINE_DEFAULT_S = 10.0
-"""How long a call may take whose client named no deadline."""
 
 _log = logging.getLogger(__name__)
 
@@ -172,35 +168,8 @@ class Pipeline:
 
     def _admit(self, wave: Sequence[Request], done: Done) -> tuple[Walk, list[Request]]:
         """Give each request its target; return those whose inputs fit it, under leases, and those that leave."""
-        table = self._table
         started = time.monotonic()
-        soonest = latest = started + DEADLINE_DEFAULT_S
-        groups: Groups = {}
-        refused: list[Request] = []
-        for request in wave:
-            try:
-                if table is None:
-                    raise StillLoadingError("the worker has not loaded its first serving table; try again")
-                if request.deadline is None:
-                    request.deadline = latest
-                elif request.deadline < soonest:
-                    if request.deadline < started:
-                        raise DeadlineSpentError("the deadline passed before the call was admitted")
-                    soonest = request.deadline
-                if not request.unit_id and len(request.entities) == 1:
-                    request.unit_id = next(iter(request.entities.values()))
-                target = _target(table, request)
-                check_inputs(request, target.slot)
-            except DomainError as error:
-                request.error = error
-                refused.append(request)
-                continue
-            request.target = target
-            group = groups.get(target)
-            if group is None:
-                groups[target] = [request]
-            else:
-                group.append(request)
+        groups, refused, soonest = admit(self._table, wave, started)
         walk = Walk(groups, started=started, now_us=self._clock.now_us(), soonest=soonest, done=done)
         walk.lease()
         return walk, refused
@@ -316,29 +285,3 @@ def _hide_failure(walk: Walk) -> None:
         if request.error is None:
             request.error = DomainError("internal error; the gateway's log has the particulars")
     walk.drop_failed()
-
-
-def _target(table: ServingTable, request: Request) -> Target:
-    """Return what answers a request: its pin, else its variant, else the champion; or raise."""
-    route = table.route(request.model)
-    if request.version or request.alias:
-        return route.pinned(version=request.version, alias=request.alias)
-    return route.unpinned(request.unit_id, request.request_id, request.attributes)
-
-
-def check_inputs(request: Request, slot: Slot) -> None:
-    """Take over the tensors that the caller sent, or raise InputMismatchError where anything does not fit."""
-    plan = slot.plan
-    if request.tensors or plan is None or slot.more_inputs:
-        feed_tensors(request, slot)
-    # Mostly a call gives no features and names all entities: there is nothing more to check then.
-    if (
-        plan is not None
-        and (request.feeds is None or slot.feature_input not in request.feeds)
-        and (request.features or plan.demanding or not plan.join_key_set <= request.entities.keys())
-    ):
-        check_given(request, plan)
-        if slot.finite:
-            check_finite(request, slot)
-    if request.wanted:
-        check_wanted(request, slot)

@@ -10,7 +10,7 @@ import numpy as np
 
 from gateway.errors import JournalUnavailableError
 from gateway.journal.record import Shadow, encode
-from gateway.serving.pipeline import check_inputs
+from gateway.serving.admission import check_inputs
 from gateway.serving.request import Request
 from gateway.serving.running import run_version
 from gateway.serving.stored import feed

@@ -134,6 +134,10 @@ class Route:
             assigned = self.assignment.assign(unit_id)
         elif self.layer is not None:
             assigned = self.layer.assign(unit_id, request_id, attributes)
+        return self.given(assigned)
+
+    def given(self, assigned: Assigned | None) -> Target:
+        """Return what answers a call that got this, the champion where it got nothing; or raise ModelNotServedError."""
         if assigned is not None:
             arm: Target | None = self.arms[assigned.index]
             if arm is not None:

@@ -12,6 +12,7 @@ from scipy import stats
 from experiments.analysis.replay import buckets_of
 from experiments.assignment import bucket_of, fnv1a32
 from experiments.bucketing import BUCKETS, bucket_after, seed_state
+from experiments.crowd import CROWD_MIN, buckets_after
 
 
 def fnv(octets):
@@ -84,6 +85,25 @@ def test_buckets_equal_an_independent_implementation(seed, unit):
 def test_hashes_of_every_length_are_hashed_again_digit_by_digit(state):
     # No unit's bytes follow, so the state is the hash.
     assert bucket_after(state, "") == fnv(str(state).encode()) % 10000
+
+
+@settings(deadline=None)
+@given(
+    seed=st.text(max_size=20),
+    units=st.lists(st.text(max_size=20), min_size=CROWD_MIN, max_size=2 * CROWD_MIN),
+    long=st.sampled_from(["", "x" * 64, "x" * 65, "ł" * 40]),
+)
+def test_units_that_are_hashed_together_get_what_they_get_alone(seed, units, long):
+    state = seed_state(seed)
+    for together in (units, [*units, long], [], [long]):
+        assert buckets_after(state, together) == [bucket_after(state, unit) for unit in together]
+
+
+def test_hashes_of_every_length_are_hashed_again_together_as_they_are_alone():
+    states = {min(10**power + more, (1 << 32) - 1) for power in range(11) for more in (-1, 0, 1)}
+    for state in states:
+        units = [""] * (CROWD_MIN - 1) + ["a"]
+        assert buckets_after(state, units) == [bucket_after(state, unit) for unit in units]
 
 
 def test_a_hundred_thousand_ids_fall_evenly_and_independently_of_the_seed():
