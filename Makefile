@@ -96,6 +96,7 @@ check-protos: $(DEV_READY)  ## Is the contract clean, and compatible with the la
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
 	$(BIN)/buf breaking --against protos/released.binpb
+	$(BIN)/python tools/check_contract.py
 
 check-generated: $(DEV_READY)  ## Is what is committed what would be generated?
 	$(BIN)/python tools/check_generated.py

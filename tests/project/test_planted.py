@@ -62,6 +62,45 @@ def test_breaking_change_of_the_contract_fails_the_proto_check(tree, make):
     assert 'Field "5" with name "unit_id" on message "PredictRequest" changed type' in done.stdout + done.stderr
 
 
+def test_a_field_that_is_removed_fails_the_proto_check(tree, make):
+    proto = tree / "protos/turnout/outcomes/v1/outcome_service.proto"
+    text = proto.read_text()
+    assert "  string outcome_id = 6;\n" in text
+    proto.write_text(text.replace("  string outcome_id = 6;\n", "  reserved 6;\n"))
+    done = make(tree, "check-protos")
+    assert done.returncode != 0
+    assert 'Previously present field "6" with name "outcome_id"' in done.stdout + done.stderr
+
+
+def test_a_reason_that_is_renamed_fails_the_proto_check_in_the_code_and_once_released_in_the_contract_too(tree, make):
+    errors, contract = tree / "gateway/errors.py", tree / "protos/turnout/refusal/v1/reason.proto"
+    assert make(tree, "release-image").returncode == 0
+    assert '"MODEL_NOT_SERVED"' in errors.read_text()
+    errors.write_text(errors.read_text().replace('"MODEL_NOT_SERVED"', '"MODEL_ABSENT"'))
+    done = make(tree, "check-protos")
+    assert done.returncode != 0
+    assert "MODEL_ABSENT is said by an error, but not listed" in done.stderr
+    assert "MODEL_NOT_SERVED is listed" in done.stderr
+    contract.write_text(contract.read_text().replace("REASON_MODEL_NOT_SERVED", "REASON_MODEL_ABSENT"))
+    done = make(tree, "check-protos")
+    assert done.returncode != 0
+    assert "REASON_MODEL_NOT_SERVED" in done.stdout + done.stderr
+
+
+def test_a_deprecation_without_a_word_fails_the_proto_check(tree, make):
+    proto = tree / "protos/turnout/outcomes/v1/outcome_service.proto"
+    proto.write_text(proto.read_text().replace("string model = 7;", "string model = 7 [deprecated = true];"))
+    done = make(tree, "check-protos")
+    assert done.returncode != 0
+    assert "protos/turnout/outcomes/v1/outcome_service.proto:" in done.stderr
+    proto.write_text(
+        proto.read_text().replace(
+            "  string model = 7", "  // Deprecated since 0.2: use `request_id`.\n  string model = 7"
+        )
+    )
+    assert make(tree, "check-protos").returncode == 0
+
+
 def test_addition_to_the_contract_passes_the_proto_check(tree, make):
     proto = tree / "protos/turnout/tensor/v1/tensor.proto"
     proto.write_text(proto.read_text() + "\n// Added.\nmessage Added {}\n")

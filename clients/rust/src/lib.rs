@@ -17,4 +17,4 @@ macro_rules! packages {
     )*};
 }
 
-packages!(admin events experiments features outcomes registry serving tensor trainer);
+packages!(admin events experiments features outcomes refusal registry serving tensor trainer);
