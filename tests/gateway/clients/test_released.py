@@ -98,7 +98,7 @@ def relay(released, furnished):
         def stream(path, request, answer):
             behind = channel.stream_stream(path)
 
-            def handle(messages, context):
+            def handle(messages, _context):
                 for data in behind(known(request, one) for one in messages):
                     yield known(answer, data)
 
