@@ -7,6 +7,7 @@ exact but `log` and `exp`, which ONNX Runtime computes by other means, a few uni
 from __future__ import annotations
 
 import math
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from features.transforms import Transform
 
     Rows = NDArray[np.float64]
-    Kernel = Callable[[Rows], Any]
+    Kernel = Callable[[list[Rows]], Any]
 
 
 class Kernels:
@@ -36,44 +37,53 @@ class Kernels:
         The whole names of the columns of the rows, the transforms among them.
     """
 
-    __slots__ = ("_steps",)
+    __slots__ = ("_steps", "_taken")
 
     def __init__(self, transforms: Sequence[Transform], columns: Sequence[str]) -> None:
         places = {name: place for place, name in enumerate(columns)}
+        taken = list(dict.fromkeys(name for transform in transforms for name in transform.operands))
+        slots = {name: slot for slot, name in enumerate(taken)}
+        self._taken = [places[name] for name in taken]
         self._steps = [
-            (places[transform.column], _typed(_compiled(transform.tree, places), transform.type))
+            (
+                places[transform.column],
+                slots.get(transform.column),
+                _typed(_compiled(transform.tree, slots), transform.type),
+            )
             for transform in transforms
-            if transform.column in places
         ]
 
     def fill(self, rows: Rows) -> None:
         """Compute the transforms of rows [rows, columns] in place, whatever stood there."""
+        # One number beside another: numpy computes logarithms of what is scattered by other means.
+        operands = [rows[:, place].copy() for place in self._taken]
         with np.errstate(all="ignore"):
-            for place, kernel in self._steps:
-                rows[:, place] = kernel(rows)
+            for place, slot, kernel in self._steps:
+                rows[:, place] = kernel(operands)
+                if slot is not None:
+                    operands[slot] = rows[:, place].copy()
 
 
 def _typed(kernel: Kernel, kind: str) -> Kernel:
-    return (lambda rows: _rounded(kernel(rows))) if kind == "float32" else kernel  # a truth value is stored as 1 or 0
+    # A truth value is stored as 1 or 0.
+    return (lambda operands: _rounded(kernel(operands))) if kind == "float32" else kernel
 
 
-def _compiled(expression: Expression, places: Mapping[str, int]) -> Kernel:
-    """Return the function from rows to an expression's values."""
+def _compiled(expression: Expression, slots: Mapping[str, int]) -> Kernel:
+    """Return the function from the operands' columns to an expression's values."""
     if isinstance(expression, Constant):
-        value = np.float64(expression.value)
-        return lambda _rows: value
+        value = expression.value
+        return lambda _operands: value
     if isinstance(expression, Operand):
-        place = places[expression.name]
-        # One beside another: numpy computes logarithms of what is scattered by other means.
-        return lambda rows: rows[:, place].copy()
+        return itemgetter(slots[expression.name])
     operation = _OPERATIONS[expression.operation]
-    match [_compiled(argument, places) for argument in expression.arguments]:
+    match [_compiled(argument, slots) for argument in expression.arguments]:
         case [one]:
-            return lambda rows: operation(one(rows))
+            return lambda operands: operation(one(operands))
         case [one, other]:
-            return lambda rows: operation(one(rows), other(rows))
+            return lambda operands: operation(one(operands), other(operands))
         case kernels:
-            return lambda rows: operation(*[kernel(rows) for kernel in kernels])
+            return lambda operands: operation(*[kernel(operands) for kernel in kernels])
 
 
 def _rounded(value: Any) -> Any:
