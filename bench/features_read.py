@@ -2,6 +2,7 @@
 
 Run with `python bench/features_read.py`. The process is pinned to one core, and each figure is the best of several
 rounds, so that what else runs on the machine disturbs it least. The floor is the bare read: the same keys, no decoding.
+"Transforms" is what three transforms of eight operations cost beside, of the whole wave.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import numpy as np
 from features.codec import encode_values, entity_key
 from features.definitions import BoundView, Feature, FeatureSet, View
 from features.fetch import fetch
+from features.kernels import Kernels
 from features.lookup import Lookup
 from features.plan import FeaturePlan, compile_plan, plan_document
 from features.store import OnlineStore, open_store
+from features.transforms import Transform, operands_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +40,17 @@ def make_plan() -> FeaturePlan:
     names = ("request.hour", *(f"{view.name}.{feature.name}" for view in views for feature in features))
     feature_set = FeatureSet(name="bench", features=names, view_digests=())
     return compile_plan(plan_document(feature_set, [BoundView(view=view, schema_id=1) for view in views]))
+
+
+def make_kernels() -> tuple[Kernels, int]:
+    """Return the transforms, compiled, and how many columns they and their operands are."""
+    transforms = (
+        Transform(name="above", expression="request.price / share.mean - 1"),
+        Transform(name="busy", expression="transform.above > 0.02 and share.volume > 1", type="bool"),
+        Transform(name="night", expression="if(request.hour < 6 or request.hour >= 22, 1, 0)"),
+    )
+    columns = [*(transform.column for transform in transforms), *operands_beside((), transforms)]
+    return Kernels(transforms, list(dict.fromkeys(columns))), len(columns)
 
 
 def fill(store: OnlineStore, plan: FeaturePlan) -> None:
@@ -71,7 +85,10 @@ def main() -> None:
         store = open_store(f"lmdb://{folder}/online", writable=True)
         fill(store, plan)
         print(f"core {core}, {VIEWS} views of {FEATURES} features, {ENTITIES} entities each, LMDB")
-        print(f"{'calls':>6} {'wave us':>9} {'us/call':>9} {'us/view':>9} {'bare read us/call':>18}")
+        print(
+            f"{'calls':>6} {'wave us':>9} {'us/call':>9} {'us/view':>9} {'bare read us/call':>18} {'transforms us':>14}"
+        )
+        kernels, columns = make_kernels()
         for size in SIZES:
             waves = [
                 [{f"k{place}": f"e{rng.integers(ENTITIES)}" for place in range(VIEWS)} for _ in range(size)]
@@ -83,8 +100,13 @@ def main() -> None:
             ]
             wave_us = best_us(lambda wave, waves=waves: fetch(store, [Lookup(plan, waves[wave])], 1))
             bare_us = best_us(lambda wave, keys=keys: store.get_many(keys[wave]))
+            rows = rng.random((size, columns))
+            kernels_us = best_us(lambda _wave, rows=rows: kernels.fill(rows))
             per_call = wave_us / size
-            print(f"{size:>6} {wave_us:>9.1f} {per_call:>9.2f} {per_call / VIEWS:>9.2f} {bare_us / size:>18.2f}")
+            print(
+                f"{size:>6} {wave_us:>9.1f} {per_call:>9.2f} {per_call / VIEWS:>9.2f} {bare_us / size:>18.2f} "
+                f"{kernels_us:>14.1f}"
+            )
         store.close()
 
 
