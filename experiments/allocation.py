@@ -10,7 +10,7 @@ variants' counts differ: the total-variation distance between the two splits, th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -163,6 +163,26 @@ def grow(present: Allocation, *, coverage: float) -> Allocation:
         counts[position] += 1
         owners[slot] = position
     return _packed(owners, shares=present.shares, epoch=present.epoch + 1)
+
+
+def reshape(present: Allocation, *, coverage: float, shares: Sequence[float]) -> Allocation:
+    """Return the next epoch's slots under other shares and, where that is greater, another coverage.
+
+    New slots go to who is furthest below its new share, so that as few as can be change hands, and none where the
+    shares stay.
+
+    Raises
+    ------
+    SharesInvalidError, ShareTooSmallError
+        As `resplit` and `grow`.
+    """
+    after = present
+    if coverage * BUCKETS > sum(present.counts()):
+        after = grow(replace(present, shares=tuple(shares)), coverage=coverage)
+        after = replace(after, shares=present.shares)
+    if tuple(shares) != present.shares:
+        after = resplit(after, shares)
+    return replace(after, epoch=present.epoch + 1)
 
 
 def moved_share(before: Allocation, after: Allocation) -> float:

@@ -188,14 +188,25 @@ def validate(experiment: Experiment) -> None:
 
 
 def ramped_shares(experiment: Experiment, share: float) -> tuple[float, tuple[float, ...]]:
-    """Return the coverage and the shares, in the order of the variants, that give the candidate a part of the units."""
+    """Return the coverage and the shares, in the order of the variants, that give the candidate a part of the units.
+
+    Whoever is in a started experiment stays in it: what is beyond the two slices is the control's.
+    """
     coverage, control, candidate = split_of(share)
+    if experiment.state is not State.DRAFT and experiment.coverage > coverage:
+        coverage, candidate = experiment.coverage, share / experiment.coverage
+        control = 1 - candidate
     return coverage, tuple(control if each.control else candidate for each in experiment.variants)
 
 
 def _check_ramp(experiment: Experiment, ramp: Ramp) -> None:
     validate_ramp(ramp)
-    _require(len(experiment.treatments) == 1, "a ramp is for one control and one treatment")
+    _require(
+        len(experiment.treatments) == 1,
+        f"a ramp is for one control and one treatment, not for {len(experiment.treatments)}: its end concludes the "
+        "experiment, which would take the others with it; give the candidate an experiment of its own beside this one, "
+        "with a layer_share",
+    )
     for step in ramp.steps:
         coverage, shares = ramped_shares(experiment, step.share)
         allocate(shares, coverage=coverage)

@@ -58,8 +58,9 @@ TRANSITIONS: Mapping[tuple[State, Verb], State | None] = {
 """Where each verb leads; None: the experiment is gone."""
 
 _WORDS = frozenset({"description", "owner"})
-_GROWS = frozenset({"coverage"})
-# What is measured is settled once it was started; the coverage may grow, which adds units and moves none.
+_GROWS = frozenset({"coverage", "ramp"})
+# What is measured is settled once it was started; the coverage may grow, which adds units and moves none, and a ramp
+# may be set, which begins with that.
 _DEFINED = frozenset({"variants", "coverage", "seed", "metrics", "alpha", "minimum_units", "plan", "scope", "ramp"})
 
 EDITABLE: Mapping[State, AbstractSet[str]] = {

@@ -195,6 +195,8 @@ def update(
     ----------
     changed
         The new values, with every version resolved; the other fields are not read.
+    fields
+        Whoever gives a started experiment a ramp begins it in the same transaction, by `experiments.ramp.moves.begin`.
     etag
         The etag that the caller has seen; empty: not compared.
 
@@ -208,12 +210,14 @@ def update(
         It has changed since the caller looked. Nothing was changed.
     ExperimentInvalidError, SharesInvalidError, ShareTooSmallError
         The new definition breaks a rule, or a started experiment's coverage would shrink.
+    RampRunsError
+        A ramp goes, and sets the coverage.
     """
     before = get(tx, changed.id)
     check_etag(before, etag)
     state = next_state(before, Verb.UPDATE)
     check_editable(before, fields)
-    if "coverage" in fields:
+    if {"coverage", "ramp"} & set(fields):
         check_free(tx, before)
     after = replace(before, **{name: getattr(changed, name) for name in fields})
     after = replace(after, seed=after.seed or after.id)

@@ -82,3 +82,10 @@ def renew(tx: Connection, lease: Lease, *, duration_us: int, now_us: int) -> Lea
 def release(tx: Connection, lease: Lease) -> None:
     """Let others have the lease at once; nothing happens when it is no longer this holder's."""
     tx.execute(update(leases).where(leases.c.name == lease.name, leases.c.token == lease.token).values(expires_us=0))
+
+
+def list_held(tx: Connection, *, prefix: str, now_us: int) -> list[Lease]:
+    """Return the leases whose names begin so and that have not expired, by name."""
+    named = leases.c.name.startswith(prefix, autoescape=True)
+    query = select(leases).where(named, leases.c.expires_us > now_us).order_by(leases.c.name)
+    return [Lease(row.name, row.holder, row.token, row.expires_us) for row in tx.execute(query)]

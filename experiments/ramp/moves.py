@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from experiments import life, records
-from experiments.allocation import grow, moved_share, resplit
+from experiments.allocation import moved_share, reshape
 from experiments.bucketing import BUCKETS
-from experiments.changes import move, open_epoch, set_shares
+from experiments.changes import move, named_shares, open_epoch, record, set_shares
 from experiments.definition import State, ramped_shares
-from experiments.errors import ExperimentStateError, RampMissingError, RampMovedError
+from experiments.errors import ExperimentStateError, RampInvalidError, RampMissingError, RampMovedError
 from experiments.ramp import rows
 from experiments.ramp.standing import RampEventKind, following
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sqlalchemy import Connection
 
-    from experiments.allocation import Allocation
     from experiments.definition import Experiment
     from experiments.ramp.definition import Ramp
     from experiments.ramp.standing import Grounds, Standing
@@ -30,6 +26,51 @@ def ramp_of(experiment: Experiment) -> Ramp:
     if experiment.ramp is None:
         raise RampMissingError(f"the experiment {experiment.id!r} has no ramp", experiment=experiment.id)
     return experiment.ramp
+
+
+def begin(tx: Connection, experiment_id: str, *, actor: str, now_us: int) -> records.Changed:
+    """Begin the ramp of an experiment that was started without one, at the first step, and return the experiment.
+
+    Nobody who has the candidate loses it, and nobody leaves the experiment: where the coverage is more than a step's
+    two slices, the control keeps the rest.
+
+    Raises
+    ------
+    RampInvalidError
+        It has none, or its first step would take the candidate from somebody who has it.
+    ExperimentStateError
+        It was not started: its ramp begins with it.
+    """
+    experiment = records.get(tx, experiment_id)
+    ramp, present = experiment.ramp, experiment.allocation
+    if ramp is None:
+        raise RampInvalidError("a ramp of a started experiment is not taken off: abort it, or let it come to its end")
+    if present is None:
+        raise ExperimentStateError(f"{experiment_id!r} is {experiment.state}: its ramp begins when it is started")
+    coverage, shares = ramped_shares(experiment, ramp.steps[0].share)
+    after = reshape(present, coverage=coverage, shares=shares)
+    place = experiment.variants.index(experiment.treatments[0])
+    had, gets = present.counts()[place], after.counts()[place]
+    if gets < had:
+        raise RampInvalidError(
+            f"the candidate has {had / BUCKETS:.4g} of the units, and the ramp's first step gives it "
+            f"{gets / BUCKETS:.4g}: a ramp takes it from nobody; begin with as much as it has"
+        )
+    revision = record(
+        tx,
+        experiment_id,
+        "ramp_started",
+        actor=actor,
+        now_us=now_us,
+        before={"coverage": experiment.coverage, "shares": named_shares(experiment)},
+        after={"coverage": coverage, "shares": dict(zip(named_shares(experiment), shares, strict=True))},
+    )
+    set_shares(tx, experiment_id, shares)
+    move(tx, experiment_id, state=experiment.state, etag=revision, epoch=after.epoch, coverage=coverage)
+    moved = moved_share(present, after)
+    open_epoch(tx, experiment_id, after, moved=moved, revision=revision, now_us=now_us)
+    rows.begin(tx, experiment_id, revision=revision, now_us=now_us, actor=actor)
+    return records.Changed(records.get(tx, experiment_id), revision, moved)
 
 
 def advance(tx: Connection, seen: Standing, grounds: Grounds, *, etag: str) -> int:
@@ -50,7 +91,7 @@ def advance(tx: Connection, seen: Standing, grounds: Grounds, *, etag: str) -> i
     if experiment.state is not State.RUNNING or experiment.allocation is None:
         raise ExperimentStateError(f"{experiment.id!r} is {experiment.state}: its ramp cannot advance")
     coverage, shares = ramped_shares(experiment, ramp_of(experiment).steps[seen.step].share)
-    after = split_for(experiment.allocation, coverage, shares)
+    after = reshape(experiment.allocation, coverage=coverage, shares=shares)
     revision = rows.note(tx, seen, RampEventKind.ADVANCED, grounds)
     set_shares(tx, experiment.id, shares)
     move(tx, experiment.id, state=experiment.state, etag=revision, epoch=after.epoch, coverage=coverage)
@@ -88,16 +129,6 @@ def complete(tx: Connection, seen: Standing, grounds: Grounds, *, etag: str) -> 
         return records.Changed(experiment, revision)
     winner, reason = experiment.treatments[0].variant, "; ".join(grounds.reasons)
     return life.conclude(tx, experiment.id, winner=winner, reason=reason, actor=grounds.actor, now_us=grounds.now_us)
-
-
-def split_for(present: Allocation, coverage: float, shares: Sequence[float]) -> Allocation:
-    """Return the next epoch's slots: while the arms stay even they only grow, and nobody moves."""
-    after = present
-    if coverage * BUCKETS > sum(present.counts()):
-        after = grow(present, coverage=coverage)
-    if tuple(shares) != present.shares:
-        after = resplit(after, shares)
-    return replace(after, epoch=present.epoch + 1)
 
 
 def _unchanged(tx: Connection, seen: Standing, etag: str) -> Experiment:

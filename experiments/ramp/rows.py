@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from experiments import tables
 from experiments.changes import record
@@ -72,8 +72,10 @@ def check_free(tx: Connection, experiment: Experiment) -> None:
         )
 
 
-def begin(tx: Connection, experiment_id: str, *, revision: int, now_us: int) -> None:
-    """Start the ramp of an experiment that is being started, at its first step."""
+def begin(tx: Connection, experiment_id: str, *, revision: int, now_us: int, actor: str = "") -> None:
+    """Start a ramp at its first step; one before it is over, and its events are kept."""
+    found = tables.experiment_ramps
+    tx.execute(delete(found).where(found.c.experiment == experiment_id))
     tx.execute(
         insert(tables.experiment_ramps).values(
             experiment=experiment_id,
@@ -87,7 +89,7 @@ def begin(tx: Connection, experiment_id: str, *, revision: int, now_us: int) -> 
             etag=revision,
         )
     )
-    grounds = Grounds(actor="", now_us=now_us)
+    grounds = Grounds(actor=actor, now_us=now_us)
     _add(tx, experiment_id, RampEventKind.STARTED, grounds, step=1, revision=revision)
 
 

@@ -11,8 +11,9 @@ from experiments.definition import State
 from experiments.errors import AliasUnresolvedError, ExperimentInvalidError
 from experiments.explanation import Explanation, explain
 from experiments.metric import MetricKind
-from experiments.ramp import moves
+from experiments.ramp import moves, rows
 from experiments.ramp.definition import GuardrailKind
+from experiments.ramp.standing import RampEventKind, RampState
 from registry import champion, models, versions
 from registry.clearance import NOTHING_KNOWN, Support
 from registry.records import CHAMPION
@@ -67,14 +68,21 @@ class ExperimentControl:
             return records.create(tx, resolved, actor=actor, now_us=self._clock.now_us())
 
     def update(self, changed: Experiment, fields: Sequence[str], *, etag: str, actor: str) -> Changed:
-        """Replace these fields with those of `changed`; raises as `create` and `experiments.records.update` do."""
+        """Replace these fields with those of `changed`; raises as `create` and `experiments.records.update` do.
+
+        A ramp that a started experiment gets begins with that: see `experiments.ramp.moves.begin`.
+        """
         with self._database.write() as tx:
             present = records.get(tx, changed.id)
             if {"variants", "metrics"} & set(fields):
                 wanted = {name: getattr(changed, name) for name in ("variants", "metrics") if name in fields}
                 resolved = _resolve(tx, replace(present, **wanted))
                 changed = replace(changed, variants=resolved.variants)
-            return records.update(tx, changed, fields, etag=etag, actor=actor, now_us=self._clock.now_us())
+            now_us = self._clock.now_us()
+            done = records.update(tx, changed, fields, etag=etag, actor=actor, now_us=now_us)
+            if "ramp" in fields and present.state is not State.DRAFT:
+                return moves.begin(tx, changed.id, actor=actor, now_us=now_us)
+            return done
 
     def delete(self, experiment_id: str, *, etag: str, actor: str) -> int:
         """Forget a draft and return the revision; raises as `experiments.life.delete` does."""
@@ -141,6 +149,8 @@ class ExperimentControl:
     ) -> Changed:
         """End a ramp after its last step and, where it says so, make the candidate the champion with that.
 
+        One that was held is released with that, or stays held.
+
         Parameters
         ----------
         prove
@@ -159,6 +169,9 @@ class ExperimentControl:
         support = self._support(seen.experiment, winner) if promote else NOTHING_KNOWN
         with self._database.write() as tx:
             prove(tx)
+            if seen.state is RampState.HOLDING:
+                rows.note(tx, seen, RampEventKind.RELEASED, grounds)
+                seen = rows.get_standing(tx, seen.experiment)
             changed = moves.complete(tx, seen, grounds, etag=etag)
             if not promote:
                 return changed

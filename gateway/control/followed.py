@@ -26,6 +26,8 @@ class Followed:
         What the calls were counted for.
     outcomes, outcomes_due_s
         What the outcomes said when they were last looked at in this step, and when to look again (monotonic clock).
+    promotion_due_s
+        When to try again to make the candidate the champion, where the registry has refused it (monotonic clock).
     """
 
     lease: Lease
@@ -35,6 +37,7 @@ class Followed:
     last_us: tuple[int, int] = (0, 0)
     outcomes: OutcomeReading | None = None
     outcomes_due_s: float = 0.0
+    promotion_due_s: float = 0.0
     decision: Decision = field(default_factory=lambda: Decision(Action.WAIT, ()))
 
     @property

@@ -23,9 +23,10 @@ from experiments.scope import UnitKind
 from gateway.control.analysis import reduce_events
 from gateway.control.followed import Followed, evidence_of
 from gateway.control.ramp_feed import RampFeed, Wanted
+from gateway.control.ramp_leases import LEASE_US, announce, take
 from storage.clock import SystemClock
 from storage.errors import ConflictError, DomainError, PreconditionError
-from storage.leases import acquire, renew
+from storage.leases import renew
 
 if TYPE_CHECKING:
     import threading
@@ -41,10 +42,10 @@ if TYPE_CHECKING:
     from storage.leases import Lease
 
 INTERVAL_S = 0.5
-LEASE_US = 10_000_000
 OUTCOMES_INTERVAL_S = 1.0
 OUTCOMES_REST = 10
-"""Outcomes are looked at so seldom that a look takes at most one part in eleven of the time."""
+"""Outcomes are looked at so seldom that a look takes at most one part in eleven of the time; so is a promotion that was
+refused."""
 ACTOR = "ramp"
 
 _log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class RampRunner:
         self._wall = SystemClock()
         self._feed = RampFeed(events.folders.journal)
         self._followed: dict[str, Followed] = {}
+        self._announced: Lease | None = None
 
     def run(self, stopped: threading.Event, *, interval_s: float = INTERVAL_S) -> None:
         """Look until stopped."""
@@ -108,6 +110,7 @@ class RampRunner:
             self._followed = {}
             self._feed.stop()
             return
+        self._announce()
         open_now = {standing.experiment for standing, _ in found}
         self._followed = {name: each for name, each in self._followed.items() if name in open_now}
         own = [(standing, experiment) for standing, experiment in found if self._follow(standing)]
@@ -120,6 +123,13 @@ class RampRunner:
                 if error.reason == "LEASE_LOST":
                     self._followed.pop(standing.experiment, None)
 
+    def _announce(self) -> None:
+        """Say that this gateway is there, whether it looks after a ramp or not: it answers calls."""
+        now_us = self._wall.now_us()
+        if self._announced is None or self._announced.expires_us - now_us < LEASE_US // 2:
+            with self._database.write() as tx:
+                self._announced = announce(tx, holder=self._holder, now_us=now_us)
+
     def _follow(self, standing: Standing) -> bool:
         """Keep or get the lease of a ramp and begin to count; return whether it is to be looked at now."""
         name = standing.experiment
@@ -127,9 +137,7 @@ class RampRunner:
         now_us = self._wall.now_us()
         if known is None:
             with self._database.write() as tx:
-                lease = acquire(
-                    tx, name=f"experiments.ramp.{name}", holder=self._holder, duration_us=LEASE_US, now_us=now_us
-                )
+                lease = take(tx, name, holder=self._holder, now_us=now_us)
                 if lease is None:
                     return False
                 # Somebody has counted this window before: what was counted is gone, and so is its part of alpha.
@@ -180,6 +188,8 @@ class RampRunner:
         if self._eager or time.monotonic() >= known.outcomes_due_s:
             self._read_outcomes(known, experiment)
         decision = decide(self._scene(standing, experiment, known))
+        if decision.action is Action.COMPLETE and time.monotonic() < known.promotion_due_s:
+            return
         if decision.action in {Action.ADVANCE, Action.COMPLETE}:
             # Never on what was known some time ago.
             self._read_outcomes(known, experiment)
@@ -208,12 +218,12 @@ class RampRunner:
         with self._events.snapshot() as connection:
             evidence = reduce_events(connection, experiment, now_us=self._clock.now_us())
         known.outcomes = read_outcomes(experiment, moves.ramp_of(experiment), evidence, epochs)
-        now_s = time.monotonic()
-        known.outcomes_due_s = now_s + max(OUTCOMES_INTERVAL_S, OUTCOMES_REST * (now_s - began_s))
+        known.outcomes_due_s = _rested_s(began_s)
 
     def _do(self, decision: Decision, standing: Standing, experiment: Experiment, known: Followed) -> Decision:
         """Do what was decided and return it, or that the ramp holds when the registry does not let it end."""
-        if decision.action is Action.COMPLETE and standing.state is RampState.RUNNING:
+        if decision.action is Action.COMPLETE:
+            began_s = time.monotonic()
             try:
                 self._control.complete_ramp(
                     standing,
@@ -223,6 +233,7 @@ class RampRunner:
                 )
             except PreconditionError as error:
                 decision = Decision(Action.HOLD, (f"the candidate cannot be made the champion: {error.message}",))
+                known.promotion_due_s = _rested_s(began_s)
             else:
                 return decision
         self._write(decision, standing, experiment, known)
@@ -234,10 +245,7 @@ class RampRunner:
             (Action.ROLL_BACK, standing.state): RampEventKind.ROLLED_BACK,
             (Action.ADVANCE, RampState.RUNNING): RampEventKind.ADVANCED,
             # What was held goes on in the next look.
-            **{
-                (action, RampState.HOLDING): RampEventKind.RELEASED
-                for action in (Action.WAIT, Action.ADVANCE, Action.COMPLETE)
-            },
+            **{(action, RampState.HOLDING): RampEventKind.RELEASED for action in (Action.WAIT, Action.ADVANCE)},
         }
         kind = kinds.get((decision.action, standing.state))
         if kind is None:
@@ -265,3 +273,9 @@ class RampRunner:
     def _prove(self, tx: Connection, known: Followed) -> None:
         """Raise LeaseLostError unless the ramp is still this gateway's."""
         known.lease = renew(tx, known.lease, duration_us=LEASE_US, now_us=self._wall.now_us())
+
+
+def _rested_s(began_s: float) -> float:
+    """Return when to do again what began then and has ended now."""
+    now_s = time.monotonic()
+    return now_s + max(OUTCOMES_INTERVAL_S, OUTCOMES_REST * (now_s - began_s))

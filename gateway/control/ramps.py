@@ -14,9 +14,11 @@ from experiments.ramp import bounds, moves, rows
 from experiments.ramp.definition import GuardrailKind
 from experiments.ramp.outcomes import metric_alpha
 from experiments.ramp.safety import SETTLED_CALLS, alpha_of
-from experiments.ramp.standing import Grounds, RampEventKind
+from experiments.ramp.standing import OPEN, Grounds, RampEventKind
 from experiments.ramp.usual import CALLS_MIN
+from gateway.control.ramp_leases import Judges, judges_of
 from registry import models
+from storage.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,11 +42,14 @@ class RampView:
     ----------
     known
         What this gateway counts of it; None where another one looks after it, and when it is over.
+    judges
+        Which gateway looks after it, and which are there besides.
     """
 
     experiment: Experiment
     standing: Standing
     known: Followed | None
+    judges: Judges
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,10 @@ class RampControl:
         with self._database.read() as tx:
             experiment = records.get(tx, experiment_id)
             moves.ramp_of(experiment)
-            return RampView(experiment, rows.get_standing(tx, experiment_id), self._known(experiment_id))
+            standing = rows.get_standing(tx, experiment_id)
+            goes = standing.state in OPEN
+            judges = judges_of(tx, experiment_id, now_us=SystemClock().now_us()) if goes else Judges()
+            return RampView(experiment, standing, self._known(experiment_id), judges)
 
     def events(self, experiment_id: str, *, after: int, limit_max: int) -> list[RampEvent]:
         """Return at most so many events, those whose number comes after `after`."""

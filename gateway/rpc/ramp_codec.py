@@ -99,6 +99,8 @@ def status_message(view: RampView) -> pb.RampStatus:
         reasons=standing.reasons if known is None else known.decision.reasons,
         readings=[] if known is None else reading_messages(known.watch.readings()),
         window=standing.window,
+        judge=view.judges.judge,
+        unseen_gateways=view.judges.unseen,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.errors import CallRefusedError
 from gateway.web.html import Html, badge, el, facts, join, section, table
 from gateway.web.page import reason_field
 from gateway.web.words import time_of
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from gateway.web.page import Visit
 
 _SERVICE = "/turnout.experiments.v1.ExperimentService"
-_NOT_FOUND = 5
 _LIVE = frozenset({ramp_pb2.RAMP_STATE_RUNNING, ramp_pb2.RAMP_STATE_HOLDING, ramp_pb2.RAMP_STATE_PAUSED})
 _STATES = {
     ramp_pb2.RAMP_STATE_RUNNING: "main",
@@ -33,14 +31,14 @@ _WIDE, _TALL = 720, 74
 
 def ramp_of(visit: Visit, experiment: pb.Experiment) -> ramp_pb2.RampStatus | None:
     """Return where the ramp of an experiment stands; None when it has none, or has not begun."""
-    if not experiment.HasField("ramp"):
+    if not experiment.HasField("ramp") or experiment.state == pb.EXPERIMENT_STATE_DRAFT:
         return None
-    try:
-        return visit.experiments.GetRamp(pb.GetRampRequest(name=experiment.name)).ramp
-    except CallRefusedError as error:
-        if error.code != _NOT_FOUND:
-            raise
-        return None
+    return visit.experiments.GetRamp(pb.GetRampRequest(name=experiment.name)).ramp
+
+
+def goes(status: ramp_pb2.RampStatus | None) -> bool:
+    """Whether the ramp sets the split now."""
+    return status is not None and status.state in _LIVE
 
 
 def ramp_section(visit: Visit, experiment: pb.Experiment, status: ramp_pb2.RampStatus | None) -> Html:
@@ -57,7 +55,14 @@ def ramp_section(visit: Visit, experiment: pb.Experiment, status: ramp_pb2.RampS
         el("p", state, f" step {status.step} of {status.steps}, since ", time_of(status.step_start_time_us)),
         el("ul", reasons) if reasons else None,
         _stairs(experiment.ramp.steps, status.step),
-        facts((("Candidate's share", f"{status.share:.4g}"), ("Window", status.window or None))),
+        facts(
+            (
+                ("Candidate's share", f"{status.share:.4g}"),
+                ("Window", status.window or None),
+                ("Judged by the journal of", status.judge or None),
+                ("Not seen: the calls of", ", ".join(status.unseen_gateways) or None),
+            )
+        ),
         table("Guardrails in this step", _READINGS, map(_reading, status.readings), numbers=range(1, 7)),
         table("What happened to it", ("Time", "What", "Step", "Why"), map(_event, reversed(events))),
     )
@@ -65,7 +70,7 @@ def ramp_section(visit: Visit, experiment: pb.Experiment, status: ramp_pb2.RampS
 
 def ramp_forms(visit: Visit, status: ramp_pb2.RampStatus | None) -> Html:
     """Return the forms that the ramp's state allows."""
-    if status is None or status.state not in _LIVE:
+    if status is None or not goes(status):
         return Html("")
     step = el("input", type="hidden", name="step", value=status.step)
     forms = [
@@ -75,7 +80,7 @@ def ramp_forms(visit: Visit, status: ramp_pb2.RampStatus | None) -> Html:
             reason_field(),
             method=f"{_SERVICE}/AbortRamp",
             style="danger",
-            note="The candidate gets no units any more.",
+            note="Rolls back: the candidate gets no units any more, and the experiment ends without a winner.",
         )
     ]
     if status.state == ramp_pb2.RAMP_STATE_PAUSED:

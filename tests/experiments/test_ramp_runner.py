@@ -12,7 +12,9 @@ from experiments.ramp import rows
 from experiments.ramp.definition import Guardrail, GuardrailKind, Ramp, Step
 from experiments.ramp.standing import RampEventKind, RampState
 from gateway.control.experiments import ExperimentControl
+from gateway.control.ramp_leases import Judges
 from gateway.control.ramping import RampRunner
+from gateway.control.ramps import RampControl
 from gateway.journal.log import EventLog
 from gateway.journal.record import Output, Prediction, encode
 from gateway.journal.writer import JournalWriter
@@ -163,6 +165,22 @@ def test_one_gateway_at_a_time_looks_after_a_ramp_and_another_takes_over(stage):
     one.look()
     assert stage.standing().step == 2
     assert stage.kinds().count(RampEventKind.ADVANCED) == 1
+
+
+def test_a_ramp_says_which_gateway_judges_it_and_whose_calls_that_does_not_see(stage):
+    one, other = stage.runner("one"), stage.runner("other")
+    control = RampControl(database=stage.database, clock=stage.clock, known=one.known)
+    one.look()
+    assert control.get(NAME).judges == Judges("one")
+    other.look()
+    assert control.get(NAME).judges == Judges("one", ("other",))
+    stage.let_leases_expire()
+    assert control.get(NAME).judges == Judges()
+    later = stage.runner("other")
+    later.look()
+    assert control.get(NAME).judges == Judges("other")
+    control.abort(NAME, reason="enough", actor="ada")
+    assert control.get(NAME).judges == Judges()
 
 
 def test_what_was_due_when_the_lease_was_lost_is_not_done(stage):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments.allocation import allocate
+from experiments.allocation import allocate, reshape
 from experiments.analysis.evidence import Evidence, MetricEvidence
 from experiments.analysis.joint import JointMoments
 from experiments.analysis.stages import Stage
@@ -16,7 +16,6 @@ from experiments.definition import Direction, Experiment, Metric, MetricKind, Ro
 from experiments.metric import Covariate
 from experiments.ramp.controller import Action, Live, Scene, decide
 from experiments.ramp.definition import DEFAULT_GUARDRAILS, Guardrail, GuardrailKind, Ramp, default_steps
-from experiments.ramp.moves import split_for
 from experiments.ramp.outcomes import read_outcomes
 from experiments.ramp.safety import SafetyWatch, Sighting
 from experiments.ramp.standing import RampState, Standing
@@ -132,7 +131,8 @@ def ramp_through(world):
         if decision.action is Action.ADVANCE:
             standing = replace(standing, step=standing.step + 1, step_began_us=now_us, window=1, window_began_us=now_us)
             watch = SafetyWatch(RAMP, before=watch)
-            epochs.append(split_for(epochs[-1], *ramped_shares(DRAFT, RAMP.steps[standing.step - 1].share)))
+            coverage, shares = ramped_shares(DRAFT, RAMP.steps[standing.step - 1].share)
+            epochs.append(reshape(epochs[-1], coverage=coverage, shares=shares))
         elif watch.used_up(age_us=now_us - standing.window_began_us):
             standing = replace(standing, window=standing.window + 1, window_began_us=now_us)
             watch = SafetyWatch(RAMP, window=standing.window, before=watch)

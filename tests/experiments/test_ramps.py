@@ -16,6 +16,7 @@ from experiments.definition import Scope, State
 from experiments.errors import (
     ExperimentChangedError,
     ExperimentInvalidError,
+    ExperimentStateError,
     HoldoutBusyError,
     ModelBusyError,
     RampInvalidError,
@@ -186,6 +187,88 @@ def test_the_shares_are_the_ramps_to_set_while_it_goes(tx, started):
     assert records.get(tx, NAME).state is State.CONCLUDED
 
 
+def with_ramp(tx, *steps, **changes):
+    """Set a ramp as `UpdateExperiment` does."""
+    ramp = Ramp(steps=tuple(map(Step, steps)))
+    seen = records.get(tx, NAME)
+    records.update(tx, replace(seen, ramp=ramp, **changes), ["ramp", *changes], etag=seen.etag, **WHO)
+    return moves.begin(tx, NAME, **WHO)
+
+
+@pytest.mark.parametrize(
+    ("coverage", "shares", "steps", "counts"),
+    [
+        (1.0, (0.5, 0.5), (0.5, 1.0), [(5_000, 5_000), (0, 10_000)]),
+        (1.0, (0.9, 0.1), (0.1, 0.5, 1.0), [(9_000, 1_000), (5_000, 5_000), (0, 10_000)]),
+        (1.0, (1.0, 0.0), (0.01, 0.7), [(9_900, 100), (3_000, 7_000)]),
+        (0.2, (0.5, 0.5), (0.1, 0.25), [(1_000, 1_000), (2_500, 2_500)]),
+        (0.2, (0.2, 0.8), (0.2, 0.7), [(2_000, 2_000), (3_000, 7_000)]),
+        (0.3, (0.9, 0.1), (0.05, 0.1, 0.6), [(2_500, 500), (2_000, 1_000), (4_000, 6_000)]),
+    ],
+)
+def test_a_started_experiment_may_get_a_ramp_that_takes_the_candidate_from_nobody(
+    tx, make_experiment, coverage, shares, steps, counts
+):
+    variants = tuple(replace(v, share=s) for v, s in zip(make_experiment().variants, shares, strict=True))
+    records.create(tx, make_experiment(variants=variants, coverage=coverage), **WHO)
+    life.start(tx, NAME, **WHO)
+    before = records.get(tx, NAME).allocation
+    with_ramp(tx, *steps)
+    for number, wanted in enumerate(counts, 1):
+        found = records.get(tx, NAME)
+        assert (found.allocation.counts(), found.epoch) == (wanted, number + 1)
+        for was, now in zip(before.slots(), found.allocation.slots(), strict=True):
+            # Only the control's units may move, and nobody leaves.
+            assert was in {now, -1} or (was, now) == (0, 1)
+        before = found.allocation
+        if number < len(steps):
+            step_on(tx)
+    events = [each.kind for each in rows.list_events(tx, NAME, limit_max=99)]
+    assert events == [RampEventKind.STARTED, *[RampEventKind.ADVANCED] * (len(steps) - 1)]
+    kinds = [change.kind for change in list_changes(tx, before_revision=None, limit_max=99)]
+    assert "experiment.ramp_started" in kinds
+
+
+def test_a_ramp_that_would_take_the_candidate_from_somebody_or_goes_already_is_not_set(tx, make_experiment):
+    records.create(tx, make_experiment(), **WHO)
+    with pytest.raises(ExperimentStateError):
+        with_ramp(tx, 0.5)
+    records.update(tx, make_experiment(ramp=None), ["ramp"], etag="", **WHO)
+    life.start(tx, NAME, **WHO)
+    with pytest.raises(RampInvalidError, match=r"has 0.5 of the units.* gives it 0.1"):
+        with_ramp(tx, 0.1, 1.0)
+    with pytest.raises(RampInvalidError, match="not taken off"):
+        with_ramp_off(tx)
+    with_ramp(tx, 0.5, 0.6)
+    with pytest.raises(RampRunsError):
+        with_ramp(tx, 0.5, 1.0)
+    with pytest.raises(ExperimentChangedError):
+        records.update(tx, replace(records.get(tx, NAME), ramp=RAMP), ["ramp"], etag="1", **WHO)
+
+
+def with_ramp_off(tx):
+    records.update(tx, replace(records.get(tx, NAME), ramp=None), ["ramp"], etag="", **WHO)
+    moves.begin(tx, NAME, **WHO)
+
+
+def test_an_experiment_whose_ramp_has_ended_below_all_units_may_get_another(tx, make_experiment):
+    records.create(tx, make_experiment(), **WHO)
+    life.start(tx, NAME, **WHO)
+    with_ramp(tx, 0.6)
+    do(tx, RampEventKind.COMPLETED)
+    assert records.get(tx, NAME).state is State.RUNNING
+    with_ramp(tx, 0.7, 1.0)
+    standing = rows.get_standing(tx, NAME)
+    assert (standing.state, standing.step) == (RampState.RUNNING, 1)
+    assert records.get(tx, NAME).allocation.counts() == (3_000, 7_000)
+    events = rows.list_events(tx, NAME, limit_max=99)
+    assert [(each.number, each.kind) for each in events] == [
+        (1, RampEventKind.STARTED),
+        (2, RampEventKind.COMPLETED),
+        (3, RampEventKind.STARTED),
+    ]
+
+
 def test_an_experiment_that_is_concluded_by_hand_takes_its_ramp_with_it(tx, started):
     life.conclude(tx, NAME, winner="treatment", reason="enough", **WHO)
     assert rows.get_standing(tx, started.experiment).state is RampState.ABORTED
@@ -305,7 +388,7 @@ def test_a_ramp_is_for_two_variants_whose_shares_it_sets(tx, make_experiment):
         {"variants": tuple(replace(v, share=s) for v, s in zip(make_experiment().variants, (0.9, 0.1), strict=True))},
         {"coverage": 0.5},
     ):
-        with pytest.raises(ExperimentInvalidError):
+        with pytest.raises(ExperimentInvalidError, match=r"for 2: its end|give both variants 0.5"):
             records.create(tx, make_experiment(ramp=RAMP, **changes), **WHO)
 
 

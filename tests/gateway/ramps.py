@@ -164,11 +164,11 @@ class Ramped:
             time.sleep(0.05)
         return ramp
 
-    def units(self, pairs):
-        """Return new units: so many of each arm that has a slot."""
+    def units(self, pairs, *, arms=("control", "candidate")):
+        """Return new units: so many of each of these arms that has a slot."""
         found = self.operator.experiments.GetExperiment(pb.GetExperimentRequest(name=self.name)).experiment
         shares = {each.variant: each.share * found.coverage for each in found.variants}
-        wanted = {name: pairs for name, share in shares.items() if share}
+        wanted = {name: pairs for name, share in shares.items() if share and name in arms}
         chosen = []
         while wanted:
             unit = f"unit-{self.number}"
@@ -184,12 +184,12 @@ class Ramped:
                     del wanted[arm]
         return chosen
 
-    def send(self, pairs, *, outcomes=True, at_once=8):
-        """Let new units of both arms call, and record what was true; return how many calls each variant answered."""
+    def send(self, pairs, *, outcomes=True, at_once=8, arms=("control", "candidate")):
+        """Let new units of the arms call, and record what was true; return how many calls each variant answered."""
         counts = Counter()
         truths = []
         waiting = []
-        for unit in self.units(pairs):
+        for unit in self.units(pairs, arms=arms):
             row = self.random.random((1, WIDTH), np.float32)
             request = prediction_service_pb2.PredictRequest(
                 model=self.model, unit_id=unit, request_id=f"{self.model}-{unit}"

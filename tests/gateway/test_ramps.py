@@ -7,8 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from experiments import records
 from experiments.ramp.definition import split_of
@@ -16,10 +18,12 @@ from storage.database import open_database
 from turnout.admin.v1 import admin_service_pb2 as apb
 from turnout.experiments.v1 import experiment_service_pb2 as pb
 from turnout.experiments.v1 import ramp_pb2
+from turnout.registry.v1 import gate_pb2
 from turnout.registry.v1 import registry_service_pb2 as rpb
 
 sys.path.insert(0, str(Path(__file__).parent))
 from ramps import DEFAULT_SHARES, HOUR_US, NOON_US, Ramped, scoring_model
+from ramps import ramped as ramped_definition
 
 PIECE = 50
 ROUNDS = 3
@@ -221,6 +225,80 @@ def test_an_identical_candidate_comes_to_the_end_and_becomes_the_champion(site):
     events = climb(site, ramped, SHORT_SHARES)
     assert_climbed(ramped, SHORT_SHARES, site.state)
     assert "200 of the candidate have an outcome" in " ".join(events[1].reasons)
+
+
+def event_kinds(ramped):
+    return [ramp_pb2.RampEventKind.Name(each.kind).removeprefix("RAMP_EVENT_KIND_") for each in ramped.events()]
+
+
+def test_a_ramp_set_on_a_running_experiment_holds_while_units_of_one_arm_are_missing_and_goes_on_when_they_come(site):
+    ramped = Ramped(site.operator, "missing", scoring_model(), scoring_model(salt=1.0), guardrails=[ERRORS])
+    update = site.operator.experiments.UpdateExperiment
+    mask = FieldMask(paths=["ramp"])
+    name, ramp = ramped.name, ramped_definition("missing", shares=(0.5, 1.0), guardrails=[ERRORS], promote=False).ramp
+    update(pb.UpdateExperimentRequest(experiment=pb.Experiment(name=name), update_mask=mask))
+    site.operator.experiments.StartExperiment(pb.StartExperimentRequest(name=name))
+    site.operator.wait()
+    with pytest.raises(grpc.RpcError, match="has no ramp"):
+        ramped.ramp()
+    given = pb.UpdateExperimentRequest(experiment=pb.Experiment(name=name, ramp=ramp), update_mask=mask, etag="1")
+    with pytest.raises(grpc.RpcError, match="has changed since you looked"):
+        update(given)
+    given.etag = site.operator.experiments.GetExperiment(pb.GetExperimentRequest(name=name)).experiment.etag
+    site.operator.wait(update(given).revision)
+    ramped.look(lambda ramp: ramp.readings)
+    with pytest.raises(grpc.RpcError, match="sets its shares"):
+        update(pb.UpdateExperimentRequest(experiment=pb.Experiment(name=name, ramp=ramp), update_mask=mask))
+
+    ramped.send(40)
+    ramped.send(80, arms=["control"])
+    found = ramped.look(lambda ramp: ramp.state == ramp_pb2.RAMP_STATE_HOLDING)
+    assert "control 120, candidate 40" in found.reasons[0]
+    site.pass_us(HOUR_US)
+    ramped.send(10, arms=["control"])
+    found = ramped.look(lambda ramp: "control 130, candidate 40" in ramp.reasons[0])
+    assert (found.state, found.step) == (ramp_pb2.RAMP_STATE_HOLDING, 1), "the step has all that it needs but the split"
+    ramped.send(90, arms=["candidate"])
+    ramped.look(lambda ramp: ramp.step == 2)
+    assert event_kinds(ramped) == ["STARTED", "HELD", "RELEASED", "ADVANCED"]
+    held = json.loads(ramped.events()[1].evidence_json)
+    assert held["action"] == "hold"
+    assert any("units are lost unevenly" in each for each in held["doubts"])
+
+
+def test_a_candidate_that_the_gates_refuse_holds_at_the_last_step_with_nothing_moved_until_they_are_cleared(site):
+    ramped = Ramped(
+        site.operator, "gated", scoring_model(), scoring_model(salt=1.0), shares=(0.4, 1.0), guardrails=[ERRORS]
+    )
+    gate = gate_pb2.Gate(kind="approval", settings_json='{"role": "boss"}')
+    model = rpb.Model(name="models/gated", gates=[gate])
+    site.operator.registry.UpdateModel(rpb.UpdateModelRequest(model=model, update_mask=FieldMask(paths=["gates"])))
+    ramped.start()
+    for step in (1, 2):
+        ramped.send(40)
+        site.pass_us(HOUR_US)
+        ramped.look(lambda ramp, step=step: ramp.step > step or ramp.state == ramp_pb2.RAMP_STATE_HOLDING)
+    get = pb.GetExperimentRequest(name=ramped.name)
+    before = site.operator.experiments.GetExperiment(get).experiment
+    # It is tried again every second or two: nothing comes of that, and it is not told again and again.
+    time.sleep(3)
+    found = ramped.ramp()
+    assert (found.state, found.step) == (ramp_pb2.RAMP_STATE_HOLDING, 2)
+    assert found.reasons[0].startswith("the candidate cannot be made the champion: ")
+    assert "boss" in found.reasons[0]
+    assert event_kinds(ramped) == ["STARTED", "ADVANCED", "HELD"]
+    assert site.operator.experiments.GetExperiment(get).experiment == before
+    assert (before.state, before.winner) == (pb.EXPERIMENT_STATE_RUNNING, "")
+    assert champion(site.operator, "gated") == 1
+    assert ramped.send(20) == {"candidate": 20}
+
+    approval = gate_pb2.ApproveVersionRequest(name="models/gated/versions/2", role="boss")
+    site.operator.registry.ApproveVersion(approval)
+    ramped.look(lambda ramp: ramp.state == ramp_pb2.RAMP_STATE_COMPLETED)
+    assert event_kinds(ramped) == ["STARTED", "ADVANCED", "HELD", "RELEASED", "COMPLETED"]
+    found = site.operator.experiments.GetExperiment(get).experiment
+    assert (found.state, found.winner) == (pb.EXPERIMENT_STATE_CONCLUDED, "candidate")
+    assert champion(site.operator, "gated") == 2
 
 
 @pytest.mark.parametrize(

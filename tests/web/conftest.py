@@ -143,6 +143,7 @@ def furnish(site):
         create(control, "draft", (0.5, 0.5), layer_share=0.1)
         ramp = ramp_pb2.Ramp(steps=[ramp_pb2.RampStep(share=share, approval=True) for share in (0.05, 0.25, 1.0)])
         create(control, "ramped", (0.5, 0.5), layer_share=0.1, ramp=ramp)
+        create(control, "planned", (0.5, 0.5), layer_share=0.1, ramp=ramp)
         control.experiments.StartExperiment(pb.StartExperimentRequest(name="experiments/ramped"))
         control.experiments.StartExperiment(pb.StartExperimentRequest(name="experiments/canary"))
         control.wait_for_revision()

@@ -124,6 +124,10 @@ def test_an_experiment_is_led_from_start_to_archive(admin, site, create_experime
 
 def test_a_ramp_is_paused_resumed_approved_and_aborted(admin, site):
     page = "/experiments/ramped"
+    text = admin.text(page)
+    assert "Pause the ramp" in text
+    assert "Abort the ramp" in text
+    assert "Change the split" not in text, "the ramp sets it"
     assert news_of(admin.act(page, "ramp-pause", reason="lunch")) == "The ramp stays where it is."
     assert "Resume the ramp" in admin.text(page)
     assert news_of(admin.act(page, "ramp-resume", reason="back")) == "The ramp goes on."

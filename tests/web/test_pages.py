@@ -117,6 +117,12 @@ def test_an_experiment_is_shown_as_the_kept_looks_say(reader):
     assert "Nobody has looked at its data yet." in Outline(reader.text("/experiments/draft")).text
 
 
+def test_a_ramp_that_has_not_begun_is_shown_as_it_will_be(reader):
+    outline = Outline(reader.text("/experiments/planned"))
+    assert "The ramp's shares. 3 steps" in [each.get("aria-label") for each in outline.all("svg")]
+    assert "It begins when the experiment is started." in outline.text
+
+
 def test_a_ramp_is_shown_with_its_steps_and_guardrails(reader):
     outline = Outline(reader.text("/experiments/ramped"))
     assert "step 1 of 3" in outline.text

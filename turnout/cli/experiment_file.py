@@ -101,11 +101,22 @@ _PLAN_MAY = ("method", "correction", "spending")
 
 def read_experiment(path: Path) -> pb.CreateExperimentRequest:
     """Return the request that creates the experiment of a TOML file, or raise LiteralError."""
+    return build_experiment(_document(path))
+
+
+def read_ramp(path: Path) -> ramp_pb2.Ramp:
+    """Return the ramp of a TOML file that has the table [ramp] and nothing else, or raise LiteralError."""
+    document = _document(path)
+    if set(document) != {"ramp"}:
+        raise LiteralError(f"{path} has {', '.join(document) or 'nothing'}: expected one table, [ramp]")
+    return _ramp(document["ramp"])
+
+
+def _document(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LiteralError(f"{path} is not TOML: {error}") from error
-    return build_experiment(document)
 
 
 def build_experiment(document: dict[str, Any]) -> pb.CreateExperimentRequest:
@@ -115,7 +126,7 @@ def build_experiment(document: dict[str, Any]) -> pb.CreateExperimentRequest:
     variants = [_fields(one, _VARIANT, "variants") for one in _tables(rest, "variants")]
     metrics = [_metric(one) for one in _tables(rest, "metrics")]
     plan = _plan(rest.pop("plan", None))
-    ramp = _ramp(rest.pop("ramp", None))
+    ramp = _ramp(rest.pop("ramp")) if "ramp" in rest else None
     # A ramp sets the shares: there is nothing to say of them.
     even = {} if ramp is None else {"share": 0.5}
     unit = _enum(_text(rest, "unit"), "unit") if "unit" in rest else pb.UNIT_KIND_UNSPECIFIED
@@ -148,9 +159,7 @@ def _plan(table: Any) -> pb.Plan | None:
     return pb.Plan(**_fields(rest, _PLAN, "plan"), **numbers)
 
 
-def _ramp(table: Any) -> ramp_pb2.Ramp | None:
-    if table is None:
-        return None
+def _ramp(table: Any) -> ramp_pb2.Ramp:
     if not isinstance(table, dict):
         raise LiteralError("ramp takes a table: [ramp]")
     rest = dict(table)

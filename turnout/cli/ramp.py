@@ -1,12 +1,15 @@
 """`turnout experiments ramp`: give a version more and more of the traffic, as long as nothing gets worse."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from turnout import resources
 from turnout.cli import analysis, options, ramp_parts, show
 from turnout.cli.document import document_of
+from turnout.cli.experiment_file import read_ramp
 from turnout.cli.experiments import Name
 from turnout.cli.experiments import app as experiments
 from turnout.cli.paging import all_pages
@@ -41,6 +44,25 @@ def rollout(
     with options.control(server) as connection:
         made = connection.experiments.CreateExperiment(request).experiment
         answer = connection.experiments.StartExperiment(pb.StartExperimentRequest(name=made.name))
+        options.settle(connection, answer.revision, wait=wait)
+    show.emit(document_of(answer), lambda: analysis.experiment_parts(answer.experiment), as_json=as_json)
+
+
+@app.command("set")
+def set_(
+    name: Name,
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", exists=True, dir_okay=False, help="The table [ramp].")],
+    *,
+    etag: Annotated[str, typer.Option("--etag", help="Only if nobody has changed it since.")] = "",
+    wait: options.Wait = False,
+    server: options.Server = options.SERVER,
+    as_json: options.Json = False,
+) -> None:
+    """Give an experiment a ramp: one that was started begins it with that, at the first step."""
+    experiment = pb.Experiment(name=resources.experiment_name(name), ramp=read_ramp(file))
+    request = pb.UpdateExperimentRequest(experiment=experiment, update_mask=FieldMask(paths=["ramp"]), etag=etag)
+    with options.control(server) as connection:
+        answer = connection.experiments.UpdateExperiment(request)
         options.settle(connection, answer.revision, wait=wait)
     show.emit(document_of(answer), lambda: analysis.experiment_parts(answer.experiment), as_json=as_json)
 

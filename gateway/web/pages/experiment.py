@@ -11,7 +11,7 @@ from gateway.web.html import Html, badge, el, facts, join, link, section, table
 from gateway.web.looks import kept_looks
 from gateway.web.page import FormError, Page, choice_of, field_of, number_in, reason_field
 from gateway.web.plots import split_bar
-from gateway.web.ramps import ramp_forms, ramp_of, ramp_section
+from gateway.web.ramps import goes, ramp_forms, ramp_of, ramp_section
 from gateway.web.words import advice_words, crumb, model_link, state_badge, time_of, version_link
 from turnout import resources
 from turnout.experiments.v1 import experiment_service_pb2 as pb
@@ -41,7 +41,7 @@ def show(visit: Visit) -> Html:
         _advice(looks),
         split_bar(experiment.variants),
         _facts(experiment, looks),
-        _actions(visit, experiment, ramp_forms(visit, ramp)),
+        _actions(visit, experiment, ramp_forms(visit, ramp), splits=not goes(ramp)),
         ramp_section(visit, experiment, ramp),
         Html(experiment_sections(ExperimentReport(experiment, looks[-1], looks[:-1]))) if looks else None,
         section("Definition", _metrics(experiment), _scope(experiment)),
@@ -85,8 +85,8 @@ def _facts(experiment: pb.Experiment, looks: Sequence[pb.GetRecommendationRespon
     return facts(pairs)
 
 
-def _actions(visit: Visit, experiment: pb.Experiment, ramp: Html) -> Html:
-    """Return the forms that this state allows."""
+def _actions(visit: Visit, experiment: pb.Experiment, ramp: Html, *, splits: bool) -> Html:
+    """Return the forms that this state allows; while a ramp goes, it sets the split."""
     state = experiment.state
     forms: list[Html] = []
     if state in {_RUNNING, _PAUSED, _CONCLUDED}:
@@ -95,8 +95,9 @@ def _actions(visit: Visit, experiment: pb.Experiment, ramp: Html) -> Html:
     if state == _DRAFT:
         note = "Its units get their variants as soon as every worker has taken the change over."
         forms.append(visit.action("Start", "start", method=f"{_SERVICE}/StartExperiment", style="main", note=note))
-    if state == _RUNNING:
+    if state in {_RUNNING, _PAUSED} and splits:
         forms.append(_split_form(visit, experiment))
+    if state == _RUNNING:
         note = "Its units get the champion until it is resumed."
         forms.append(visit.action("Pause", "pause", reason_field(), method=f"{_SERVICE}/PauseExperiment", note=note))
     if state == _PAUSED:
@@ -113,7 +114,7 @@ def _actions(visit: Visit, experiment: pb.Experiment, ramp: Html) -> Html:
         forms.append(
             visit.action("Archive", "archive", reason_field(), method=f"{_SERVICE}/ArchiveExperiment", note=note)
         )
-    body = join(*forms, ramp)
+    body = join(ramp, *forms)
     return el("div", body, class_="actions") if body else body
 
 

@@ -1003,7 +1003,9 @@ class UpdateExperimentRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Which fields are replaced. Of a draft: description, owner, variants, coverage, seed, metrics, alpha, minimum_units,
         plan, ramp; and unit, targeting, forced and layer_share, which go together. Once it was started: description, owner, and a
-        greater coverage, which moves nobody and opens an epoch. Once it is concluded: description, owner. Then: none.
+        greater coverage, which moves nobody and opens an epoch; and a ramp, which begins with that: its first step gives the
+        treatment at least the units that it has, and the ramp sets the shares and the coverage from then on. Once it is
+        concluded: description, owner. Then: none.
         """
 
     def __init__(

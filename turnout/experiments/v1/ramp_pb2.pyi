@@ -151,7 +151,8 @@ Global___RampEventKind: _TypeAlias = RampEventKind  # noqa: Y015
 class Ramp(_message.Message):
     """A schedule of shares with guardrails between the steps. An experiment with a ramp has one control and one treatment,
     both with a share of 0.5, and covers all units: the ramp sets what they get from the start on. Up to a half the control
-    gets a slice as large as the candidate's; who is in neither gets the champion and is not compared.
+    gets a slice as large as the candidate's; who is in neither gets the champion and is not compared. A started experiment
+    of a control and a treatment may get a ramp by UpdateExperiment: then the control keeps what it has beyond that.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -324,6 +325,8 @@ class RampStatus(_message.Message):
     REASONS_FIELD_NUMBER: _builtins.int
     READINGS_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
+    JUDGE_FIELD_NUMBER: _builtins.int
+    UNSEEN_GATEWAYS_FIELD_NUMBER: _builtins.int
     experiment: _builtins.str
     """The experiment's resource name."""
     state: Global___RampState.ValueType
@@ -340,6 +343,10 @@ class RampStatus(_message.Message):
     """Whether the step was approved."""
     window: _builtins.int
     """Counts the windows of the step in which units are counted anew, from 1."""
+    judge: _builtins.str
+    """The gateway that looks after the ramp while it goes: its host and state folder. The ramp is judged by that gateway's
+    journal. Empty while none does.
+    """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why it is where it is, or what it waits for, a sentence each."""
@@ -347,6 +354,10 @@ class RampStatus(_message.Message):
     @_builtins.property
     def readings(self) -> _containers.RepeatedCompositeFieldContainer[Global___RampReading]:
         """What the calls say; empty at a gateway that does not look after the ramp."""
+
+    @_builtins.property
+    def unseen_gateways(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The other gateways on the same database: calls that they answer are not seen."""
 
     def __init__(
         self,
@@ -361,10 +372,12 @@ class RampStatus(_message.Message):
         reasons: _abc.Iterable[_builtins.str] | None = ...,
         readings: _abc.Iterable[Global___RampReading] | None = ...,
         window: _builtins.int = ...,
+        judge: _builtins.str = ...,
+        unseen_gateways: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "experiment", b"experiment", "readings", b"readings", "reasons", b"reasons", "share", b"share", "state", b"state", "step", b"step", "step_start_time_us", b"step_start_time_us", "steps", b"steps", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "experiment", b"experiment", "judge", b"judge", "readings", b"readings", "reasons", b"reasons", "share", b"share", "state", b"state", "step", b"step", "step_start_time_us", b"step_start_time_us", "steps", b"steps", "unseen_gateways", b"unseen_gateways", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
