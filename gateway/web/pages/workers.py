@@ -70,14 +70,15 @@ def _versions(status: pb.GetServingStatusResponse) -> Html:
     for worker in status.workers:
         for each in worker.versions:
             found.setdefault((each.model, each.version), {})[worker.slot] = each
-    rows = []
+    told = any(each.reason for by_slot in found.values() for each in by_slot.values())
+    rows: list[tuple[Html | str, ...]] = []
     for (model, version), by_slot in sorted(found.items()):
         reasons = {each.reason for each in by_slot.values() if each.reason}
         states = [load_badge(by_slot[worker.slot].state) if worker.slot in by_slot else "" for worker in status.workers]
-        rows.append(
-            (model_link(resources.model_name(model)), version_link(model, version), *states, "; ".join(reasons))
-        )
-    columns = ("Model", "Version", *(f"Worker {worker.slot}" for worker in status.workers), "Why")
+        why = ("; ".join(reasons),) if told else ()
+        rows.append((model_link(resources.model_name(model)), version_link(model, version), *states, *why))
+    why = ("Why",) if told else ()
+    columns = ("Model", "Version", *(f"Worker {worker.slot}" for worker in status.workers), *why)
     return table("What each worker holds", columns, rows, empty="Nothing is loaded.")
 
 
