@@ -1,7 +1,7 @@
 """Who looks after ramps: the lease of each, and the gateways that are there besides.
 
-A gateway judges by its own journal. Where several share a database the others answer calls, too, that it does not see;
-so each of them says that it is there, by a lease in its own name, while any ramp goes.
+A gateway judges guardrails by its own journal. Where several share a database the others answer calls, too, that it
+does not see; so each of them says that it is there, by a lease in its own name, while any ramp goes.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ def ramp_section(visit: Visit, experiment: pb.Experiment, status: ramp_pb2.RampS
             (
                 ("Candidate's share", f"{status.share:.4g}"),
                 ("Window", status.window or None),
-                ("Judged by the journal of", status.judge or None),
-                ("Not seen: the calls of", ", ".join(status.unseen_gateways) or None),
+                ("Judged by the calls of", status.judge or None),
+                ("Guardrails do not see the calls of", ", ".join(status.unseen_gateways) or None),
             )
         ),
         table("Guardrails in this step", _READINGS, map(_reading, status.readings), numbers=range(1, 7)),

@@ -33,8 +33,8 @@ def status_parts(ramp: ramp_pb2.RampStatus) -> Iterator[RenderableType]:
             ("since", literals.format_time(ramp.step_start_time_us)),
             ("approved", "yes" if ramp.approved else ""),
             *(("", reason) for reason in ramp.reasons),
-            ("judged by", ramp.judge),
-            *(("not seen: the calls of", each) for each in ramp.unseen_gateways),
+            ("judged by the calls of", ramp.judge),
+            *(("not seen are those of", each) for each in ramp.unseen_gateways),
         ],
     )
     if ramp.readings:

@@ -344,8 +344,8 @@ class RampStatus(_message.Message):
     window: _builtins.int
     """Counts the windows of the step in which units are counted anew, from 1."""
     judge: _builtins.str
-    """The gateway that looks after the ramp while it goes: its host and state folder. The ramp is judged by that gateway's
-    journal. Empty while none does.
+    """The gateway that looks after the ramp while it goes: its host and state folder. The operational guardrails are judged
+    by the calls that it answers. Empty while none does.
     """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -357,7 +357,7 @@ class RampStatus(_message.Message):
 
     @_builtins.property
     def unseen_gateways(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The other gateways on the same database: calls that they answer are not seen."""
+        """The other gateways on the same database: the operational guardrails do not see the calls that they answer."""
 
     def __init__(
         self,
