@@ -19,7 +19,7 @@ READY_S = 60
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("turnout", "gateway", "experiments", "registry", "features", "trainer", "storage")
 MACHINERY = ("protos", "tools", "pyproject.toml", "constraints.txt", "buf.yaml", "buf.gen.yaml", "Makefile")
-DOCUMENTS = ("README.md", "LICENSE", "examples")
+DOCUMENTS = ("README.md", "LICENSE", "examples", "docs/settings.md")
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +39,7 @@ def tree(tmp_path, copied_names):
     copy.mkdir()
     for name in copied_names:
         source = ROOT / name
+        (copy / name).parent.mkdir(exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
