@@ -127,9 +127,10 @@ format: $(DEV_READY)  ## Format the code and the contract, fix what can be fixed
 	$(BIN)/ruff check --quiet --fix .
 	$(BIN)/buf format --write
 
-generate: $(DEV_READY)  ## Write what is generated anew, after a change of protos/ or of the settings
+generate: $(DEV_READY)  ## Write what is generated anew, after a change of protos/, of the settings or of what HTTP takes
 	$(BIN)/buf generate
 	$(BIN)/python tools/write_settings.py
+	$(BIN)/python tools/write_openapi.py
 
 release-image: $(DEV_READY)  ## At a release, and only then: make today's contract what `buf breaking` compares with
 	$(BIN)/buf build --exclude-source-info --output protos/released.binpb

@@ -1,4 +1,4 @@
-"""Fail when what is generated and committed is not what would be generated today: code, and the table of settings."""
+"""Fail when what is generated and committed is not what would be: code, the table of settings, the OpenAPI file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import write_openapi
 import write_settings
 
 PATTERNS = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
@@ -43,6 +44,8 @@ def main() -> int:
     text = write_settings.PAGE.read_text(encoding="utf-8")
     if write_settings.page(text) != text:
         found.append(f"{write_settings.PAGE}: its table differs from what the settings say of themselves")
+    if write_openapi.FILE.read_text(encoding="utf-8") != write_openapi.text():
+        found.append(f"{write_openapi.FILE}: differs from what the contract and the routes say")
     for line in found:
         print(line, file=sys.stderr)
     if found:

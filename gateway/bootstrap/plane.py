@@ -41,6 +41,8 @@ from gateway.control.watching import Snapshots
 from gateway.control.webhooks import RetryPolicy, WebhookCourier
 from gateway.errors import StateFolderBusyError
 from gateway.journal.log import EventLog
+from gateway.rest.port import DataPort
+from gateway.rest.rest import Rest
 from gateway.rpc.counting import CallCounter
 from gateway.rpc.guard import guarded
 from gateway.rpc.inside import Inside, Visitor
@@ -166,6 +168,8 @@ class ControlPlane:
             fleet=self._fleet,
             gather=figures.gather,
             access=self._access,
+            rest=Rest(DataPort(settings.host, self._data_port, tls=settings.tls), self._access),
+            body_bytes_max=settings.request_bytes_max,
             console=Console(partial(Visitor, self._inside), asks=self._access.asks),
             tls=_web_certificates(settings),
         )

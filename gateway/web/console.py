@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
@@ -22,14 +21,15 @@ from gateway.web.page import FormError, Visit
 from gateway.web.pages import all_pages
 from gateway.web.session import SESSION_S_MAX, Sessions
 from gateway.web.style import stylesheet
+from gateway.web.told import Told
 from turnout.resources import ResourceNameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from email.message import Message
 
     from gateway.web.page import Page, Services
     from gateway.web.session import Session
+    from gateway.web.told import Asked
 
 FORM_BYTES_MAX = 64 * 1024
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
@@ -56,45 +56,6 @@ HEADERS = {
 }
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What a browser asks.
-
-    Attributes
-    ----------
-    method, target
-        `GET` or `POST`, and the path with what stands behind it.
-    headers
-        The headers.
-    body
-        What was sent.
-    certificate
-        The names in the certificate that was shown.
-    peer
-        Where it comes from, as grpcio says it.
-    secure
-        Whether it came by TLS.
-    """
-
-    method: str
-    target: str
-    headers: Message
-    body: bytes = b""
-    certificate: Sequence[str] = ()
-    peer: str = ""
-    secure: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
-class Told:
-    """What a browser is told."""
-
-    status: HTTPStatus
-    body: bytes = b""
-    content_type: str = "text/html; charset=utf-8"
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 class Console:

@@ -1,4 +1,4 @@
-"""The HTTP port: whether the gateway is well, its metrics, and the console."""
+"""The HTTP port: whether the gateway is well, its metrics, predictions as JSON, and the console."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from gateway.access.access import require
 from gateway.transport.tls import names_of_peer
-from gateway.web.console import FORM_BYTES_MAX, Asked
+from gateway.web.console import FORM_BYTES_MAX
 from gateway.web.metrics import GatewayCollector
 from gateway.web.secure import SecureHTTPServer, certificate_shown
+from gateway.web.told import Asked
 from storage.errors import ForbiddenError, UnknownCallerError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from gateway.telemetry.meter import Meter
     from gateway.transport.tls import Certificates
     from gateway.web.console import Console
+    from gateway.web.told import Rest, Told
 
 HEALTH_PATH = "/healthz"
 METRICS_PATH = "/metrics"
@@ -34,9 +36,11 @@ READ = "read"
 IDLE_S_MAX = 30.0
 """How long a connection may say nothing."""
 
+_LENGTH_DIGITS_MAX = 15
+
 
 class WebServer:
-    """Answers ``/healthz``, ``/metrics`` and the console's pages.
+    """Answers ``/healthz``, ``/metrics``, calls of the data port as JSON, and the console's pages.
 
     Parameters
     ----------
@@ -48,6 +52,10 @@ class WebServer:
         Returns the numbers to show.
     access
         Says who asks for them.
+    rest
+        Answers calls as JSON.
+    body_bytes_max
+        How long the body of such a call may be.
     console
         Answers everything else.
     tls
@@ -62,6 +70,8 @@ class WebServer:
         fleet: Fleet,
         gather: Callable[[], Meter],
         access: Access,
+        rest: Rest,
+        body_bytes_max: int,
         console: Console,
         tls: Certificates | None = None,
     ) -> None:
@@ -73,6 +83,8 @@ class WebServer:
             workers = fleet
             asked = access
             pages = console
+            calls = rest
+            call_bytes_max = body_bytes_max
 
         self._server = SecureHTTPServer((host, port), Handler, tls=tls)
 
@@ -92,7 +104,12 @@ class _Handler(BaseHTTPRequestHandler):
     workers: Fleet
     asked: Access
     pages: Console
+    calls: Rest
+    call_bytes_max: int
     timeout = IDLE_S_MAX
+    protocol_version = "HTTP/1.1"  # a connection is kept for the next call
+    disable_nagle_algorithm = True
+    wbufsize = -1  # head and body leave together
 
     def do_GET(self) -> None:
         """Answer a GET."""
@@ -102,41 +119,70 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE, b"ok\n" if ready else b"not ready\n")
         elif path == METRICS_PATH:
             self._send_metrics()
+        elif self.calls.takes(path):
+            self._tell(self.calls.answer(self._asked(b"")))
         else:
-            self._send_page(b"")
+            self._tell(self.pages.answer(self._asked(b"")))
 
     def do_POST(self) -> None:
-        """Take a form of the console."""
+        """Take a call, or a form of the console."""
+        call = self.calls.takes(self.path.partition("?")[0])
+        bytes_max = self.call_bytes_max if call else FORM_BYTES_MAX
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()):
-            self._send(HTTPStatus.LENGTH_REQUIRED, b"a form says how long it is\n")
-        elif int(length) > FORM_BYTES_MAX:
-            self._send(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"no form is that long\n")
+            self._refuse(HTTPStatus.LENGTH_REQUIRED, "a body says how long it is", call=call)
+        elif len(length) > _LENGTH_DIGITS_MAX or int(length) > bytes_max:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {bytes_max} bytes", call=call)
         else:
-            self._send_page(self.rfile.read(int(length)))
+            body = self.rfile.read(int(length))
+            if len(body) < int(length):  # the caller went away
+                self.close_connection = True
+                return
+            self._tell((self.calls if call else self.pages).answer(self._asked(body)))
 
-    def _send_page(self, body: bytes) -> None:
-        """Answer with a page of the console."""
+    def _other(self) -> None:
+        """Refuse a verb that nothing here takes, and what came with it."""
+        self.close_connection = True
+        if self.calls.takes(self.path.partition("?")[0]):
+            self._tell(self.calls.answer(self._asked(b"")))
+        else:
+            self._send(HTTPStatus.METHOD_NOT_ALLOWED, b"this takes GET and POST\n")
+
+    do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_HEAD = do_CONNECT = do_QUERY = _other  # noqa: N815
+
+    def _asked(self, body: bytes) -> Asked:
         host, port = self.client_address[:2]
-        certificate = certificate_shown(self.connection)
-        told = self.pages.answer(
-            Asked(
-                method=self.command,
-                target=self.path,
-                headers=self.headers,
-                body=body,
-                certificate=names_of_peer(certificate),
-                peer=f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}",
-                secure=isinstance(self.connection, ssl.SSLSocket),
-            )
+        return Asked(
+            method=self.command,
+            target=self.path,
+            headers=self.headers,
+            body=body,
+            certificate=names_of_peer(certificate_shown(self.connection)),
+            peer=f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}",
+            secure=isinstance(self.connection, ssl.SSLSocket),
         )
+
+    def _tell(self, told: Told) -> None:
+        """Answer."""
         self.send_response(told.status)
-        self.send_header("Content-Type", told.content_type)
-        self.send_header("Content-Length", str(len(told.body)))
+        if told.status != HTTPStatus.NOT_MODIFIED:
+            self.send_header("Content-Type", told.content_type)
+            self.send_header("Content-Length", str(len(told.body)))
         for name, value in told.headers.items():
             self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(told.body)
+        if self.command != "HEAD":
+            self.wfile.write(told.body)
+
+    def _refuse(self, status: HTTPStatus, words: str, *, call: bool) -> None:
+        """Refuse a body unread: what follows on the connection would be it."""
+        self.close_connection = True
+        if call:
+            self._tell(self.calls.refuse(status, words))
+        else:
+            self._send(status, f"{words}\n".encode())
 
     def _send_metrics(self) -> None:
         """Show the numbers to those who may read."""
@@ -160,6 +206,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("WWW-Authenticate", challenge)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
 

@@ -1,0 +1,1 @@
+"""The data port's calls as HTTP and JSON."""

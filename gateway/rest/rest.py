@@ -1,0 +1,167 @@
+"""HTTP and JSON in the data port's place: finds the route, asks who calls, and passes the call on."""
+
+from __future__ import annotations
+
+import json
+import logging
+from http import HTTPStatus
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from gateway.access.access import require
+from gateway.errors import RequestMalformedError
+from gateway.rest import problem
+from gateway.rest.routes import ROUTES
+from gateway.rpc.authority import OPEN, role_of
+from gateway.rpc.status import code_of, sentence_of, trailing_of
+from gateway.web.told import Told
+from storage.errors import DomainError
+from turnout import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.access.access import Access
+    from gateway.rest.port import DataPort
+    from gateway.rest.routes import Route
+    from gateway.web.told import Asked
+
+TIMEOUT_HEADER = "Turnout-Timeout-Ms"
+TIMEOUT_MS, TIMEOUT_MS_MAX = 10_000, 600_000
+_PASSED_ON = ("authorization", "traceparent", "tracestate")
+_FORWARDED = "turnout-forwarded-"
+
+_log = logging.getLogger(__name__)
+
+
+class Rest:
+    """Answers what is asked below `/v1` and `/v2`, and says by OpenAPI what that is.
+
+    Parameters
+    ----------
+    port
+        The data port.
+    access
+        Says who a caller is; asked here too, since a certificate that was shown to HTTP cannot be passed on.
+    """
+
+    def __init__(self, port: DataPort, access: Access) -> None:
+        self._port = port
+        self._access = access
+
+    def refuse(self, status: HTTPStatus, words: str) -> Told:
+        """Return the answer to a body that is not read."""
+        return refusal(status, "INVALID_ARGUMENT", status.name, words)
+
+    @staticmethod
+    def takes(path: str) -> bool:
+        """Return whether a path is of this."""
+        return path.startswith(("/v1/", "/v2/")) or path in {"/v2", "/openapi.json"}
+
+    def answer(self, asked: Asked) -> Told:
+        """Return what to tell a caller."""
+        path = unquote(urlsplit(asked.target).path)
+        if path == "/openapi.json" and asked.method == "GET":
+            return Told(status=HTTPStatus.OK, body=openapi_file(), content_type="application/json")
+        found = [(route, fields) for route in ROUTES if (fields := route.match(path)) is not None]
+        for route, fields in found:
+            if route.verb == asked.method:
+                return self._answer_route(route, fields, asked)
+        if not found and path != "/openapi.json":
+            return refusal(HTTPStatus.NOT_FOUND, "NOT_FOUND", "PATH_UNKNOWN", f"there is nothing at {path[:200]}")
+        allowed = ", ".join(sorted({route.verb for route, _ in found})) or "GET"
+        told = refusal(HTTPStatus.METHOD_NOT_ALLOWED, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", f"this takes {allowed}")
+        told.headers["Allow"] = allowed
+        return told
+
+    def _answer_route(self, route: Route, fields: Mapping[str, str], asked: Asked) -> Told:
+        try:
+            self._admit(route.rpc, asked)
+            request = route.request()
+            timeout_s = _timeout_s(asked)
+            if route.read is not None:
+                route.read(_document(asked), request)
+            for name, value in fields.items():
+                setattr(request, name, value)
+            answer = self._port.call(route.rpc, request.SerializeToString(), _metadata(asked), timeout_s=timeout_s)
+            response = route.response.FromString(answer)
+            if route.says:
+                yes = bool(getattr(response, route.says))
+                return told_json(HTTPStatus.OK if yes else route.no, {"ready": yes})
+            return told_json(HTTPStatus.OK, route.written(response))
+        except errors.TurnoutError as error:
+            return refused(error)
+        except DomainError as error:
+            return refused(translated(error))
+        except Exception:  # noqa: BLE001  (a caller is told, the log has the rest)
+            _log.exception("a call by HTTP failed")
+            words = "internal error; the gateway's log has the particulars"
+            return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "INTERNAL", words)
+
+    def _admit(self, rpc: str, asked: Asked) -> None:
+        """Raise unless the caller may call a method."""
+        role = role_of(rpc)
+        if self._access.asks and role != OPEN:
+            require(self._access.caller(asked.headers.get("Authorization"), asked.certificate), role)
+
+
+def openapi_file() -> bytes:
+    """Return the OpenAPI file."""
+    return resources.files("gateway.rest").joinpath("openapi.json").read_bytes()
+
+
+def told_json(status: int, document: Mapping[str, Any], content_type: str = "application/json") -> Told:
+    """Return an answer of JSON."""
+    body = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return Told(status=status, body=body, content_type=content_type)
+
+
+def refusal(status: HTTPStatus, code: str, reason: str, detail: str) -> Told:
+    """Return the answer to what HTTP itself knows to be wrong."""
+    return told_json(status, problem.plain(status, code, reason, detail), problem.CONTENT_TYPE)
+
+
+def refused(error: errors.TurnoutError) -> Told:
+    """Return the answer that an error is."""
+    status, document = problem.problem_of(error)
+    told = told_json(status, document, problem.CONTENT_TYPE)
+    if status == HTTPStatus.UNAUTHORIZED:
+        told.headers["WWW-Authenticate"] = "Bearer"
+    if error.retry_after_s is not None:
+        told.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    return told
+
+
+def translated(error: DomainError) -> errors.TurnoutError:
+    """Return an error of ours as one that a client knows."""
+    return errors.from_status(code_of(error).name, sentence_of(error), trailing_of(error))
+
+
+def _document(asked: Asked) -> object:
+    try:
+        return json.loads(asked.body or b"{}", parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise RequestMalformedError(f"the body is not JSON: {str(error)[:200]}") from error
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON; write it as text")
+
+
+def _timeout_s(asked: Asked) -> float:
+    said = asked.headers.get(TIMEOUT_HEADER, str(TIMEOUT_MS))
+    if not (said.isascii() and said.isdigit() and len(said) <= 9 and 1 <= int(said) <= TIMEOUT_MS_MAX):  # noqa: PLR2004
+        raise RequestMalformedError(f"{TIMEOUT_HEADER} is from 1 to {TIMEOUT_MS_MAX} milliseconds")
+    return int(said) / 1000
+
+
+def _metadata(asked: Asked) -> list[tuple[str, str]]:
+    """Return what a call says beside its request: its token, its trace, and what the Open Inference Protocol takes."""
+    found = []
+    for name, value in asked.headers.items():
+        key = name.lower()
+        ours = key.startswith("turnout-") and not key.startswith(_FORWARDED) and key != TIMEOUT_HEADER.lower()
+        if (key in _PASSED_ON or ours) and value.isascii() and value.isprintable():
+            found.append((key, value))
+    return found

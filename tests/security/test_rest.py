@@ -1,0 +1,51 @@
+"""Calls as JSON are asked for who makes them, whatever the way to the data port is encrypted with."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.error
+import urllib.request
+
+import pytest
+
+PREDICT = "/v1/models/nothing:predict"
+UNKNOWN = (404, "MODEL_NOT_SERVED")
+
+
+@pytest.fixture
+def ask():
+    def asked(secured, *, token="", pair=""):
+        """Return the status and the reason of a call for a prediction of a model that there is not."""
+        context, scheme = None, "http"
+        if secured.authority is not None:
+            scheme, context = "https", ssl.create_default_context(cafile=secured.authority.certificate)
+            if pair:
+                shown = secured.pairs[pair]
+                context.load_cert_chain(shown.certificate, shown.key)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        url = f"{scheme}://127.0.0.1:{secured.gateway.http}{PREDICT}"
+        request = urllib.request.Request(url, b"{}", headers)  # noqa: S310  (a gateway here)
+        with pytest.raises(urllib.error.HTTPError) as raised:
+            urllib.request.urlopen(request, context=context, timeout=30)  # noqa: S310
+        with raised.value as answer:
+            return answer.status, json.loads(answer.read())["reason"]
+
+    return asked
+
+
+def test_a_token_with_the_role_reaches_the_pipeline_and_no_other_does(secured, ask):
+    tokens = secured.tokens
+    assert ask(secured, token=tokens["predict"]) == UNKNOWN
+    assert ask(secured, token=tokens["outcomes"]) == (403, "ROLE_MISSING")
+    assert ask(secured, token=tokens["expired"]) == (401, "TOKEN_EXPIRED")
+    assert ask(secured, token="turnout_nobody") == (401, "TOKEN_INVALID")  # noqa: S106
+    assert ask(secured) == (401, "CREDENTIALS_MISSING")
+
+
+def test_a_certificate_is_asked_for_its_role_before_the_gateway_shows_its_own(mutual, ask):
+    assert ask(mutual, pair="outcomes") == (403, "ROLE_MISSING")
+    assert ask(mutual, pair="nobody") == (403, "CERTIFICATE_UNKNOWN")
+    assert ask(mutual, pair="expired") == (401, "TOKEN_EXPIRED")
+    # It passes here, and the gateway's own certificate, which goes on with the call, is nobody's in the file.
+    assert ask(mutual, pair="predict") == (403, "CERTIFICATE_UNKNOWN")
