@@ -92,7 +92,8 @@ def estimate(metric: str, reference: Reference, scores: Floats, *, alpha: float)
     :math:`1 - p`. The expected counts take the counts' place in each metric; the area under the ROC curve is that of
     the expected curve, ranked by the scores as they are. The band is :math:`z\,\sigma / \sqrt{n f}`, with
     :math:`\sigma` the reference's standard deviation of one row's part in the metric and *f* the part of the rows that
-    have one. It covers the sampling of the window's labels, and nothing else.
+    have one; the area has two such parts, one a class (DeLong). It covers the sampling of the window's labels, and
+    nothing else.
 
     Assumptions: the scores still mean the same probabilities. Where the relation of features and label changes
     (concept drift) the estimate does not see it. So it is compared with the real one when labels mature.
@@ -134,12 +135,7 @@ def sampling_error(metric: str, reference: Reference, rows: int) -> float:
     labels, scores = reference.labels == 1, reference.scores
     said = scores >= CUT
     if metric == "roc_auc":
-        # The rarer class's places among the other are what the area is a mean of.
-        rarer = labels if labels.mean() <= CUT else ~labels
-        ranked = scores if labels.mean() <= CUT else -scores
-        others = np.sort(ranked[~rarer])
-        places = np.searchsorted(others, ranked[rarer], side="left") / max(1, len(others))
-        return _standard_error(places, rarer.mean(), rows)
+        return math.hypot(*area_errors(reference, rows))
     if metric == "brier":
         return _standard_error((scores - labels) ** 2, 1.0, rows)
     if metric == "log_loss":
@@ -147,7 +143,24 @@ def sampling_error(metric: str, reference: Reference, rows: int) -> float:
         return _standard_error(np.where(labels, -np.log(kept), -np.log1p(-kept)), 1.0, rows)
     among = {"accuracy": np.ones_like(said), "precision": said, "recall": labels, "f1": said | labels}[metric]
     hits = said == labels if metric == "accuracy" else said & labels
-    return _standard_error(hits[among].astype(np.float64), among.mean(), rows)
+    error = _standard_error(hits[among].astype(np.float64), among.mean(), rows)
+    if metric == "f1":  # it is 2J / (1 + J), of which J is the proportion
+        error *= 2 / (1 + hits[among].mean()) ** 2
+    return error
+
+
+def area_errors(reference: Reference, rows: int) -> tuple[float, float]:
+    """Return what the rarer class and what the other one have in the area's standard error over so many rows."""
+    labels, ranked = reference.labels == 1, reference.scores
+    if labels.mean() > CUT:
+        labels, ranked = ~labels, -ranked
+    sides = np.sort(ranked[labels]), np.sort(ranked[~labels])
+    parts = labels.mean(), 1 - labels.mean()
+    both = []
+    for own, other, part in ((sides[0], sides[1], parts[0]), (sides[1], sides[0], parts[1])):
+        below, upto = np.searchsorted(other, own, side="left"), np.searchsorted(other, own, side="right")
+        both.append(_standard_error((below + upto) / (2 * max(1, len(other))), part, rows))
+    return both[0], both[1]
 
 
 def _standard_error(values: Floats, part: float, rows: int) -> float:
