@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, Integer, MetaData, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, CheckConstraint, Column, Integer, MetaData, String, Table, Text
 
 metadata = MetaData(
     naming_convention={
@@ -41,6 +41,17 @@ changes = Table(
 
 # The schemas whose releases may use the database as it is: its own, and those before that lack nothing they rely on.
 schema_readers = Table("schema_readers", metadata, Column("schema", String(32), primary_key=True))
+
+# What each gateway said of itself when it was last heard of.
+gateways = Table(
+    "gateways",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("state", JSON, nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("seen_us", BigInteger, nullable=False),
+    Column("stopped", Boolean, nullable=False),
+)
 
 leases = Table(
     "leases",

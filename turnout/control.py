@@ -79,7 +79,13 @@ _READS = {
         "ListRuns",
     ),
     "turnout.events.v1.EventService": ("CountEvents",),
-    "turnout.admin.v1.AdminService": ("GetServingStatus", "WaitForRevision", "ListChanges", "ListEvents"),
+    "turnout.admin.v1.AdminService": (
+        "GetServingStatus",
+        "ListGateways",
+        "WaitForRevision",
+        "ListChanges",
+        "ListEvents",
+    ),
 }
 """The methods that change nothing: only these may be tried again, since a change may have been made unheard."""
 

@@ -62,6 +62,8 @@ from turnout.registry.v1 import (
 from turnout.trainer.v1 import trainer_service_pb2, trainer_service_pb2_grpc
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import grpc
     from sqlalchemy import Connection
 
@@ -100,6 +102,7 @@ class ControlParts:
     materializing: Materializing
     offline: OfflineLimits
     data_address: str
+    following: Callable[[], tuple[int, int]]
 
 
 def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[tuple[str, ...], RampRunner]:
@@ -129,7 +132,8 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[tupl
         WebhookService(database=parts.database, clock=parts.clock, poster=parts.poster), server
     )
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
-        AdminService(database=parts.database, clock=parts.clock, fleet=parts.fleet), server
+        AdminService(database=parts.database, clock=parts.clock, fleet=parts.fleet, following=parts.following),
+        server,
     )
     feature_service_pb2_grpc.add_FeatureServiceServicer_to_server(
         FeatureService(

@@ -14,6 +14,7 @@ import threading
 import time
 from concurrent import futures
 from functools import partial
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import grpc
@@ -32,6 +33,7 @@ from gateway.control.compaction import Compactor
 from gateway.control.desired import bound_sets
 from gateway.control.figures import Figures
 from gateway.control.fleet import Fleet
+from gateway.control.heartbeat import Heartbeat
 from gateway.control.housekeeping import Housekeeper
 from gateway.control.materializing import Materializing
 from gateway.control.posting import Poster
@@ -40,7 +42,9 @@ from gateway.control.refreshing import Refresher
 from gateway.control.watching import Snapshots
 from gateway.control.webhooks import RetryPolicy, WebhookCourier
 from gateway.errors import StateFolderBusyError
+from gateway.journal.commits import EventFolders
 from gateway.journal.log import EventLog
+from gateway.journal.shared.chains import gateway_name
 from gateway.rest.port import DataPort
 from gateway.rest.rest import Rest
 from gateway.rpc.counting import CallCounter
@@ -148,6 +152,7 @@ class ControlPlane:
             ),
             offline=offline,
             data_address=f"{settings.host}:{self._data_port}",
+            following=lambda: self._publisher.following,
         )
         refresher = Refresher(self._parts.materializing, database=self._database, clock=clock)
         self._refreshing = threading.Thread(target=refresher.run, args=(self._stopped,), name="refresher", daemon=True)
@@ -189,6 +194,10 @@ class ControlPlane:
         threading.Thread(target=self._compactor.run, args=(self._stopped,), name="compactor", daemon=True).start()
         self._refreshing.start()
         self._ramping.start()
+        self._beating = threading.Thread(
+            target=self._heartbeat(control_port).run, args=(self._stopped,), name="heartbeat", daemon=True
+        )
+        self._beating.start()
         http_port = self._web.start()
         self._wait_ready(control_port, http_port)
         health.serving()
@@ -221,6 +230,19 @@ class ControlPlane:
         server.start()
         return server, port, health
 
+    def _heartbeat(self, control_port: int) -> Heartbeat:
+        """Return what says to others that this gateway is there."""
+        host = self._settings.host
+        about = {
+            "turnout_version": version("turnout"),
+            "zone": self._settings.zone,
+            "host": socket.gethostname(),
+            "data_address": self._parts.data_address,
+            "control_address": f"{host}:{control_port}",
+        }
+        name = gateway_name(EventFolders(self._settings.folders.state).events)
+        return Heartbeat(database=self._database, fleet=self._fleet, name=name, about=about)
+
     def _wait_ready(self, control_port: int, http_port: int) -> None:
         """Write the ready file when all workers answer."""
         until = time.monotonic() + READY_TIMEOUT_S
@@ -252,6 +274,7 @@ class ControlPlane:
         self._web.stop()
         self._refreshing.join(REFRESHER_GRACE_S)
         self._ramping.join(REFRESHER_GRACE_S)
+        self._beating.join(REFRESHER_GRACE_S)
         self._store.close()
         self._database.close()
         self._reserved.close()

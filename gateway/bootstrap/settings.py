@@ -33,6 +33,8 @@ class Settings(BaseSettings):
         How many worker processes answer predictions.
     host
         The address that all ports are bound to.
+    zone
+        Where this gateway is, in your words: told to those who list the gateways.
     data_port, http_port, control_port
         The ports; 0 picks a free one.
     ready_file
@@ -117,6 +119,7 @@ class Settings(BaseSettings):
     state: Path
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     host: str = "127.0.0.1"
+    zone: Annotated[str, Field(max_length=64)] = ""
     data_port: Port = 8001
     http_port: Port = 8002
     control_port: Port = 8003

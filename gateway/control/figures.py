@@ -66,6 +66,10 @@ class Figures:
         put_vitals(figures, "control")
         self._logs.put_counts(figures)
         figures.put("turnout_build_info", (version("turnout"),), 1)
+        _, silent_since_us = self._publisher.following
+        figures.put(
+            "turnout_database_silent_seconds", (), time.time() - silent_since_us / 1e6 if silent_since_us else 0.0
+        )
         figures.put("turnout_revision", (), self._publisher.written)
         self._put_workers(figures)
         self._put_compaction(figures)

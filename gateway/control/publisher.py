@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from gateway.control.desired import desired_document, write_table
-from storage.errors import DomainError
+from storage.errors import DomainError, UnavailableError
 from storage.revision import current_revision
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ class TablePublisher:
         self._woken = threading.Event()
         self._stopped = False
         self._lacking: set[str] = set()
+        self._silent_since_us = 0
+
+    @property
+    def following(self) -> tuple[int, int]:
+        """The newest revision that was seen, and since when, by the machine, the database is silent; 0: it answers."""
+        return self._written, self._silent_since_us
 
     @property
     def written(self) -> int:
@@ -119,7 +126,13 @@ class TablePublisher:
             self._woken.clear()
             try:
                 self.publish()
+                self._silent_since_us = 0
                 self._bring_lacking()
+            except UnavailableError as error:
+                if not self._silent_since_us:
+                    self._silent_since_us = time.time_ns() // 1000
+                    _log.warning("what is served stays as it is until the database answers: %s", error.message)
+                self._woken.wait(RETRY_INTERVAL_S)
             except Exception:  # noqa: BLE001  (the thread must outlive whatever it is)
                 _log.exception("the desired set cannot be written; trying again")
                 self._woken.wait(RETRY_INTERVAL_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import time
@@ -13,18 +14,21 @@ from gateway.errors import DeadlineSpentError
 from gateway.rpc import paging
 from gateway.rpc.status import actor, mapped
 from storage.clock import ClockNotReplayError, ReplayClock
+from storage.errors import UnavailableError
+from storage.presence import list_gateways
 from storage.revision import current_revision, list_changes
 from turnout.admin.v1 import admin_service_pb2 as pb
 from turnout.admin.v1 import admin_service_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import grpc
 
     from gateway.control.fleet import Fleet, WorkerReport
     from storage.clock import Clock
     from storage.database import Database
+    from storage.presence import Presence
     from storage.revision import Change
 
 WAIT_MAX_S = 300.0
@@ -39,12 +43,23 @@ _STATES = {
 
 
 class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
-    """Says what is served, waits for it, lists changes, moves the replay clock."""
+    """Says what is served, waits for it, lists changes, moves the replay clock.
 
-    def __init__(self, *, database: Database, clock: Clock, fleet: Fleet) -> None:
+    Parameters
+    ----------
+    database, clock, fleet
+        What it tells of.
+    following
+        The newest revision that was seen, and since when the database has not answered; 0: it answers.
+    """
+
+    def __init__(
+        self, *, database: Database, clock: Clock, fleet: Fleet, following: Callable[[], tuple[int, int]]
+    ) -> None:
         self._database = database
         self._clock = clock
         self._fleet = fleet
+        self._following = following
 
     def GetServingStatus(
         self, request: pb.GetServingStatusRequest, context: grpc.ServicerContext
@@ -53,14 +68,25 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
         del request
         recent = self._fleet.recent()
         reported = [own for own in recent if own is not None]
-        with mapped(context), self._database.read() as tx:
+        revision, stale_since_us = self._following()
+        if not stale_since_us:
+            with contextlib.suppress(UnavailableError), self._database.read() as tx:
+                revision = current_revision(tx)
+        with mapped(context):
             return pb.GetServingStatusResponse(
-                revision=current_revision(tx),
+                revision=revision,
+                stale_since_us=stale_since_us,
                 workers=[_worker(report, own) for report, own in zip(self._fleet.reports(), recent, strict=True)],
                 traffic=_traffic(functools.reduce(Totals.plus, reported)) if reported else None,
                 now_us=self._clock.now_us(),
                 turnout_version=version("turnout"),
             )
+
+    def ListGateways(self, request: pb.ListGatewaysRequest, context: grpc.ServicerContext) -> pb.ListGatewaysResponse:
+        """List the gateways that share the metadata database."""
+        del request
+        with mapped(context), self._database.read() as tx:
+            return pb.ListGatewaysResponse(gateways=[_gateway(each) for each in list_gateways(tx)])
 
     def WaitForRevision(
         self, request: pb.WaitForRevisionRequest, context: grpc.ServicerContext
@@ -148,6 +174,27 @@ def _traffic(recent: Totals) -> pb.Traffic:
         p50_us=quantile_us(recent.latencies, 0.5),
         p99_us=quantile_us(recent.latencies, 0.99),
         processors=recent.cpu_s / window_s,
+    )
+
+
+def _gateway(presence: Presence) -> pb.Gateway:
+    said = presence.state
+    return pb.Gateway(
+        name=f"gateways/{presence.name}",
+        alive=presence.alive,
+        stopped=presence.stopped,
+        start_time_us=presence.started_us,
+        seen_time_us=presence.seen_us,
+        turnout_version=said.get("turnout_version", ""),
+        zone=said.get("zone", ""),
+        host=said.get("host", ""),
+        data_address=said.get("data_address", ""),
+        control_address=said.get("control_address", ""),
+        workers=said.get("workers", 0),
+        ready_workers=said.get("ready_workers", 0),
+        revision=said.get("revision", -1),
+        predictions_per_s=said.get("predictions_per_s", 0.0),
+        versions=said.get("versions", ()),
     )
 
 

@@ -178,6 +178,7 @@ _TABLE: dict[str, dict[str, str]] = {
     },
     "turnout.admin.v1.AdminService": {
         "GetServingStatus": READ,
+        "ListGateways": READ,
         "WaitForRevision": READ,
         "ListChanges": READ,
         "ListEvents": READ,

@@ -186,6 +186,7 @@ _ALL = (
     _gauge("turnout_worker_ready", "Whether a worker answers.", "worker"),
     _gauge("turnout_worker_revision", "The revision that a worker serves.", "worker"),
     _counter("turnout_worker_restarts_total", "How often a worker's process was started again.", "worker"),
+    _gauge("turnout_database_silent_seconds", "For how long the metadata database has not answered; 0: it does."),
     _gauge("turnout_revision", "The newest revision that the workers were told of."),
     _counter("turnout_process_cpu_seconds_total", "Processor time, user and system.", "process"),
     _gauge("turnout_process_resident_memory_bytes", "Resident memory.", "process"),

@@ -1,9 +1,13 @@
 """A gateway whose metadata is in PostgreSQL."""
 
+import time
+
 import grpc
 import pytest
 
 from turnout.registry.v1 import registry_service_pb2 as rpb
+
+PATIENCE_S = 60
 
 
 def champion(operator):
@@ -41,6 +45,18 @@ def test_without_its_database_a_gateway_serves_on_and_refuses_changes_until_it_i
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     assert "DATABASE_UNREACHABLE" in str(refused.value.trailing_metadata())
     assert operator.predict("m").version == 1
+    served = stale_since(operator, silent=True)
+    assert {each.revision for each in served.workers} == {served.revision}
     postgresql.allow(url)
+    stale_since(operator, silent=False)
     operator.promote("m", 2)
     assert operator.predict("m").version == 2
+
+
+def stale_since(operator, *, silent):
+    """Wait until the gateway says that the database is silent, or answers again, and return its status."""
+    until = time.monotonic() + PATIENCE_S
+    while bool((status := operator.status()).stale_since_us) is not silent:
+        assert time.monotonic() < until, status
+        time.sleep(0.05)
+    return status

@@ -11,6 +11,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.bootstrap.recovery import main
+from turnout.admin.v1 import admin_service_pb2 as apb
 from turnout.events.v1 import event_service_pb2
 from turnout.experiments.v1 import experiment_service_pb2 as epb
 from turnout.outcomes.v1 import outcome_service_pb2
@@ -126,6 +127,20 @@ def test_an_alias_that_ends_by_itself_ends_once(pair):
     set_alias(pair[0])  # what comes after is later than any second removal would have been written
     for step in range(3):
         assert [move.removed for move in moves(pair[1], f"brief{step}")] == [True, False]
+
+
+def test_each_knows_of_the_other(pair):
+    def listed(operator):
+        return {each.data_address: each for each in operator.admin.ListGateways(apb.ListGatewaysRequest()).gateways}
+
+    addresses = {operator.gateway.data_address for operator in pair}
+    wait_until(lambda: all(listed(pair[0]).get(each, apb.Gateway()).ready_workers for each in addresses))
+    found = listed(pair[1])
+    assert found.keys() == addresses
+    assert len({each.name for each in found.values()}) == 2
+    for each in found.values():
+        assert (each.alive, each.stopped, each.workers, each.ready_workers) == (True, False, 1, 1)
+        assert "models/m/versions/1" in each.versions
 
 
 def test_both_analyse_what_either_journalled(pair):

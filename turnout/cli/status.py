@@ -1,4 +1,4 @@
-"""`turnout status` and `turnout top`: what each worker serves, and how it fares."""
+"""`turnout status`, `turnout top` and `turnout gateways`: what each worker serves, and how it fares."""
 
 import time
 from collections.abc import Iterable
@@ -28,6 +28,19 @@ _WORKERS = (
     "in flight",
     "processors",
     "memory",
+)
+_GATEWAYS = (
+    "gateway",
+    "",
+    "heard of",
+    "turnout",
+    "zone",
+    "host",
+    "data",
+    "control",
+    "workers",
+    "revision",
+    "per s",
 )
 _VERSIONS = ("model", "version", "state", "workers", "why")
 
@@ -67,6 +80,29 @@ def top(
             time.sleep(interval_s)
 
 
+def gateways(*, server: options.Server = options.SERVER, as_json: options.Json = False) -> None:
+    """List the gateways that share this one's metadata database, dead ones too for a week."""
+    with options.control(server) as connection:
+        answer = connection.admin.ListGateways(pb.ListGatewaysRequest())
+    rows = [
+        (
+            each.name.removeprefix("gateways/"),
+            "alive" if each.alive else "stopped" if each.stopped else "DEAD",
+            literals.format_time(each.seen_time_us),
+            each.turnout_version,
+            each.zone,
+            each.host,
+            each.data_address,
+            each.control_address,
+            f"{each.ready_workers}/{each.workers}",
+            each.revision,
+            round(each.predictions_per_s, 1),
+        )
+        for each in answer.gateways
+    ]
+    show.emit(document_of(answer), lambda: [show.table("Gateways", _GATEWAYS, rows)], as_json=as_json)
+
+
 def _ask(connection: Control) -> pb.GetServingStatusResponse:
     return connection.admin.GetServingStatus(pb.GetServingStatusRequest())
 
@@ -76,6 +112,10 @@ def _render(answer: pb.GetServingStatusResponse) -> Iterable[RenderableType]:
     facts = [
         ("turnout", answer.turnout_version),
         ("revision", answer.revision),
+        (
+            "the database has been silent since",
+            literals.format_time(answer.stale_since_us) if answer.stale_since_us else "",
+        ),
         ("clock", literals.format_time(answer.now_us)),
         ("transport", ", ".join(sorted({one.transport for one in answer.workers if one.transport}))),
         ("last", f"{traffic.window_s:.0f} s"),

@@ -24,45 +24,51 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$turnout/admin/v1/admin_service.proto\x12\x10turnout.admin.v1\"\x19\n\x17GetServingStatusRequest\"\xdf\x01\n\x18GetServingStatusResponse\x12\x1a\n\x08revision\x18\x01 \x01(\x03R\x08revision\x12\x32\n\x07workers\x18\x02 \x03(\x0b\x32\x18.turnout.admin.v1.WorkerR\x07workers\x12\x15\n\x06now_us\x18\x03 \x01(\x03R\x05nowUs\x12\'\n\x0fturnout_version\x18\x04 \x01(\tR\x0eturnoutVersion\x12\x33\n\x07traffic\x18\x05 \x01(\x0b\x32\x19.turnout.admin.v1.TrafficR\x07traffic\"\xdb\x02\n\x06Worker\x12\x12\n\x04slot\x18\x01 \x01(\x05R\x04slot\x12\x10\n\x03pid\x18\x02 \x01(\x05R\x03pid\x12\x1a\n\x08revision\x18\x03 \x01(\x03R\x08revision\x12\x1c\n\ttransport\x18\x04 \x01(\tR\ttransport\x12\x14\n\x05ready\x18\x05 \x01(\x08R\x05ready\x12\x1a\n\x08restarts\x18\x06 \x01(\x05R\x08restarts\x12;\n\x08versions\x18\x07 \x03(\x0b\x32\x1f.turnout.admin.v1.LoadedVersionR\x08versions\x12\x33\n\x07traffic\x18\x08 \x01(\x0b\x32\x19.turnout.admin.v1.TrafficR\x07traffic\x12&\n\x0f\x63\x61lls_in_flight\x18\t \x01(\x03R\rcallsInFlight\x12%\n\x0eresident_bytes\x18\n \x01(\x03R\rresidentBytes\"\x8a\x02\n\x07Traffic\x12\x19\n\x08window_s\x18\x01 \x01(\x01R\x07windowS\x12*\n\x11predictions_per_s\x18\x02 \x01(\x01R\x0fpredictionsPerS\x12$\n\x0e\x66\x61ilures_per_s\x18\x03 \x01(\x01R\x0c\x66\x61iluresPerS\x12\x1c\n\nshed_per_s\x18\x04 \x01(\x01R\x08shedPerS\x12&\n\x0fwave_calls_mean\x18\x05 \x01(\x01R\rwaveCallsMean\x12\x15\n\x06p50_us\x18\x06 \x01(\x03R\x05p50Us\x12\x15\n\x06p99_us\x18\x07 \x01(\x03R\x05p99Us\x12\x1e\n\nprocessors\x18\x08 \x01(\x01R\nprocessors\"\x8a\x01\n\rLoadedVersion\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n\x07version\x18\x02 \x01(\x03R\x07version\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\x1b.turnout.admin.v1.LoadStateR\x05state\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reason\"4\n\x16WaitForRevisionRequest\x12\x1a\n\x08revision\x18\x01 \x01(\x03R\x08revision\"5\n\x17WaitForRevisionResponse\x12\x1a\n\x08revision\x18\x01 \x01(\x03R\x08revision\"P\n\x12ListChangesRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"q\n\x13ListChangesResponse\x12\x32\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x18.turnout.admin.v1.ChangeR\x07\x63hanges\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa4\x01\n\x06\x43hange\x12\x1a\n\x08revision\x18\x01 \x01(\x03R\x08revision\x12\x17\n\x07time_us\x18\x02 \x01(\x03R\x06timeUs\x12\x12\n\x04kind\x18\x03 \x01(\tR\x04kind\x12\x1a\n\x08resource\x18\x04 \x01(\tR\x08resource\x12\x14\n\x05\x61\x63tor\x18\x05 \x01(\tR\x05\x61\x63tor\x12\x1f\n\x0b\x64\x65tail_json\x18\x06 \x01(\tR\ndetailJson\"\x86\x01\n\x11ListEventsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x1a\n\x08resource\x18\x03 \x01(\tR\x08resource\x12\x19\n\x08since_us\x18\x04 \x01(\x03R\x07sinceUs\"r\n\x12ListEventsResponse\x12\x34\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1c.turnout.admin.v1.AuditEventR\x06\x65vents\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9c\x02\n\nAuditEvent\x12\x1a\n\x08revision\x18\x01 \x01(\x03R\x08revision\x12\x17\n\x07time_us\x18\x02 \x01(\x03R\x06timeUs\x12\x12\n\x04kind\x18\x03 \x01(\tR\x04kind\x12\x1a\n\x08resource\x18\x04 \x01(\tR\x08resource\x12\x14\n\x05\x61\x63tor\x18\x05 \x01(\tR\x05\x61\x63tor\x12\x1e\n\ncredential\x18\x06 \x01(\tR\ncredential\x12\x12\n\x04peer\x18\x07 \x01(\tR\x04peer\x12\x1f\n\x0b\x64\x65tail_json\x18\x08 \x01(\tR\ndetailJson\x12\x1f\n\x0b\x62\x65\x66ore_json\x18\t \x01(\tR\nbeforeJson\x12\x1d\n\nafter_json\x18\n \x01(\tR\tafterJson\",\n\x13\x41\x64vanceClockRequest\x12\x15\n\x06now_us\x18\x01 \x01(\x03R\x05nowUs\"-\n\x14\x41\x64vanceClockResponse\x12\x15\n\x06now_us\x18\x01 \x01(\x03R\x05nowUs*\x9a\x01\n\tLoadState\x12\x1a\n\x16LOAD_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12LOAD_STATE_LOADING\x10\x01\x12\x14\n\x10LOAD_STATE_READY\x10\x02\x12\x17\n\x13LOAD_STATE_DRAINING\x10\x03\x12\x15\n\x11LOAD_STATE_FAILED\x10\x04\x12\x13\n\x0fLOAD_STATE_HELD\x10\x05\x32\xf5\x03\n\x0c\x41\x64minService\x12i\n\x10GetServingStatus\x12).turnout.admin.v1.GetServingStatusRequest\x1a*.turnout.admin.v1.GetServingStatusResponse\x12\x66\n\x0fWaitForRevision\x12(.turnout.admin.v1.WaitForRevisionRequest\x1a).turnout.admin.v1.WaitForRevisionResponse\x12Z\n\x0bListChanges\x12$.turnout.admin.v1.ListChangesRequest\x1a%.turnout.admin.v1.ListChangesResponse\x12W\n\nListEvents\x12#.turnout.admin.v1.ListEventsRequest\x1a$.turnout.admin.v1.ListEventsResponse\x12]\n\x0c\x41\x64vanceClock\x12%.turnout.admin.v1.AdvanceClockRequest\x1a&.turnout.admin.v1.AdvanceClockResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$turnout/admin/v1/admin_service.proto\x12\x10turnout.admin.v1\"\x19\n\x17GetServingStatusRequest\"\x85\x02\n\x18GetServingStatusResponse\x12\x1a\n\x08revision\x18\x01 \x01(\x03R\x08revision\x12\x32\n\x07workers\x18\x02 \x03(\x0b\x32\x18.turnout.admin.v1.WorkerR\x07workers\x12\x15\n\x06now_us\x18\x03 \x01(\x03R\x05nowUs\x12\'\n\x0fturnout_version\x18\x04 \x01(\tR\x0eturnoutVersion\x12\x33\n\x07traffic\x18\x05 \x01(\x0b\x32\x19.turnout.admin.v1.TrafficR\x07traffic\x12$\n\x0estale_since_us\x18\x06 \x01(\x03R\x0cstaleSinceUs\"\x15\n\x13ListGatewaysRequest\"M\n\x14ListGatewaysResponse\x12\x35\n\x08gateways\x18\x01 \x03(\x0b\x32\x19.turnout.admin.v1.GatewayR\x08gateways\"\xd3\x03\n\x07Gateway\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05\x61live\x18\x02 \x01(\x08R\x05\x61live\x12\x18\n\x07stopped\x18\x03 \x01(\x08R\x07stopped\x12\"\n\rstart_time_us\x18\x04 \x01(\x03R\x0bstartTimeUs\x12 \n\x0cseen_time_us\x18\x05 \x01(\x03R\nseenTimeUs\x12\'\n\x0fturnout_version\x18\x06 \x01(\tR\x0eturnoutVersion\x12\x12\n\x04zone\x18\x07 \x01(\tR\x04zone\x12\x12\n\x04host\x18\x08 \x01(\tR\x04host\x12!\n\x0c\x64\x61ta_address\x18\t \x01(\tR\x0b\x64\x61taAddress\x12\'\n\x0f\x63ontrol_address\x18\n \x01(\tR\x0e\x63ontrolAddress\x12\x18\n\x07workers\x18\x0b \x01(\x05R\x07workers\x12#\n\rready_workers\x18\x0c \x01(\x05R\x0creadyWorkers\x12\x1a\n\x08revision\x18\r \x01(\x03R\x08revision\x12*\n\x11predictions_per_s\x18\x0e \x01(\x01R\x0fpredictionsPerS\x12\x1a\n\x08versions\x18\x0f \x03(\tR\x08versions\"\xdb\x02\n\x06Worker\x12\x12\n\x04slot\x18\x01 \x01(\x05R\x04slot\x12\x10\n\x03pid\x18\x02 \x01(\x05R\x03pid\x12\x1a\n\x08revision\x18\x03 \x01(\x03R\x08revision\x12\x1c\n\ttransport\x18\x04 \x01(\tR\ttransport\x12\x14\n\x05ready\x18\x05 \x01(\x08R\x05ready\x12\x1a\n\x08restarts\x18\x06 \x01(\x05R\x08restarts\x12;\n\x08versions\x18\x07 \x03(\x0b\x32\x1f.turnout.admin.v1.LoadedVersionR\x08versions\x12\x33\n\x07traffic\x18\x08 \x01(\x0b\x32\x19.turnout.admin.v1.TrafficR\x07traffic\x12&\n\x0f\x63\x61lls_in_flight\x18\t \x01(\x03R\rcallsInFlight\x12%\n\x0eresident_bytes\x18\n \x01(\x03R\rresidentBytes\"\x8a\x02\n\x07Traffic\x12\x19\n\x08window_s\x18\x01 \x01(\x01R\x07windowS\x12*\n\x11predictions_per_s\x18\x02 \x01(\x01R\x0fpredictionsPerS\x12$\n\x0e\x66\x61ilures_per_s\x18\x03 \x01(\x01R\x0c\x66\x61iluresPerS\x12\x1c\n\nshed_per_s\x18\x04 \x01(\x01R\x08shedPerS\x12&\n\x0fwave_calls_mean\x18\x05 \x01(\x01R\rwaveCallsMean\x12\x15\n\x06p50_us\x18\x06 \x01(\x03R\x05p50Us\x12\x15\n\x06p99_us\x18\x07 \x01(\x03R\x05p99Us\x12\x1e\n\nprocessors\x18\x08 \x01(\x01R\nprocessors\"\x8a\x01\n\rLoadedVersion\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n\x07version\x18\x02 \x01(\x03R\x07version\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\x1b.turnout.admin.v1.LoadStateR\x05state\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reason\"4\n\x16WaitForRevisionRequest\x12\x1a\n\x08revision\x18\x01 \x01(\x03R\x08revision\"5\n\x17WaitForRevisionResponse\x12\x1a\n\x08revision\x18\x01 \x01(\x03R\x08revision\"P\n\x12ListChangesRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"q\n\x13ListChangesResponse\x12\x32\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x18.turnout.admin.v1.ChangeR\x07\x63hanges\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa4\x01\n\x06\x43hange\x12\x1a\n\x08revision\x18\x01 \x01(\x03R\x08revision\x12\x17\n\x07time_us\x18\x02 \x01(\x03R\x06timeUs\x12\x12\n\x04kind\x18\x03 \x01(\tR\x04kind\x12\x1a\n\x08resource\x18\x04 \x01(\tR\x08resource\x12\x14\n\x05\x61\x63tor\x18\x05 \x01(\tR\x05\x61\x63tor\x12\x1f\n\x0b\x64\x65tail_json\x18\x06 \x01(\tR\ndetailJson\"\x86\x01\n\x11ListEventsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x1a\n\x08resource\x18\x03 \x01(\tR\x08resource\x12\x19\n\x08since_us\x18\x04 \x01(\x03R\x07sinceUs\"r\n\x12ListEventsResponse\x12\x34\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1c.turnout.admin.v1.AuditEventR\x06\x65vents\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9c\x02\n\nAuditEvent\x12\x1a\n\x08revision\x18\x01 \x01(\x03R\x08revision\x12\x17\n\x07time_us\x18\x02 \x01(\x03R\x06timeUs\x12\x12\n\x04kind\x18\x03 \x01(\tR\x04kind\x12\x1a\n\x08resource\x18\x04 \x01(\tR\x08resource\x12\x14\n\x05\x61\x63tor\x18\x05 \x01(\tR\x05\x61\x63tor\x12\x1e\n\ncredential\x18\x06 \x01(\tR\ncredential\x12\x12\n\x04peer\x18\x07 \x01(\tR\x04peer\x12\x1f\n\x0b\x64\x65tail_json\x18\x08 \x01(\tR\ndetailJson\x12\x1f\n\x0b\x62\x65\x66ore_json\x18\t \x01(\tR\nbeforeJson\x12\x1d\n\nafter_json\x18\n \x01(\tR\tafterJson\",\n\x13\x41\x64vanceClockRequest\x12\x15\n\x06now_us\x18\x01 \x01(\x03R\x05nowUs\"-\n\x14\x41\x64vanceClockResponse\x12\x15\n\x06now_us\x18\x01 \x01(\x03R\x05nowUs*\x9a\x01\n\tLoadState\x12\x1a\n\x16LOAD_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12LOAD_STATE_LOADING\x10\x01\x12\x14\n\x10LOAD_STATE_READY\x10\x02\x12\x17\n\x13LOAD_STATE_DRAINING\x10\x03\x12\x15\n\x11LOAD_STATE_FAILED\x10\x04\x12\x13\n\x0fLOAD_STATE_HELD\x10\x05\x32\xd4\x04\n\x0c\x41\x64minService\x12i\n\x10GetServingStatus\x12).turnout.admin.v1.GetServingStatusRequest\x1a*.turnout.admin.v1.GetServingStatusResponse\x12]\n\x0cListGateways\x12%.turnout.admin.v1.ListGatewaysRequest\x1a&.turnout.admin.v1.ListGatewaysResponse\x12\x66\n\x0fWaitForRevision\x12(.turnout.admin.v1.WaitForRevisionRequest\x1a).turnout.admin.v1.WaitForRevisionResponse\x12Z\n\x0bListChanges\x12$.turnout.admin.v1.ListChangesRequest\x1a%.turnout.admin.v1.ListChangesResponse\x12W\n\nListEvents\x12#.turnout.admin.v1.ListEventsRequest\x1a$.turnout.admin.v1.ListEventsResponse\x12]\n\x0c\x41\x64vanceClock\x12%.turnout.admin.v1.AdvanceClockRequest\x1a&.turnout.admin.v1.AdvanceClockResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'turnout.admin.v1.admin_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LOADSTATE']._serialized_start=2178
-  _globals['_LOADSTATE']._serialized_end=2332
+  _globals['_LOADSTATE']._serialized_start=2788
+  _globals['_LOADSTATE']._serialized_end=2942
   _globals['_GETSERVINGSTATUSREQUEST']._serialized_start=58
   _globals['_GETSERVINGSTATUSREQUEST']._serialized_end=83
   _globals['_GETSERVINGSTATUSRESPONSE']._serialized_start=86
-  _globals['_GETSERVINGSTATUSRESPONSE']._serialized_end=309
-  _globals['_WORKER']._serialized_start=312
-  _globals['_WORKER']._serialized_end=659
-  _globals['_TRAFFIC']._serialized_start=662
-  _globals['_TRAFFIC']._serialized_end=928
-  _globals['_LOADEDVERSION']._serialized_start=931
-  _globals['_LOADEDVERSION']._serialized_end=1069
-  _globals['_WAITFORREVISIONREQUEST']._serialized_start=1071
-  _globals['_WAITFORREVISIONREQUEST']._serialized_end=1123
-  _globals['_WAITFORREVISIONRESPONSE']._serialized_start=1125
-  _globals['_WAITFORREVISIONRESPONSE']._serialized_end=1178
-  _globals['_LISTCHANGESREQUEST']._serialized_start=1180
-  _globals['_LISTCHANGESREQUEST']._serialized_end=1260
-  _globals['_LISTCHANGESRESPONSE']._serialized_start=1262
-  _globals['_LISTCHANGESRESPONSE']._serialized_end=1375
-  _globals['_CHANGE']._serialized_start=1378
-  _globals['_CHANGE']._serialized_end=1542
-  _globals['_LISTEVENTSREQUEST']._serialized_start=1545
-  _globals['_LISTEVENTSREQUEST']._serialized_end=1679
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=1681
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=1795
-  _globals['_AUDITEVENT']._serialized_start=1798
-  _globals['_AUDITEVENT']._serialized_end=2082
-  _globals['_ADVANCECLOCKREQUEST']._serialized_start=2084
-  _globals['_ADVANCECLOCKREQUEST']._serialized_end=2128
-  _globals['_ADVANCECLOCKRESPONSE']._serialized_start=2130
-  _globals['_ADVANCECLOCKRESPONSE']._serialized_end=2175
-  _globals['_ADMINSERVICE']._serialized_start=2335
-  _globals['_ADMINSERVICE']._serialized_end=2836
+  _globals['_GETSERVINGSTATUSRESPONSE']._serialized_end=347
+  _globals['_LISTGATEWAYSREQUEST']._serialized_start=349
+  _globals['_LISTGATEWAYSREQUEST']._serialized_end=370
+  _globals['_LISTGATEWAYSRESPONSE']._serialized_start=372
+  _globals['_LISTGATEWAYSRESPONSE']._serialized_end=449
+  _globals['_GATEWAY']._serialized_start=452
+  _globals['_GATEWAY']._serialized_end=919
+  _globals['_WORKER']._serialized_start=922
+  _globals['_WORKER']._serialized_end=1269
+  _globals['_TRAFFIC']._serialized_start=1272
+  _globals['_TRAFFIC']._serialized_end=1538
+  _globals['_LOADEDVERSION']._serialized_start=1541
+  _globals['_LOADEDVERSION']._serialized_end=1679
+  _globals['_WAITFORREVISIONREQUEST']._serialized_start=1681
+  _globals['_WAITFORREVISIONREQUEST']._serialized_end=1733
+  _globals['_WAITFORREVISIONRESPONSE']._serialized_start=1735
+  _globals['_WAITFORREVISIONRESPONSE']._serialized_end=1788
+  _globals['_LISTCHANGESREQUEST']._serialized_start=1790
+  _globals['_LISTCHANGESREQUEST']._serialized_end=1870
+  _globals['_LISTCHANGESRESPONSE']._serialized_start=1872
+  _globals['_LISTCHANGESRESPONSE']._serialized_end=1985
+  _globals['_CHANGE']._serialized_start=1988
+  _globals['_CHANGE']._serialized_end=2152
+  _globals['_LISTEVENTSREQUEST']._serialized_start=2155
+  _globals['_LISTEVENTSREQUEST']._serialized_end=2289
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=2291
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=2405
+  _globals['_AUDITEVENT']._serialized_start=2408
+  _globals['_AUDITEVENT']._serialized_end=2692
+  _globals['_ADVANCECLOCKREQUEST']._serialized_start=2694
+  _globals['_ADVANCECLOCKREQUEST']._serialized_end=2738
+  _globals['_ADVANCECLOCKRESPONSE']._serialized_start=2740
+  _globals['_ADVANCECLOCKRESPONSE']._serialized_end=2785
+  _globals['_ADMINSERVICE']._serialized_start=2945
+  _globals['_ADMINSERVICE']._serialized_end=3541
 # @@protoc_insertion_point(module_scope)

@@ -83,12 +83,17 @@ class GetServingStatusResponse(_message.Message):
     NOW_US_FIELD_NUMBER: _builtins.int
     TURNOUT_VERSION_FIELD_NUMBER: _builtins.int
     TRAFFIC_FIELD_NUMBER: _builtins.int
+    STALE_SINCE_US_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The newest revision of the metadata."""
     now_us: _builtins.int
     """The gateway's time by its clock, in microseconds since the Unix epoch."""
     turnout_version: _builtins.str
     """The version of Turnout that runs."""
+    stale_since_us: _builtins.int
+    """Since when the metadata database has not answered, by the machine's time in microseconds since the Unix epoch; 0: it
+    answers. Meanwhile `revision` is the newest that was seen, and what it says goes on being served.
+    """
     @_builtins.property
     def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Worker]:
         """The workers, in the order of their slots."""
@@ -105,14 +110,136 @@ class GetServingStatusResponse(_message.Message):
         now_us: _builtins.int = ...,
         turnout_version: _builtins.str = ...,
         traffic: Global___Traffic | None = ...,
+        stale_since_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["traffic", b"traffic"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["now_us", b"now_us", "revision", b"revision", "traffic", b"traffic", "turnout_version", b"turnout_version", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["now_us", b"now_us", "revision", b"revision", "stale_since_us", b"stale_since_us", "traffic", b"traffic", "turnout_version", b"turnout_version", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetServingStatusResponse: _TypeAlias = GetServingStatusResponse  # noqa: Y015
+
+@_typing.final
+class ListGatewaysRequest(_message.Message):
+    """Asks for the gateways."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGatewaysRequest: _TypeAlias = ListGatewaysRequest  # noqa: Y015
+
+@_typing.final
+class ListGatewaysResponse(_message.Message):
+    """The gateways that were heard of within a week."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATEWAYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def gateways(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gateway]:
+        """Them, by name."""
+
+    def __init__(
+        self,
+        *,
+        gateways: _abc.Iterable[Global___Gateway] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateways", b"gateways"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGatewaysResponse: _TypeAlias = ListGatewaysResponse  # noqa: Y015
+
+@_typing.final
+class Gateway(_message.Message):
+    """One gateway, as it described itself when it was last heard of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ALIVE_FIELD_NUMBER: _builtins.int
+    STOPPED_FIELD_NUMBER: _builtins.int
+    START_TIME_US_FIELD_NUMBER: _builtins.int
+    SEEN_TIME_US_FIELD_NUMBER: _builtins.int
+    TURNOUT_VERSION_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    DATA_ADDRESS_FIELD_NUMBER: _builtins.int
+    CONTROL_ADDRESS_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    READY_WORKERS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    PREDICTIONS_PER_S_FIELD_NUMBER: _builtins.int
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its resource name, `gateways/{gateway}`: made once for its state folder."""
+    alive: _builtins.bool
+    """Whether it was heard of in the last 20 seconds and has not said that it stops."""
+    stopped: _builtins.bool
+    """Whether it said that it stops."""
+    start_time_us: _builtins.int
+    """When its process began, by the database's time, in microseconds since the Unix epoch."""
+    seen_time_us: _builtins.int
+    """When it was last heard of, by the same."""
+    turnout_version: _builtins.str
+    """The version of Turnout that it runs."""
+    zone: _builtins.str
+    """The zone that its settings name."""
+    host: _builtins.str
+    """The machine that it runs on."""
+    data_address: _builtins.str
+    """Where its ports are."""
+    control_address: _builtins.str
+    """Where its control port is."""
+    workers: _builtins.int
+    """How many workers it has."""
+    ready_workers: _builtins.int
+    """How many of them answer."""
+    revision: _builtins.int
+    """The lowest revision that its workers serve; -1 while none does."""
+    predictions_per_s: _builtins.float
+    """Predictions a second in the last minute."""
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The versions that its workers hold, by resource name."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        alive: _builtins.bool = ...,
+        stopped: _builtins.bool = ...,
+        start_time_us: _builtins.int = ...,
+        seen_time_us: _builtins.int = ...,
+        turnout_version: _builtins.str = ...,
+        zone: _builtins.str = ...,
+        host: _builtins.str = ...,
+        data_address: _builtins.str = ...,
+        control_address: _builtins.str = ...,
+        workers: _builtins.int = ...,
+        ready_workers: _builtins.int = ...,
+        revision: _builtins.int = ...,
+        predictions_per_s: _builtins.float = ...,
+        versions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "control_address", b"control_address", "data_address", b"data_address", "host", b"host", "name", b"name", "predictions_per_s", b"predictions_per_s", "ready_workers", b"ready_workers", "revision", b"revision", "seen_time_us", b"seen_time_us", "start_time_us", b"start_time_us", "stopped", b"stopped", "turnout_version", b"turnout_version", "versions", b"versions", "workers", b"workers", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Gateway: _TypeAlias = Gateway  # noqa: Y015
 
 @_typing.final
 class Worker(_message.Message):

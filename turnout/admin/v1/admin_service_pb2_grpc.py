@@ -40,6 +40,11 @@ class AdminServiceStub:
                 request_serializer=turnout_dot_admin_dot_v1_dot_admin__service__pb2.GetServingStatusRequest.SerializeToString,
                 response_deserializer=turnout_dot_admin_dot_v1_dot_admin__service__pb2.GetServingStatusResponse.FromString,
                 _registered_method=True)
+        self.ListGateways = channel.unary_unary(
+                '/turnout.admin.v1.AdminService/ListGateways',
+                request_serializer=turnout_dot_admin_dot_v1_dot_admin__service__pb2.ListGatewaysRequest.SerializeToString,
+                response_deserializer=turnout_dot_admin_dot_v1_dot_admin__service__pb2.ListGatewaysResponse.FromString,
+                _registered_method=True)
         self.WaitForRevision = channel.unary_unary(
                 '/turnout.admin.v1.AdminService/WaitForRevision',
                 request_serializer=turnout_dot_admin_dot_v1_dot_admin__service__pb2.WaitForRevisionRequest.SerializeToString,
@@ -68,6 +73,13 @@ class AdminServiceServicer:
 
     def GetServingStatus(self, request, context):
         """Says what each worker serves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGateways(self, request, context):
+        """Lists the gateways that share the metadata database, by name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,6 +121,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetServingStatus,
                     request_deserializer=turnout_dot_admin_dot_v1_dot_admin__service__pb2.GetServingStatusRequest.FromString,
                     response_serializer=turnout_dot_admin_dot_v1_dot_admin__service__pb2.GetServingStatusResponse.SerializeToString,
+            ),
+            'ListGateways': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGateways,
+                    request_deserializer=turnout_dot_admin_dot_v1_dot_admin__service__pb2.ListGatewaysRequest.FromString,
+                    response_serializer=turnout_dot_admin_dot_v1_dot_admin__service__pb2.ListGatewaysResponse.SerializeToString,
             ),
             'WaitForRevision': grpc.unary_unary_rpc_method_handler(
                     servicer.WaitForRevision,
@@ -159,6 +176,33 @@ class AdminService:
             '/turnout.admin.v1.AdminService/GetServingStatus',
             turnout_dot_admin_dot_v1_dot_admin__service__pb2.GetServingStatusRequest.SerializeToString,
             turnout_dot_admin_dot_v1_dot_admin__service__pb2.GetServingStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGateways(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.admin.v1.AdminService/ListGateways',
+            turnout_dot_admin_dot_v1_dot_admin__service__pb2.ListGatewaysRequest.SerializeToString,
+            turnout_dot_admin_dot_v1_dot_admin__service__pb2.ListGatewaysResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,8 @@ class AdminServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
     GetServingStatus: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetServingStatusRequest, _admin_service_pb2.GetServingStatusResponse]
     """Says what each worker serves."""
+    ListGateways: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListGatewaysRequest, _admin_service_pb2.ListGatewaysResponse]
+    """Lists the gateways that share the metadata database, by name."""
     WaitForRevision: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.WaitForRevisionRequest, _admin_service_pb2.WaitForRevisionResponse]
     """Waits until every live worker serves the revision, or the deadline passes."""
     ListChanges: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListChangesRequest, _admin_service_pb2.ListChangesResponse]
@@ -53,6 +55,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetServingStatus: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetServingStatusRequest, _admin_service_pb2.GetServingStatusResponse]  # type: ignore[assignment]
     """Says what each worker serves."""
+    ListGateways: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListGatewaysRequest, _admin_service_pb2.ListGatewaysResponse]  # type: ignore[assignment]
+    """Lists the gateways that share the metadata database, by name."""
     WaitForRevision: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.WaitForRevisionRequest, _admin_service_pb2.WaitForRevisionResponse]  # type: ignore[assignment]
     """Waits until every live worker serves the revision, or the deadline passes."""
     ListChanges: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListChangesRequest, _admin_service_pb2.ListChangesResponse]  # type: ignore[assignment]
@@ -74,6 +78,14 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.GetServingStatusResponse, _abc.Awaitable[_admin_service_pb2.GetServingStatusResponse]]:
         """Says what each worker serves."""
+
+    @_abc_1.abstractmethod
+    def ListGateways(
+        self,
+        request: _admin_service_pb2.ListGatewaysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListGatewaysResponse, _abc.Awaitable[_admin_service_pb2.ListGatewaysResponse]]:
+        """Lists the gateways that share the metadata database, by name."""
 
     @_abc_1.abstractmethod
     def WaitForRevision(
