@@ -1,4 +1,4 @@
-"""What an analysis costs by the number of events: `python bench/analysis_scale.py [MILLIONS ...]`.
+"""What an analysis costs by the number of events: `python bench/analysis_scale.py [--json FILE] [MILLIONS ...]`.
 
 For each size it writes so many predictions and as many outcomes as Parquet, by the compactor's own writer and markers;
 then, each in a process of its own, it judges an experiment with two metrics: first with nothing kept, then with what
@@ -8,6 +8,7 @@ each took.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
@@ -142,8 +143,12 @@ def main() -> None:
     if sys.argv[1:2] == ["--judge"]:
         sys.stdout.write(json.dumps(judge(Path(sys.argv[2]))))
         return
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", type=Path, default=Path(os.devnull))
+    parser.add_argument("millions", nargs="*", type=float, default=[1.0, 3.0, 10.0])
+    asked = parser.parse_args()
     os.nice(10)
-    for millions in map(float, sys.argv[1:] or ["1", "3", "10"]):
+    for millions in asked.millions:
         state = Path(tempfile.mkdtemp(prefix="turnout-scale-"))
         try:
             folders = EventFolders(state)
@@ -157,7 +162,10 @@ def main() -> None:
             for what in ("first", "again", "new"):
                 if what == "new":
                     write_day(folders, DAYS, total, NEW_EVENTS // 2, units)
-                sys.stdout.write(f"  {what:6} {_row(_judged(state))}\n")
+                found = _judged(state)
+                with asked.json.open("a") as file:
+                    file.write(json.dumps({"millions": millions, "analysis": what} | found) + "\n")
+                sys.stdout.write(f"  {what:6} {_row(found)}\n")
                 sys.stdout.flush()
         finally:
             shutil.rmtree(state)

@@ -33,8 +33,8 @@ from features.codec import (
     progress_key,
     times_of,
 )
+from features.newest import newest_rows
 from features.offline import BATCH_ROWS, open_offline
-from features.view_rows import view_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -103,7 +103,7 @@ def materialize(
         Called after each chunk; what it raises ends the run, which the next one then finishes.
     """
     with open_offline(sources, limits) as offline:
-        run = _Run(store, offline, bound, now_us=now_us, kept_us=kept_us, on_chunk=on_chunk)
+        run = _Run(store, offline, bound, sources=sources, now_us=now_us, kept_us=kept_us, on_chunk=on_chunk)
         done_us = materialized_until(store, [bound])[0]
         left = _unfinished(store, bound, done_us=done_us, until_us=until_us)
         if left is not None:
@@ -138,7 +138,7 @@ def _unfinished(store: OnlineStore, bound: BoundView, *, done_us: int | None, un
 class _Run:
     """Writes windows of one view."""
 
-    __slots__ = ("_bound", "_kept_us", "_now_us", "_offline", "_on_chunk", "_store", "written")
+    __slots__ = ("_bound", "_kept_us", "_now_us", "_offline", "_on_chunk", "_sources", "_store", "written")
 
     def __init__(
         self,
@@ -146,10 +146,12 @@ class _Run:
         offline: OfflineStore,
         bound: BoundView,
         *,
+        sources: Sequence[Source],
         now_us: int,
         kept_us: int,
         on_chunk: Callable[[Chunk], None],
     ) -> None:
+        self._sources = sources
         self._store = store
         self._offline = offline
         self._bound = bound
@@ -161,13 +163,7 @@ class _Run:
     def write(self, progress: Progress) -> None:
         """Write a window from where its progress says it is, and set the mark."""
         view, schema_id = self._bound.view, self._bound.schema_id
-        rows, parameters = view_rows(self._offline, view, since_us=progress.since_us, until_us=progress.until_us)
-        query = _newest(view, rows)
-        if progress.entity is not None:
-            query, more = _after(query, progress.entity)
-            parameters |= more
-        keys = ", ".join(f"k{place}" for place in range(len(view.join_keys)))
-        batches = self._offline.stream(f"SELECT * FROM ({query}) ORDER BY {keys}", parameters)
+        batches = newest_rows(self._offline, view, self._sources, progress)
         for chunks, batch in enumerate(batches, progress.chunks + 1):
             if not batch.num_rows:
                 continue
@@ -180,24 +176,6 @@ class _Run:
             self._on_chunk(Chunk(entities=len(entities), written=written))
         mark = encode_marker(until_us=progress.until_us, written_us=self._now_us)
         self._store.put_many([(marker_key(view.name, schema_id), mark)])
-
-
-def _newest(view: View, rows: str) -> str:
-    """Return the query for the newest row of each entity; on ties the one created last, as in a training table."""
-    keys = ", ".join(f"k{place}" for place in range(len(view.join_keys)))
-    order = ["event_us DESC", "created_us DESC", "deleted DESC"]
-    order += [f"f{place} DESC NULLS FIRST" for place in range(len(view.features))]
-    return f"SELECT * FROM ({rows}) QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {', '.join(order)}) = 1"
-
-
-def _after(query: str, entity: tuple[str, ...]) -> tuple[str, dict[str, object]]:
-    """Return the query for the entities past one, in the order of their keys, and what to bind."""
-    parameters: dict[str, object] = {f"after{place}": text for place, text in enumerate(entity)}
-    later = [
-        " AND ".join([*(f"k{equal} = $after{equal}" for equal in range(place)), f"k{place} > $after{place}"])
-        for place in range(len(entity))
-    ]
-    return f"SELECT * FROM ({query}) WHERE " + " OR ".join(f"({each})" for each in later), parameters
 
 
 def _entities(batch: pa.RecordBatch, view: View) -> list[tuple[str, ...]]:

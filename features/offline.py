@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,14 @@ from features.errors import SourceUnreadableError
 from features.fetched import brought_here
 from features.sql import check_select, quoted, quoted_text, reported
 from features.watchdog import watched
+from storage.crew import ALONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from features.definitions import Source, View
+    from storage.crew import Crew
 
 BATCH_ROWS = 8192
 
@@ -50,6 +52,8 @@ class OfflineLimits:
         The folder to spill to; None: the system's folder for temporary files.
     code
         The operator's modules, for views in Python.
+    crew
+        Who does what outgrows this machine; it sees the sources, and the folder to spill to, under their paths here.
     """
 
     threads: int = 1
@@ -58,6 +62,11 @@ class OfflineLimits:
     run_ms_max: int = 600_000
     scratch: Path | None = None
     code: CodeFolder = field(default_factory=CodeFolder)
+    crew: Crew = ALONE
+
+    def elsewhere(self) -> OfflineLimits:
+        """Return what a share may use on the machine that does it, which has a folder of its own to spill to."""
+        return replace(self, threads=self.crew.threads or self.threads, scratch=None, crew=ALONE)
 
 
 class Batches:
@@ -87,12 +96,14 @@ class Batches:
 class OfflineStore:
     """One database in memory over the declared sources; made by `open_offline`."""
 
-    __slots__ = ("_computed", "_connection", "_folder", "_limits")
+    __slots__ = ("_computed", "_connection", "folder", "limits")
 
     def __init__(self, connection: Any, limits: OfflineLimits, folder: Path) -> None:
         self._connection = connection
-        self._limits = limits
-        self._folder = folder
+        self.limits = limits
+        """What its queries may use."""
+        self.folder = folder
+        """Whose Parquet files it may write and read beside the sources."""
         self._computed = 0
 
     def compute(self, view: View, bounds: Mapping[str, datetime]) -> None:
@@ -100,15 +111,15 @@ class OfflineStore:
         if not view.code:
             return
         self._computed += 1
-        inputs = [(name, self._folder / f"{self._computed}-{name}.parquet") for name in view.inputs]
+        inputs = [(name, self.folder / f"{self._computed}-{name}.parquet") for name in view.inputs]
         for name, path in inputs:
-            self._run(f"COPY (SELECT * FROM {quoted(name)}) TO {quoted_text(str(path))} (FORMAT parquet)", {})
-        output = self._folder / f"{self._computed}.parquet"
+            self.copy(f"SELECT * FROM {quoted(name)}", path)
+        output = self.folder / f"{self._computed}.parquet"
         call = Call(view.name, view.code, view.code_sha256, inputs, output, bounds["since"], bounds["until"])
-        limits = self._limits
+        limits = self.limits
         limits.code.run(call, memory_bytes_max=limits.memory_bytes_max, run_ms_max=limits.run_ms_max)
         table = quoted(code_table(view.name))
-        self._run(f"CREATE OR REPLACE VIEW {table} AS SELECT * FROM read_parquet({quoted_text(str(output))})", {})
+        self._run(f"CREATE OR REPLACE VIEW {table} AS SELECT * FROM {parquet([output])}", {})
 
     def columns(self, sql: str, bounds: Mapping[str, datetime]) -> dict[str, str]:
         """Return name to type of what a SELECT gives, or raise FeatureSqlInvalidError."""
@@ -120,9 +131,15 @@ class OfflineStore:
         """Keep what a query of ours gives in a temporary table, named like none of the sources."""
         self._run(f"CREATE TEMP TABLE {quoted(table)} AS {sql}", parameters)
 
-    def one(self, sql: str) -> tuple[Any, ...]:
+    def copy(self, sql: str, path: Path) -> None:
+        """Write what a query of ours gives as a Parquet file in the folder."""
+        self._run(f"COPY ({sql}) TO {quoted_text(str(path))} (FORMAT parquet)", {})
+
+    def one(self, sql: str, parameters: Mapping[str, object] | None = None) -> tuple[Any, ...]:
         """Return the one row of a query of ours."""
-        rows: list[tuple[Any, ...]] = self._run(sql, {}).fetchall()  # to its end: else the connection stays in use
+        rows: list[tuple[Any, ...]] = self._run(
+            sql, parameters or {}
+        ).fetchall()  # to its end: else the connection stays in use
         return rows[0]
 
     def stream(self, sql: str, parameters: Mapping[str, object]) -> Batches:
@@ -133,6 +150,11 @@ class OfflineStore:
     def _run(self, sql: str, parameters: Mapping[str, object]) -> Any:
         with reported():
             return self._connection.execute(sql, dict(parameters))
+
+
+def parquet(paths: Iterable[Path]) -> str:
+    """Return the SQL of the rows of some Parquet files."""
+    return f"read_parquet([{', '.join(quoted_text(str(path)) for path in paths)}])"
 
 
 @contextlib.contextmanager

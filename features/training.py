@@ -17,17 +17,19 @@ from typing import TYPE_CHECKING
 
 from features.definitions import trimmed_sql
 from features.errors import FeatureSqlInvalidError
+from features.joining import Join, double
 from features.offline import open_offline
 from features.plan import REQUEST
+from features.shares import is_shared
 from features.sql import check_select, quoted
 from features.transformed import Computed
 from features.transforms import is_computed
-from features.view_rows import view_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from features.definitions import FeatureSet, Source, View
+    from features.joining import Known
     from features.offline import Batches, OfflineLimits, OfflineStore
 
 
@@ -73,11 +75,17 @@ def training_table(
         columns = _label_columns(store, feature_set, views, label_sql)
         keys = list(dict.fromkeys(key for view in views for key in view.join_keys))
         _keep_labels(store, label_sql, keys, start_us=start_us, end_us=end_us)
-        first_us, last_us = store.one("SELECT min(turnout_t), max(turnout_t) FROM turnout_labels")
-        for place, view in enumerate(views):
-            since_us = first_us - view.ttl_us - 1 if view.ttl_us and first_us is not None and not marks else None
-            _keep_records(store, view, f"turnout_view_{place}", since_us=since_us, until_us=last_us)
-        batches = store.stream(_joined(feature_set, views, columns, keys, marks=marks), {})
+        count, first_us, last_us = store.one("SELECT count(*), min(turnout_t), max(turnout_t) FROM turnout_labels")
+        join = Join(
+            feature_set=feature_set,
+            views=tuple(views),
+            keys=tuple(keys),
+            marks=marks,
+            first_us=first_us,
+            last_us=last_us,
+        )
+        known = join.shared(store, sources) if views and is_shared(store, count) else join.here(store)
+        batches = store.stream(_beside(known, feature_set, columns), {})
         yield Computed(batches, feature_set) if feature_set.transforms else batches
 
 
@@ -126,80 +134,23 @@ def _keep_labels(
     )
 
 
-def _keep_records(store: OfflineStore, view: View, table: str, *, since_us: int | None, until_us: int | None) -> None:
-    """Keep those rows of a view that are ever the answer: see the module's theory."""
-    rows, parameters = view_rows(store, view, since_us=since_us, until_us=until_us)
-    keys = ", ".join(f"k{place}" for place in range(len(view.join_keys)))
-    values = ", ".join(f"f{place}" for place in range(len(view.features)))
-    order = f"event_us, created_us, deleted, {values}"
-    store.keep(
-        table,
-        f"SELECT {keys}, visible_us, event_us, deleted, {values} FROM ("
-        f" SELECT *, max(turnout_rank) OVER (PARTITION BY {keys} ORDER BY visible_us) AS turnout_best FROM ("
-        f"  SELECT *, row_number() OVER (PARTITION BY {keys} ORDER BY {order}) AS turnout_rank"
-        f"  FROM ({rows})))"
-        " WHERE turnout_rank = turnout_best",
-        parameters,
-    )
-
-
-def _joined(feature_set: FeatureSet, views: Sequence[View], columns: list[str], keys: list[str], *, marks: bool) -> str:
-    """Return the query that puts the features beside the labels."""
-    joins = []
-    for place, view in enumerate(views):
-        matches = [
-            f"turnout_labels.turnout_k{keys.index(key)} = turnout_view_{place}.k{at}"
-            for at, key in enumerate(view.join_keys)
-        ]
-        matches.append(f"turnout_labels.turnout_t >= turnout_view_{place}.visible_us")
-        joins.append(f" ASOF LEFT JOIN turnout_view_{place} ON {' AND '.join(matches)}")
-    places = {view.name: place for place, view in enumerate(views)}
+def _beside(known: Known, feature_set: FeatureSet, columns: list[str]) -> str:
+    """Return the query that puts the features beside the labels, in the labels' order."""
     defaults = {request.name: request.default for request in feature_set.requests}
-    known = {column.lower() for column in columns}
+    given = {column.lower() for column in columns}
     features = []
     for name in feature_set.columns:
         view_name, _, column = name.partition(".")
         if is_computed(name):
-            features.append(f"{_double(None)} AS {quoted(name)}")
+            features.append(f"{double(None)} AS {quoted(name)}")
             continue
+        value = known.columns.get(name, "")
         if view_name == REQUEST:
-            value = f"CAST(turnout_labels.{quoted(column)} AS DOUBLE)" if column.lower() in known else "NULL"
-            default = defaults.get(column)
-        else:
-            value, default = _view_value(views[places[view_name]], places[view_name], column)
-        features.append(f"coalesce({value}, {_double(default)}) AS {quoted(name)}")
-    if marks:
-        features += [mark for place, view in enumerate(views) for mark in _marks(view, place, feature_set)]
+            value = f"CAST(turnout_labels.{quoted(column)} AS DOUBLE)" if column.lower() in given else "NULL"
+            value = f"coalesce({value}, {double(defaults.get(column))})"
+        features.append(f"{value} AS {quoted(name)}")
+    features += [
+        f"{known.columns[name]} AS {quoted(name)}" for name in known.columns if name not in feature_set.columns
+    ]
     passed = [f"turnout_labels.{quoted(column)}" for column in columns]
-    return (
-        f"SELECT {', '.join(passed + features)} FROM turnout_labels{''.join(joins)} ORDER BY turnout_labels.turnout_row"
-    )
-
-
-def _view_value(view: View, place: int, column: str) -> tuple[str, float | None]:
-    """Return the SQL of a stored feature, NULL once it is deleted or past its time to live, and its default."""
-    at = [feature.name for feature in view.features].index(column)
-    value = f"turnout_view_{place}.f{at}"
-    alive = f"NOT turnout_view_{place}.deleted"
-    if view.ttl_us:
-        alive += f" AND turnout_labels.turnout_t - turnout_view_{place}.event_us <= {view.ttl_us:d}"
-    value = f"CASE WHEN {alive} THEN {value} END"
-    return value, view.features[at].default
-
-
-def _marks(view: View, place: int, feature_set: FeatureSet) -> tuple[str, str]:
-    """Return the SQL of how a view's row was found, and of how old it was."""
-    taken = [at for at, feature in enumerate(view.features) if f"{view.name}.{feature.name}" in feature_set.columns]
-    null = " OR ".join([f"turnout_view_{place}.f{at} IS NULL" for at in taken])
-    age = f"turnout_labels.turnout_t - turnout_view_{place}.event_us"
-    none = f"turnout_view_{place}.event_us IS NULL OR turnout_view_{place}.deleted"
-    stale = f"WHEN {age} > {view.ttl_us:d} THEN 'STALE' " if view.ttl_us else ""
-    found = f"CASE WHEN {none} THEN 'MISSING' {stale}WHEN {null} THEN 'NULL' ELSE 'PRESENT' END"
-    return (
-        f"{found} AS {quoted(view.name + '@status')}",
-        f"CASE WHEN NOT ({none}) THEN {age} END AS {quoted(view.name + '@age_us')}",
-    )
-
-
-def _double(value: float | None) -> str:
-    return "CAST('NaN' AS DOUBLE)" if value is None else f"CAST('{value!r}' AS DOUBLE)"
+    return f"SELECT {', '.join(passed + features)} FROM turnout_labels{known.joins} ORDER BY turnout_labels.turnout_row"

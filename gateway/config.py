@@ -149,3 +149,8 @@ class StateFolders:
     def run(self) -> Path:
         """What belongs to the running processes only."""
         return self.state / "run"
+
+    @property
+    def shared(self) -> Path:
+        """What machines that do shares of one piece of work tell each other, while they do."""
+        return self.state / "shared"

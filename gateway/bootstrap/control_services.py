@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from registry.artifacts import ArtifactStore
     from registry.keys import TrustedKeys
     from storage.clock import Clock
+    from storage.crew import Crew
     from storage.database import Database
 
 
@@ -92,6 +93,7 @@ class ControlParts:
     artifacts: ArtifactStore
     store: OnlineStore
     events: EventLog
+    crew: Crew
     compactor: Compactor
     sharing: Sharing | None
     fleet: Fleet
@@ -108,7 +110,7 @@ class ControlParts:
 def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[tuple[str, ...], RampRunner]:
     """Add the services to a server; return their full names, and what takes ramps forward."""
     trial = Trial()
-    judge = ExperimentJudge(database=parts.database, clock=parts.clock, events=parts.events)
+    judge = ExperimentJudge(database=parts.database, clock=parts.clock, events=parts.events, crew=parts.crew)
     skew = SkewReplay(
         database=parts.database, artifacts=parts.artifacts, events=parts.events, trial=trial, limits=parts.offline
     )

@@ -38,6 +38,7 @@ from gateway.control.housekeeping import Housekeeper
 from gateway.control.materializing import Materializing
 from gateway.control.posting import Poster
 from gateway.control.publisher import TablePublisher
+from gateway.control.ray_crew import RayCrew
 from gateway.control.refreshing import Refresher
 from gateway.control.watching import Snapshots
 from gateway.control.webhooks import RetryPolicy, WebhookCourier
@@ -57,6 +58,7 @@ from gateway.web.server import WebServer
 from registry.keys import TrustedKeys
 from registry.stores import open_artifacts
 from storage.clock import ReplayClock, SystemClock
+from storage.crew import ALONE
 from storage.database import open_database
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from gateway.bootstrap.settings import Settings
     from gateway.telemetry.logs import Logs
     from storage.clock import Clock
+    from storage.crew import Crew
 
 CONTROL_THREADS_MAX = 16
 CONTROL_MESSAGE_BYTES_MAX = 16 * 1024 * 1024
@@ -128,13 +131,20 @@ class ControlPlane:
         poster = Poster(private=settings.webhook_private, timeout_s=settings.webhook_timeout_s)
         policy = RetryPolicy(attempts_max=settings.webhook_attempts_max, first_s=settings.webhook_retry_s)
         self._courier = WebhookCourier(self._database, poster, policy)
-        offline = OfflineLimits(code=CodeFolder(settings.feature_code))
+        crew: Crew = ALONE
+        if settings.ray:
+            crew = RayCrew(settings.ray, shares=settings.ray_shares, rows_min=settings.ray_rows_min)
+            folders.shared.mkdir(mode=0o700, exist_ok=True)
+        offline = OfflineLimits(
+            code=CodeFolder(settings.feature_code), crew=crew, scratch=folders.shared if settings.ray else None
+        )
         self._parts = ControlParts(
             database=self._database,
             clock=clock,
             artifacts=artifacts,
             store=self._store,
             events=self._events,
+            crew=crew,
             compactor=self._compactor,
             sharing=sharing,
             fleet=self._fleet,

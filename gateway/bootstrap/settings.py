@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 from pathlib import Path  # noqa: TC003  (pydantic reads the annotations when the class is made)
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from features.store import READ_BUDGET_MS
 from gateway.config import ClockKind, StateFolders, TransportKind, WorkerConfig
+from gateway.control.ray_crew import ROWS_MIN, SHARES
 from gateway.errors import SettingInvalidError
 from gateway.telemetry.logs import LogFormat, LogLevel  # noqa: TC001  (pydantic reads them)
 from gateway.telemetry.meter import LABEL_SETS_MAX
@@ -66,6 +68,14 @@ class Settings(BaseSettings):
         For how many days events are kept once they are Parquet; 0: for ever.
     query_bytes_max
         How much memory a reading of the events may take, an analysis for example, before it goes to temporary files.
+    ray
+        The address of a Ray cluster, HOST:PORT of its head, that does what outgrows one machine: analyses, training
+        tables and materializations; empty: all is done here. This machine is one of its nodes, and all of them see
+        the state folder and the sources under their paths here.
+    ray_shares
+        Into how many shares such work is cut; at best as many as the cluster has processors.
+    ray_rows_min
+        Work on fewer rows than these, events or labels or rows of a view, is done here all the same.
     request_bytes_max, calls_max, wave_calls_max, streams_max, stream_calls_max, batch_rows_max
         The data port's limits, per worker.
     slow_run_ms
@@ -138,6 +148,9 @@ class Settings(BaseSettings):
     predictions_kept_days: Annotated[int, Field(ge=0, le=36_500)] = 0
     outcomes_kept_days: Annotated[int, Field(ge=0, le=36_500)] = 0
     query_bytes_max: Annotated[int, Field(ge=64 * 1024 * 1024)] = 1024 * 1024 * 1024
+    ray: str = ""
+    ray_shares: Annotated[int, Field(ge=1, le=4096)] = SHARES
+    ray_rows_min: Annotated[int, Field(ge=0)] = ROWS_MIN
     request_bytes_max: Annotated[int, Field(ge=1024, le=1 << 30)] = 16 * 1024 * 1024
     calls_max: Annotated[int, Field(ge=1, le=65_536)] = 256
     wave_calls_max: Annotated[int, Field(ge=1, le=1024)] = 64
@@ -234,6 +247,14 @@ def _check_folders(folders: Mapping[str, Path | None]) -> None:
             raise SettingInvalidError(f"{flag} {folder} is no folder")
 
 
+def _check_ray(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        raise SettingInvalidError(f"--ray {address!r} is not HOST:PORT of the head of a Ray cluster")
+    if importlib.util.find_spec("ray") is None:
+        raise SettingInvalidError("--ray needs Ray: install turnout[ray]")
+
+
 def check_together(settings: Settings) -> None:
     """Raise SettingInvalidError when settings that are right by themselves do not go together."""
     if (settings.tls_cert is None) != (settings.tls_key is None):
@@ -242,6 +263,8 @@ def check_together(settings: Settings) -> None:
         raise SettingInvalidError("--tls-client-ca asks clients for certificates: it needs --tls-cert and --tls-key")
     if settings.require_signatures and settings.trusted_keys is None:
         raise SettingInvalidError("--require-signatures takes the keys that are trusted: give --trusted-keys DIR")
+    if settings.ray:
+        _check_ray(settings.ray)
     _check_folders({"--trusted-keys": settings.trusted_keys, "--feature-code": settings.feature_code})
     if is_loopback(settings.host):
         return

@@ -21,6 +21,7 @@ from gateway.control.moving import preview_split
 from gateway.control.pairs import compare_pairs
 from gateway.control.reducing.pairs import count_shadowed
 from gateway.control.reducing.reducer import Reducer
+from storage.crew import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from gateway.control.reducing.pairs import PairQuestion, Shadowed
     from gateway.journal.log import EventLog
     from storage.clock import Clock
+    from storage.crew import Crew
     from storage.database import Database
 
 LOOK_EVERY_MS = 60_000
@@ -100,6 +102,8 @@ class ExperimentJudge:
         Where experiments and looks are kept, and the time that they are dated by.
     events
         What was predicted and what came of it.
+    crew
+        Who reduces events that outgrow this machine.
     look_every_ms
         A look so soon after the last one that comes to no other recommendation is answered and not kept: whoever asks
         every second must not fill the database. An interval that was shown and is not kept only makes the later ones
@@ -107,13 +111,19 @@ class ExperimentJudge:
     """
 
     def __init__(
-        self, *, database: Database, clock: Clock, events: EventLog, look_every_ms: int = LOOK_EVERY_MS
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        events: EventLog,
+        crew: Crew = ALONE,
+        look_every_ms: int = LOOK_EVERY_MS,
     ) -> None:
         self._look_every_us = look_every_ms * 1000
         self._database = database
         self._clock = clock
         self._events = events
-        self._reducer = Reducer(events)
+        self._reducer = Reducer(events, crew=crew)
 
     def analyze(self, experiment_id: str, *, method: Method | None = None) -> Analysis:
         """Return what the outcomes so far say, or raise ExperimentMissingError.

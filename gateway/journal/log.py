@@ -85,6 +85,16 @@ class Counts:
     corrected_outcomes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How a log is read, to be told to another process: the parameters of `EventLog`."""
+
+    state_folder: Path
+    attribution_window_us: int
+    query_bytes_max: int
+    query_threads: int
+
+
 class EventLog:
     """Reads the events of a state folder. Safe to call from several threads.
 
@@ -98,6 +108,8 @@ class EventLog:
         How much memory the live tails may take before they go to temporary files.
     query_bytes_max
         How much memory one snapshot's queries may take before they go to temporary files.
+    query_threads
+        How many threads run them; 0: as many as there are processors.
     """
 
     def __init__(
@@ -107,14 +119,31 @@ class EventLog:
         attribution_window_us: int = 30 * _DAY_US,
         held_bytes_max: int = 256 * 1024 * 1024,
         query_bytes_max: int = 1024 * 1024 * 1024,
+        query_threads: int = 0,
     ) -> None:
         self.folders = EventFolders(state_folder)
         self.attribution_window_us = attribution_window_us
         self._query_bytes_max = query_bytes_max
+        self._query_threads = query_threads
         self._commits = Commits(self.folders)
         self._rewrites = Rewrites(self.folders)
         self._tails = LiveTails(self.folders.journal, held_bytes_max=held_bytes_max)
         self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, reader: Reader) -> EventLog:
+        """Return the log that another process reads so."""
+        return cls(
+            reader.state_folder,
+            attribution_window_us=reader.attribution_window_us,
+            query_bytes_max=reader.query_bytes_max,
+            query_threads=reader.query_threads,
+        )
+
+    def reader(self, *, threads: int = 0) -> Reader:
+        """Return how this log is read, by so many threads; 0: by as many as here."""
+        bytes_max = self._query_bytes_max
+        return Reader(self.folders.state, self.attribution_window_us, bytes_max, threads or self._query_threads)
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -150,6 +179,7 @@ class EventLog:
                     "memory_limit": f"{self._query_bytes_max // 1_000_000}MB",
                     "temp_directory": spill,
                     "preserve_insertion_order": False,
+                    **({"threads": self._query_threads} if self._query_threads else {}),
                 }
             )
             try:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 from concurrent import futures
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -22,7 +23,7 @@ from gateway.control.experiments import ExperimentControl
 from gateway.control.judge import ExperimentJudge
 from gateway.control.ramps import RampControl
 from gateway.journal.log import EventLog
-from gateway.journal.record import Outcome, Output, Prediction, encode
+from gateway.journal.record import Outcome, Output, Prediction, Shadow, encode
 from gateway.journal.writer import JournalWriter
 from gateway.rpc.experiment_service import ExperimentService
 from registry import models, versions
@@ -32,6 +33,7 @@ from storage.database import open_database
 from turnout.experiments.v1 import experiment_service_pb2 as pb
 from turnout.experiments.v1 import experiment_service_pb2_grpc as pb_grpc
 from turnout.report.experiment import ExperimentReport, experiment_page
+from turnout.report.pairs import paired
 from turnout.report.rows import COLUMNS, experiment_csv
 
 NAME = "experiments/delays"
@@ -121,9 +123,23 @@ class Story:
                 )
             )
             records.append(Outcome(name="late", value=late, outcome_id="landed", **facts))
+            if arm == 0:  # the sure model sees what the control answers
+                records.append(self.shadow(number, late, right + 0.1 + noise.normal(0, 0.02), time_us))
         writer = JournalWriter(self.folder / "journal", name=f"turn-{turn}", sync_interval_ms=1000, clock=self.clock)
         writer.append([encode(record) for record in records])
         writer.close()
+
+    @staticmethod
+    def shadow(number, late, right, time_us):
+        chance = np.float32([1 - right, right] if late else [right, 1 - right]).clip(0, 1)
+        return Shadow(
+            request_id=f"r{number}",
+            time_us=time_us,
+            event_time_us=time_us,
+            model="flight-delay",
+            version=2,
+            outputs=[Output("p", "float32", (1, 2), chance.tobytes())],
+        )
 
     def run(self):
         for turn in range(LOOKS):
@@ -154,10 +170,17 @@ def stub(tmp_path_factory, migrated_file):
 
 @pytest.fixture(scope="module")
 def report(stub):
+    experiment = stub.GetExperiment(pb.GetExperimentRequest(name=NAME)).experiment
+    asked = pb.Experiment()
+    asked.CopyFrom(experiment)
+    right = asked.metrics.add()
+    right.CopyFrom(experiment.metrics[0])
+    right.MergeFrom(pb.Metric(metric="right", kind=pb.METRIC_KIND_ACCURACY, direction=pb.DIRECTION_INCREASE))
     return ExperimentReport(
-        stub.GetExperiment(pb.GetExperimentRequest(name=NAME)).experiment,
+        experiment,
         stub.GetRecommendation(pb.GetRecommendationRequest(name=NAME)),
         stub.ListLooks(pb.ListLooksRequest(name=NAME, spread_max=200)).looks,
+        list(paired(asked, stub.ComparePairs)),
     )
 
 
@@ -236,17 +259,31 @@ def test_the_page_stands_alone_and_says_all_that_was_found(report):
     titles = [plot.get("aria-label") for plot in plots]
     assert titles == [
         "The lift of each metric with its interval",
+        "The lift of each metric on the same calls with its interval",
         "The effect on brier over time",
         "The effect on latency over time",
         "The units of each variant over time",
     ]
-    assert len([each for each in plots[1] if each.tag == "polyline"]) == 2
-    assert "split 2" in [each.text for each in plots[3]]
+    assert len([each for each in plots[2] if each.tag == "polyline"]) == 2
+    assert "split 2" in [each.text for each in plots[4]]
     assert "Is a &lt;sure&gt; model better" in text
     assert "complaints of sure: not enough data" in text
     for stage in ("journalled", "served", "matured"):
         assert f"<td>{stage}</td>" in text
     assert report.advice.digest in text
+
+
+def test_pairs_are_drawn_where_versions_saw_the_same_calls_and_nowhere_else(report):
+    [brier, right] = report.pairs  # version 3 was nobody's shadow, and latencies are of no output
+    assert [(each.metric, each.variant) for each in report.pairs] == [("brier", "sure"), ("right", "sure")]
+    assert brier.answer.finding == pb.FINDING_BETTER
+    split = next(each for each in report.advice.analysis.comparisons if each.metric == "brier")
+    assert brier.answer.estimate.standard_error < split.estimate.standard_error / 2
+    text = experiment_page(report)
+    assert f"<td class=number>{brier.answer.pairs:,}</td>" in text
+    labels = right.answer.labels
+    assert f"the control in {labels.control_only:,} units, sure in {labels.treatment_only:,} (p = " in text
+    assert "On the same calls" not in experiment_page(replace(report, pairs=()))
 
 
 def test_the_csv_has_each_comparison_of_each_look_bit_by_bit(report):
@@ -270,7 +307,7 @@ def test_a_browser_shows_the_page_without_a_word(tmp_path, report):
     shot = tmp_path / "report.png"
     done = subprocess.run(
         [
-            "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1000,3800",
+            "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1000,4400",
             "--enable-logging=stderr", "--v=0", f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}",
             page.as_uri(),
         ],

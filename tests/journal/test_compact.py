@@ -176,3 +176,20 @@ def test_two_compactors_do_not_run_at_once(folders):
         with pytest.raises(CompactorBusyError):
             compact(folders)
     assert compact(folders).failed == {}
+
+
+def test_polars_reads_the_files_as_they_lie(folders):
+    polars = pytest.importorskip("polars", reason="Polars is not installed; it is in no extra")
+    _write(
+        folders,
+        *(_prediction(number, time_us=number * _DAY_US // 2, model="a/b") for number in range(4)),
+        *(_outcome(number) for number in range(3)),
+    )
+    compact(folders)
+    predictions = polars.scan_parquet(folders.events / "predictions" / "**" / "*.parquet", hive_partitioning=True)
+    found = predictions.group_by("day", "model").agg(polars.col("request_id").sort()).sort("day").collect()
+    assert found["request_id"].to_list() == [["0", "1"], ["2", "3"]]
+    assert set(found["model"]) == {"a/b"}
+    outcomes = polars.read_parquet(folders.events / "outcomes" / "**" / "*.parquet")
+    assert sorted(outcomes["request_id"]) == ["0", "1", "2"]
+    assert outcomes["value"].sum() == 3.0

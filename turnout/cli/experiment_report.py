@@ -12,6 +12,7 @@ from turnout.cli.experiments import Name, app
 from turnout.cli.paging import all_pages
 from turnout.experiments.v1 import experiment_service_pb2 as pb
 from turnout.report.experiment import ExperimentReport, experiment_page
+from turnout.report.pairs import paired
 from turnout.report.rows import experiment_csv
 
 LOOKS_DEFAULT = 200
@@ -37,7 +38,9 @@ def report(
         advice = connection.experiments.GetRecommendation(pb.GetRecommendationRequest(name=full))
         experiment = connection.experiments.GetExperiment(pb.GetExperimentRequest(name=full)).experiment
         request = pb.ListLooksRequest(name=full, spread_max=looks)
-        told = ExperimentReport(experiment, advice, all_pages(connection.experiments.ListLooks, request, "looks"))
+        kept = all_pages(connection.experiments.ListLooks, request, "looks")
+        pairs = list(paired(experiment, connection.experiments.ComparePairs)) if html or as_json else []
+    told = ExperimentReport(experiment, advice, kept, pairs)
     for path, render in ((html, experiment_page), (csv, experiment_csv)):
         if path is not None:
             path.write_text(render(told), encoding="utf-8")
@@ -47,6 +50,9 @@ def report(
                 "experiment": document_of(experiment),
                 "recommendation": document_of(advice),
                 "looks": [document_of(each) for each in told.looks],
+                "pairs": [
+                    {"metric": each.metric, "variant": each.variant} | document_of(each.answer) for each in pairs
+                ],
             },
             tuple,
             as_json=True,

@@ -12,6 +12,7 @@ from turnout.report import html
 from turnout.report.effect import Reading, effect_plot
 from turnout.report.forest import Effect, forest_plot, percent
 from turnout.report.growth import growth_plot
+from turnout.report.pairs import pairs_section
 from turnout.report.quality import quality
 from turnout.report.style import arm_style
 from turnout.report.times import moment_of
@@ -19,6 +20,8 @@ from turnout.report.words import enum_words, p_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from turnout.report.pairs import Paired
 
 _FINDING_STYLES = {
     pb.FINDING_BETTER: "good",
@@ -48,11 +51,14 @@ class ExperimentReport:
         The recommendation now, with its analysis.
     looks
         Earlier recommendations, oldest first.
+    pairs
+        What the versions made of the same calls, where one was the other's shadow.
     """
 
     experiment: pb.Experiment
     advice: pb.GetRecommendationResponse
     looks: Sequence[pb.GetRecommendationResponse]
+    pairs: Sequence[Paired] = ()
 
     @property
     def told(self) -> list[pb.GetRecommendationResponse]:
@@ -92,6 +98,7 @@ def experiment_sections(report: ExperimentReport) -> str:
     methods = _methods(analysis)  # looks that were kept by an earlier release name none
     return f"""<h2>Effects</h2>{html.figure(_forest(report), _EFFECTS_CAPTION)}
 {_comparisons(report)}
+{pairs_section(report.pairs)}
 <h2>Effects over time</h2>{_over_time(report)}
 <h2>Units of each variant</h2>{_growth(report)}
 <h2>Whether the data can be trusted</h2>{quality(report.experiment, analysis)}

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _ROW = 30
-_LEFT, _RIGHT = 250, 200
+_LEFT, _RIGHT = 250, 230
 _LABEL_CHARS_MAX = 40
 
 

@@ -28,6 +28,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from gateway.errors import SharedFolderError
 from gateway.journal.commits import EventFolders, write_durably
 from gateway.journal.rewrites import Rewrites, deleting
 from gateway.journal.segment import sync_folder
@@ -132,6 +133,16 @@ class Shelf:
                 os.fsync(file.fileno())
         sync_folder(folder)
         return layer
+
+    def check_seen(self, layers: Iterable[Layer]) -> None:
+        """Raise SharedFolderError unless layers that were written elsewhere are here."""
+        for layer in layers:
+            if not (self.folder / layer.name).is_dir():
+                raise SharedFolderError(
+                    f"what another machine wrote to {self.folder} is not here: the state folder must be one folder, "
+                    "under one path, on all machines that reduce events",
+                    folder=self.folder,
+                )
 
     def save(self, kept: Kept) -> None:
         """Let this be what is kept, and delete all else."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -18,9 +18,11 @@ import msgspec
 from gateway.control.analysis import conclude_units, reduce_events
 from gateway.control.reducing.asked import asking
 from gateway.control.reducing.kept import RIVALS, TOUCHED, Kept, Layer, Shelf
-from gateway.control.reducing.tables import COUNTS, tables_of, tabulate
-from gateway.control.reducing.touched import OWNER, fetch, rivals_of, touch
+from gateway.control.reducing.share import Share, reduce_share, write_tables
+from gateway.control.reducing.tables import tables_of, tabulate
+from gateway.control.reducing.touched import fetch, rivals_of, touch
 from gateway.journal import relations
+from storage.crew import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from experiments.analysis.evidence import Evidence
     from experiments.definition import Experiment
     from gateway.journal.log import EventLog, Files
+    from storage.crew import Crew
 
 KEPT_ROWS_MIN = 200_000
 FOLDED_ROWS_MIN = 150_000
@@ -54,8 +57,8 @@ class Reducer:
         Fewer events than these are reduced anew each time.
     folded_rows_min
         So many events that are not in what is kept are folded into it.
-    shares
-        In how many shares of the units all events are reduced: each reads all events and holds its own units only.
+    crew
+        Who reduces all that is Parquet, in shares of the units: each reads all events and holds its own units only.
     """
 
     def __init__(
@@ -64,10 +67,10 @@ class Reducer:
         *,
         kept_rows_min: int = KEPT_ROWS_MIN,
         folded_rows_min: int = FOLDED_ROWS_MIN,
-        shares: int = 1,
+        crew: Crew = ALONE,
     ) -> None:
         self._events = events
-        self._shares = shares
+        self._crew = crew
         self._kept_rows_min = kept_rows_min
         self._folded_rows_min = folded_rows_min
 
@@ -113,25 +116,21 @@ class Reducer:
 
     def _build(self, shelf: Shelf, experiment: Experiment, files: Files, empty: Kept) -> Kept:
         """Reduce all that is Parquet."""
-        reduced = [self._reduce_share(shelf, experiment, files, empty.now_us, share) for share in range(self._shares)]
+        rows = sum(commit.records for commit in files.commits.values())
+        crew = self._crew if rows >= self._crew.rows_min else ALONE
+        whole = Share(
+            log=self._events.reader(threads=crew.threads),
+            experiment=experiment,
+            parts=files.parts,
+            now_us=empty.now_us,
+            of=crew.shares,
+        )
+        reduced = crew.run(reduce_share, [replace(whole, number=number) for number in range(crew.shares)])
         layers, analyzed = tuple(layer for layer, _ in reduced), sum(count for _, count in reduced)
+        shelf.check_seen(layers)
         kept = _after(empty, files, now_us=empty.now_us, analyzed=analyzed, layers=layers)
         shelf.save(kept)
         return kept
-
-    def _reduce_share(
-        self, shelf: Shelf, experiment: Experiment, files: Files, now_us: int, share: int
-    ) -> tuple[Layer, int]:
-        """Write the tables of one share of the units, of nothing but the files; return how many outcomes it has."""
-        with self._events.querying() as connection:
-            self._events.define_records(connection, files, live=False)
-            own = f"{OWNER} % {self._shares} = {share}" if self._shares > 1 else "true"
-            relations.define_joined(connection, self._events.attribution_window_us, share=own)
-            relations.define_once(connection, "shadows")
-            analyzed = tabulate(connection, experiment, now_us=now_us)
-            connection.execute(f"CREATE TEMP VIEW {RIVALS} AS {rivals_of(connection)}")
-            connection.execute(f"CREATE TEMP TABLE {TOUCHED} (unit UUID)")
-            return _write(connection, shelf, experiment), analyzed
 
     def _fold(self, shelf: Shelf, experiment: Experiment, files: Files, kept: Kept, now_us: int) -> Kept:
         """Reduce what has become Parquet since, as a layer; layers of about one size become one."""
@@ -141,7 +140,7 @@ class Reducer:
         ):
             part.connection.execute(f"CREATE TEMP VIEW {RIVALS} AS {rivals_of(part.connection)}")
             part.connection.execute(f"CREATE TEMP VIEW {TOUCHED} AS SELECT unit FROM touched_units")
-            layers = (*kept.layers, _write(part.connection, shelf, experiment))
+            layers = (*kept.layers, write_tables(part.connection, shelf, experiment))
         while len(layers) > 1 and layers[-2].units <= 2 * layers[-1].units:
             layers = (*layers[:-2], self._merge(shelf, experiment, layers[-2:], first=len(layers) == 2))  # noqa: PLR2004
         folded = _after(kept, files, now_us=now_us, analyzed=kept.analyzed + part.more, layers=layers)
@@ -157,7 +156,7 @@ class Reducer:
                 both = " UNION ".join(f"SELECT * FROM {shelf.file(layer, table)}" for layer in layers)
                 none = " LIMIT 0" if first and table == TOUCHED else ""
                 connection.execute(f"CREATE TEMP VIEW {table} AS SELECT * FROM ({both}){none}")
-            return _write(connection, shelf, experiment)
+            return write_tables(connection, shelf, experiment)
 
     @contextlib.contextmanager
     def _touched(
@@ -202,11 +201,6 @@ class Reducer:
         steps = [*asking(experiment), *tables_of(experiment).items()]
         made_by = [duckdb.__version__, relations.joining(self._events.attribution_window_us), steps]
         return hashlib.sha256(msgspec.json.encode(made_by)).hexdigest()
-
-
-def _write(connection: duckdb.DuckDBPyConnection, shelf: Shelf, experiment: Experiment) -> Layer:
-    (units,) = connection.execute(f"SELECT count(*) FROM {COUNTS}").fetchone() or (0,)
-    return shelf.write(connection, [*tables_of(experiment), TOUCHED, RIVALS], int(units))
 
 
 def _splice(connection: duckdb.DuckDBPyConnection, shelf: Shelf, layers: tuple[Layer, ...], table: str) -> None:

@@ -1,0 +1,59 @@
+"""Who does work that is cut into shares: this process alone, or many machines.
+
+A share is done by a function of a module, so that it can be named on another machine, and told all it needs by its
+task. What it makes is small, or lies in files that all machines see. Doing a share twice does no harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Task = TypeVar("Task")
+Made = TypeVar("Made")
+
+
+class Crew(Protocol):
+    """Does the shares of one piece of work."""
+
+    @property
+    def shares(self) -> int:
+        """Into how many shares work is cut."""
+        ...
+
+    @property
+    def rows_min(self) -> int:
+        """Work on fewer rows is not worth cutting, and is done as one."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """How many threads a share may use; 0: as many as it would alone."""
+        ...
+
+    def run(self, work: Callable[[Task], Made], tasks: Sequence[Task]) -> list[Made]:
+        """Return what the work makes of each task, in their order.
+
+        Raises what the work raises of its own errors, or UnavailableError where shares cannot be done now. Then
+        nothing is known of the others: what they made does not count.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """One process, this one, which does one share after the other: less memory at a time, and more to read."""
+
+    shares: int = 1
+    rows_min: int = 0
+    threads: int = 0
+
+    def run(self, work: Callable[[Task], Made], tasks: Sequence[Task]) -> list[Made]:
+        """Do them here; see `Crew`."""
+        return [work(task) for task in tasks]
+
+
+ALONE = Alone()
