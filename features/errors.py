@@ -99,9 +99,3 @@ class OfflineQueryError(ExhaustedError):
     """A query over the offline store ran into its limits."""
 
     reason = "OFFLINE_QUERY_LIMIT"
-
-
-class SharesIncompleteError(PreconditionError):
-    """What other machines made is not here."""
-
-    reason = "FOLDER_NOT_SHARED"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from features.errors import SharesIncompleteError
 from features.offline import parquet
+from storage.crew import SharedFolderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,7 +60,7 @@ def shared(offline: OfflineStore, name: str, work: Callable[[Any], int], task: C
 
     Raises
     ------
-    SharesIncompleteError
+    SharedFolderError
         What was written is not what is read here.
     """
     crew = offline.limits.crew
@@ -72,7 +72,7 @@ def shared(offline: OfflineStore, name: str, work: Callable[[Any], int], task: C
     for share, count in zip(shares, counts, strict=True):
         seen = pq.read_metadata(share.path).num_rows if share.path.is_file() else None
         if seen != count:
-            raise SharesIncompleteError(
+            raise SharedFolderError(
                 f"a share of {count} rows was written to {share.path} elsewhere, and {seen or 'none'} are here: the "
                 "state folder must be one folder, under one path, on all machines",
                 path=share.path,

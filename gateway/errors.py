@@ -236,12 +236,6 @@ class CrewDiffersError(PreconditionError):
     reason = "CREW_DIFFERS"
 
 
-class SharedFolderError(PreconditionError):
-    """A machine that did a share does not see the same folder."""
-
-    reason = "FOLDER_NOT_SHARED"
-
-
 class ShareFailedError(DomainError):
     """A share of the work failed by a fault of its own, and would again."""
 

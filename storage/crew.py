@@ -9,11 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from storage.errors import PreconditionError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Task = TypeVar("Task")
 Made = TypeVar("Made")
+
+
+class SharedFolderError(PreconditionError):
+    """What other machines made is not here."""
+
+    reason = "FOLDER_NOT_SHARED"
 
 
 class Crew(Protocol):

@@ -33,7 +33,7 @@ from gateway.control.ray_crew import RayCrew
 from gateway.control.reducing.reducer import Reducer
 from gateway.errors import CrewDiffersError, CrewLostError, CrewUnreachableError, SettingInvalidError, ShareFailedError
 from gateway.journal.log import EventLog
-from storage.crew import ALONE, Alone
+from storage.crew import ALONE, Alone, SharedFolderError
 from turnout.features.v1 import feature_service_pb2 as pb
 from turnout.features.v1 import feature_service_pb2_grpc
 
@@ -319,3 +319,19 @@ def test_an_address_that_is_none_is_refused_at_the_start(tmp_path):
     for address in ("ray://head:10001", "head", ":6379"):
         with pytest.raises(SettingInvalidError, match=r"--ray .* is not HOST:PORT"):
             read_settings(["--state", str(tmp_path), "--ray", address])
+
+
+class Elsewhere(Alone):
+    """Does shares where nobody sees what it makes."""
+
+    def run(self, work, tasks):
+        made = super().run(work, tasks)
+        for task in tasks:
+            task.share.path.unlink()
+        return made
+
+
+def test_a_share_that_is_not_seen_here_is_refused(facts, tmp_path):
+    limits = OfflineLimits(scratch=tmp_path, crew=Elsewhere(shares=SHARES))
+    with pytest.raises(SharedFolderError, match="none are here: the state folder must be one folder"):
+        table(*facts, limits, marks=False)

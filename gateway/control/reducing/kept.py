@@ -28,10 +28,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from gateway.errors import SharedFolderError
 from gateway.journal.commits import EventFolders, write_durably
 from gateway.journal.rewrites import Rewrites, deleting
 from gateway.journal.segment import sync_folder
+from storage.crew import SharedFolderError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -344,6 +344,16 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Nothing leads from the run's state to this."""
     REASON_STEP_INVALID: _Reason.ValueType  # 160
     """The report of a step is not one that can be kept."""
+    REASON_FOLDER_NOT_SHARED: _Reason.ValueType  # 161
+    """What other machines made is not here."""
+    REASON_CREW_UNREACHABLE: _Reason.ValueType  # 162
+    """The machines that would do shares of the work cannot be reached."""
+    REASON_CREW_LOST: _Reason.ValueType  # 163
+    """The machines that did shares of the work were lost before all were done."""
+    REASON_CREW_DIFFERS: _Reason.ValueType  # 164
+    """A machine that would do a share runs other code than this one."""
+    REASON_SHARE_FAILED: _Reason.ValueType  # 165
+    """A share of the work failed by a fault of its own, and would again."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reasons that google.rpc.ErrorInfo carries, without their prefix here: REASON_MODEL_NOT_SERVED is the reason
@@ -674,4 +684,14 @@ REASON_RUN_STATE: Reason.ValueType  # 159
 """Nothing leads from the run's state to this."""
 REASON_STEP_INVALID: Reason.ValueType  # 160
 """The report of a step is not one that can be kept."""
+REASON_FOLDER_NOT_SHARED: Reason.ValueType  # 161
+"""What other machines made is not here."""
+REASON_CREW_UNREACHABLE: Reason.ValueType  # 162
+"""The machines that would do shares of the work cannot be reached."""
+REASON_CREW_LOST: Reason.ValueType  # 163
+"""The machines that did shares of the work were lost before all were done."""
+REASON_CREW_DIFFERS: Reason.ValueType  # 164
+"""A machine that would do a share runs other code than this one."""
+REASON_SHARE_FAILED: Reason.ValueType  # 165
+"""A share of the work failed by a fault of its own, and would again."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
