@@ -33,7 +33,7 @@ _UNREACHABLE = re.compile(
     r"dial tcp|no such host|i/o timeout|connection refused|TLS handshake timeout|EAI_AGAIN|ENOTFOUND|ECONNREFUSED|"
     r"ETIMEDOUT|[Cc]ould not (resolve|connect)|Unknown host|Temporary failure|failed to download|"
     r"Could not resolve host|Network is unreachable|[Cc]onnect(ion)? timed out|"
-    r"spurious network error|Could not transfer artifact",
+    r"spurious network error|Could not transfer artifact|No plugin found for prefix|could not be resolved",
 )
 
 
@@ -170,6 +170,7 @@ RUST = Client(
     "rust",
     ("cargo",),
     (
+        Step("look for a toolchain", ("cargo", "--version"), otherwise="cargo is there, but no toolchain behind it"),
         Step("fetch crates", ("cargo", "fetch", "--locked", "--quiet"), fetches=True),
         *(
             Step(
@@ -202,7 +203,7 @@ CPP = Client(
             otherwise="the libraries of gRPC and protobuf for C++ are not installed",
         ),
         generate("cpp"),
-        Step("configure", ("cmake", "-S", ".", "-B", "build/cmake")),
+        Step("configure", ("cmake", "-S", ".", "-B", "build/cmake", "-DCMAKE_BUILD_TYPE=Debug")),
         Step("build", ("cmake", "--build", "build/cmake", "--parallel", "2")),
         Step("test", ("ctest", "--test-dir", "build/cmake", "--output-on-failure")),
     ),
