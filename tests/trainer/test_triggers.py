@@ -132,6 +132,21 @@ def test_a_null_burst_names_the_feature(reference):
     assert "4.0%" in evidence.reason
 
 
+def test_labels_that_are_not_known_yet_are_neither_missing_nor_joint_drift():
+    generator = np.random.default_rng(13)
+    names = (*NAMES, "label", "output:probabilities")
+    whole, window = (np.column_stack([rows_of(generator, 2_000), generator.random((2_000, 2))]) for _ in range(2))
+    window[:, 3:] = np.nan
+    given = Stored(
+        now_us=NOW_US,
+        reference=profile_of(whole, names),
+        reference_rows=Rows(dict(zip(names, whole.T, strict=True))),
+        window=Rows(dict(zip(names, window.T, strict=True))),
+    )
+    for kind in ("missing", "joint_drift", "drift"):
+        assert trigger_of(kind, {"alpha": 0.01}).judge(given).verdict is Verdict.QUIET, kind
+
+
 def test_lookups_that_default_more_often_name_the_view():
     before = (StatusCount("carrier", {"PRESENT": 980, "MISSING": 20}), StatusCount("route", {"PRESENT": 1_000}))
     now = (

@@ -72,9 +72,9 @@ class JointDrift:
         reference, window = stored.reference_rows, stored.window
         if reference is None or window is None or min(reference.count, window.count) < self.rows_min:
             return insufficient(KIND, f"{self.rows_min} rows are needed on both sides", rows_min=self.rows_min)
-        names = [name for name in reference.columns if name in window.columns]
+        names = [name for name in reference.features if name in window.columns]
         if not names:
-            return insufficient(KIND, "window and reference have no column in common")
+            return insufficient(KIND, "window and reference have no feature in common")
         sides = [
             np.column_stack([side.columns[name] for name in names])[_chosen(side.count)] for side in (reference, window)
         ]

@@ -95,10 +95,13 @@ class Missing:
         window = stored.window
         if window is None or window.count < self.rows_min or not stored.reference:
             return []
+        values = window.columns
         columns = Profile.from_document(stored.reference).columns
         return [
-            self._finding(name, "null_rate", (column.nulls, int(np.isnan(values).sum())), (column.rows, len(values)))
-            for name, values in window.columns.items()
+            self._finding(
+                name, "null_rate", (column.nulls, int(np.isnan(values[name]).sum())), (column.rows, window.count)
+            )
+            for name in window.features
             if (column := columns.get(name)) is not None and column.rows >= self.rows_min
         ]
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+LABEL, OUTPUT = "label", "output:"
+"""The column of the label, and what the names of columns of outputs begin with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -36,6 +39,11 @@ class Rows:
     def count(self) -> int:
         """How many rows there are."""
         return len(next(iter(self.columns.values()), ()))
+
+    @property
+    def features(self) -> list[str]:
+        """The columns that are features: a label that is not known yet, or an answer, is not missing."""
+        return [name for name in self.columns if name != LABEL and not name.startswith(OUTPUT)]
 
 
 @dataclass(frozen=True, slots=True)
