@@ -108,9 +108,9 @@ def ramp_forms(visit: Visit, status: ramp_pb2.RampStatus | None) -> Html:
 _READINGS = (
     "Guardrail",
     "Control's units",
-    "bad",
+    "of them bad",
     "Candidate's units",
-    "bad of them",
+    "of them bad",
     "Evidence",
     "Rolls back at",
     "Stands",
@@ -119,8 +119,13 @@ _READINGS = (
 
 def _reading(each: ramp_pb2.RampReading) -> tuple[object, ...]:
     breached = each.evidence >= each.bar > 0
+    slow = [
+        f"{what} above {limit_us / 1000:.3g} ms"
+        for what, limit_us in (("slow", each.limit_us), ("or a run", each.run_limit_us))
+        if limit_us
+    ]
     return (
-        each.guardrail,
+        [each.guardrail, " ", el("small", ", ".join(slow))] if slow else each.guardrail,
         f"{each.control_units:,}",
         f"{each.control_bad:,}",
         f"{each.candidate_units:,}",

@@ -155,7 +155,7 @@ class Ramped:
     def events(self):
         return list(self.operator.experiments.ListRampEvents(pb.ListRampEventsRequest(name=self.name)).events)
 
-    def look(self, done, *, timeout_s=40):
+    def look(self, done, *, timeout_s=100):
         """Wait until the ramp is as it should be, and return it."""
         until = time.monotonic() + timeout_s
         while not done(ramp := self.ramp()):
