@@ -46,6 +46,7 @@ STREAMS = 16
 WORKERS = 2
 FAILING_SHARE = 0.2
 SETTLED_S_MAX = 60.0
+ANSWERED_S_MAX = 60.0
 MEMORY_SETTLES_S = 3.0
 NICENESS = 19
 LOOK_S = 0.02
@@ -141,6 +142,7 @@ class Load:
         rows, _ = make_rows(1)
         body = tensor_request(rows[0])
         self._calls = calls
+        self._rate = rate
         self._log = folder / "log"
         file = folder / "body"
         file.write_bytes(b"\x00" + struct.pack(">I", len(body)) + body)
@@ -157,7 +159,11 @@ class Load:
 
     def spans(self) -> np.ndarray:
         """Return start and latency of each call in microseconds when it is over, or raise WrongAnswerError."""
-        said = self._process.communicate(timeout=600)[0]
+        try:
+            said = self._process.communicate(timeout=self._calls / self._rate + ANSWERED_S_MAX)[0]
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise WrongAnswerError(f"h2load did not end: a call was not answered within {ANSWERED_S_MAX:g} s") from None
         done, data = _DONE.search(said), _DATA_BYTES.search(said)
         right = done is not None and done.groups() == (str(self._calls), str(self._calls), "0", "0")
         if not right or data is None or int(data[1]) != self._calls * self._size:

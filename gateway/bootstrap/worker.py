@@ -14,55 +14,36 @@ import socket
 import sys
 import threading
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features.guard import GuardedStore
-from features.store import open_store
 from gateway.access.access import Access
+from gateway.bootstrap.gauges import put_gauges
 from gateway.bootstrap.link import Link
+from gateway.bootstrap.parts import make_parts, make_plane, open_port
 from gateway.bootstrap.services import DataServices
 from gateway.bootstrap.stopping import StopRequest
 from gateway.config import WorkerConfig
 from gateway.inference.grpc_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
-from gateway.journal.writer import JournalWriter
 from gateway.models.loader import load_slot
 from gateway.models.session import PROVIDERS
 from gateway.models.turns import Turns
 from gateway.rpc import data_plane
-from gateway.rpc.gate import Gate
 from gateway.rpc.guard import guarded
 from gateway.rpc.inference_service import InferenceService
-from gateway.rpc.status import number_of
-from gateway.rpc.traced import TracedDataPlane
 from gateway.serving.installer import Installer
-from gateway.serving.outcomes import OutcomeRecorder
-from gateway.serving.pipeline import Pipeline, PipelineLimits
-from gateway.serving.shadow_runs import ShadowRuns
-from gateway.serving.shadows import Shadows
 from gateway.serving.standing import NOTHING_APPLIED, Progress
-from gateway.serving.tally import Tally
 from gateway.telemetry.logs import start_logs
-from gateway.telemetry.meter import Meter
-from gateway.telemetry.tracing import Tracer
-from gateway.telemetry.vitals import put_vitals
-from gateway.transport.port import Limits, Wiring
-from gateway.transport.select import open_transport
-from gateway.transport.tls import Certificates, TlsFiles
 from registry.keys import TrustedKeys
-from storage.clock import ReplayClock, SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import grpc
 
-    from features.store import OnlineStore
     from gateway.models.slots import Slot, VersionKey
     from gateway.telemetry.logs import Logs
     from gateway.transport.port import Transport
-    from storage.clock import Clock
 
 COUNTS_INTERVAL_S = 1.0
 GC_THRESHOLD = 10_000
@@ -91,55 +72,15 @@ class Worker:
         self._config = config
         self._link = link
         self._logs = logs
-        folders = config.folders
-        clock: Clock = ReplayClock(folders.clock) if config.clock == "replay" else SystemClock()
-        self._meter = Meter(config.metric_label_sets_max)
-        self._tally = Tally(self._meter, number_of)
-        self._tracer = None
-        if config.trace_ratio is not None:
-            self._tracer = Tracer(f"worker-{config.slot}", ratio=config.trace_ratio, meter=self._meter)
-        open_journal = partial(
-            JournalWriter,
-            folders.journal,
-            clock=clock,
-            segment_bytes_max=config.segment_bytes_max,
-            segment_age_max_s=config.segment_age_max_s,
-        )
-        self._journal = open_journal(name=f"worker-{config.slot}", sync_interval_ms=config.sync_interval_ms)
-        self._store = _open_online(config)
-        pipeline = Pipeline(
-            store=self._store,
-            journal=self._journal,
-            clock=clock,
-            tally=self._tally,
-            code_of=number_of,
-            limits=PipelineLimits(
-                slow_run_s=config.slow_run_ms / 1000,
-                calls_max=config.calls_max,
-                wave_calls_max=config.wave_calls_max,
-            ),
-        )
-        self._turns = Turns(folders.run / "loading")
-        waves = self._meter.series("turnout_wave_calls")
-        self._shadow_runs = ShadowRuns(
-            store=self._store,
-            open_journal=partial(open_journal, name=f"shadow-{config.slot}"),
-            clock=clock,
-            code_of=number_of,
-        )
-        self._shadows = Shadows(
-            run=self._shadow_runs.run,
-            table=lambda: pipeline.table,
-            others_cpu_s=lambda: time.process_time() - time.thread_time(),
-            in_flight=self._calls_in_flight,
-            meter=self._meter,
-        )
-        pipeline.shadow_by(self._shadows)
+        self._parts = parts = make_parts(config, self._calls_in_flight)
+        self._meter = parts.meter
+        self._turns = Turns(config.folders.run / "loading")
         self._keys = TrustedKeys(
             Path(config.trusted_keys) if config.trusted_keys else None, required=config.require_signatures
         )
+        waves = parts.meter.series("turnout_wave_calls")
         self._installer = Installer(
-            pipeline=pipeline,
+            pipeline=parts.pipeline,
             load=self._load,
             make_heads=data_plane.heads_of,
             report=self._report,
@@ -148,46 +89,15 @@ class Worker:
             spread_hold=self._send_hold,
         )
         self._inference = InferenceService(  # type: ignore[abstract]  # inferences are answered in waves
-            table=lambda: pipeline.table,
+            table=lambda: parts.pipeline.table,
             wishes=self._installer.wishes,
-            counts_of=self._tally.of_version,
+            counts_of=parts.tally.of_version,
             is_ready=lambda: self._ready and not self._stop.is_asked,
         )
         self._services = DataServices(data_plane.SERVICES)
-        open_plane = data_plane.DataPlane if self._tracer is None else partial(TracedDataPlane, self._tracer)
-        tls = _tls_of(config)
         access = Access(Path(config.tokens) if config.tokens else None, certificates=bool(config.tls_client_ca))
-        plane = open_plane(
-            pipeline=pipeline,
-            outcomes=OutcomeRecorder(journal=self._journal, tally=self._tally),
-            clock=clock,
-            meter=self._meter,
-            batch_rows_max=config.batch_rows_max,
-            gate=Gate(access, data_plane.PATHS) if access.asks else None,
-        )
-        self._transport: Transport = open_transport(
-            config.transport,
-            Wiring(
-                address=f"{config.host}:{config.port}",
-                methods=data_plane.METHODS,
-                streams=data_plane.STREAMS,
-                answer=plane.answer,
-                add_services=lambda server: self._add_services(guarded(server, access)),
-                limits=Limits(
-                    request_bytes_max=config.request_bytes_max,
-                    calls_max=config.calls_max,
-                    wave_calls_max=config.wave_calls_max,
-                    streams_max=config.streams_max,
-                    stream_calls_max=config.stream_calls_max,
-                    connection_age_max_s=config.connection_age_max_s,
-                    connection_grace_s=config.connection_grace_s,
-                ),
-                shed=plane.shed,
-                close=plane.close,
-                kind_of=plane.kind_of,
-                opens=plane.opens,
-                tls=None if tls is None else Certificates(tls),
-            ),
+        self._transport: Transport = open_port(
+            config, make_plane(config, parts, access), lambda server: self._add_services(guarded(server, access))
         )
         self._ready = False
         self._progress = Progress(NOTHING_APPLIED, {})
@@ -281,51 +191,26 @@ class Worker:
             ],
             "counts": self._meter.to_report(),
             "report": reported,
-            "traced": self._tracer.take() if self._tracer is not None else [],
+            "traced": self._parts.tracer.take() if self._parts.tracer is not None else [],
         }
 
     def _gauge(self) -> None:
         """Bring what is not counted as it happens up to date."""
-        meter = self._meter
-        worker = (str(self._config.slot),)
-        self._tally.settle()
-        self._logs.put_counts(meter)
-        put_vitals(meter, f"worker-{self._config.slot}")
-        if isinstance(self._store, GuardedStore):
-            guard = self._store.facts()
-            meter.put("turnout_online_store_open", worker, int(guard.is_open))
-            meter.put("turnout_online_store_opens_total", worker, guard.opened)
-            meter.put("turnout_online_store_reads_failed_total", worker, guard.failed)
-            meter.put("turnout_online_store_reads_skipped_total", worker, guard.skipped)
-        facts = self._journal.facts()
-        meter.put("turnout_journal_records_total", (), facts.records)
-        meter.put("turnout_journal_bytes_total", (), facts.appended_bytes)
-        meter.put("turnout_journal_syncs_total", ("done",), facts.syncs)
-        meter.put("turnout_journal_syncs_total", ("failed",), facts.failed_syncs)
-        meter.put("turnout_journal_refusals_total", (), facts.failed_appends)
-        meter.put("turnout_journal_unsynced_bytes", worker, facts.unsynced_bytes)
-        meter.put("turnout_journal_unsynced_age_seconds", worker, facts.unsynced_s)
-        counts = self._progress.counts
-        if counts:
-            hurried = counts["freed_in_a_hurry"]
-            meter.put("turnout_version_frees_total", (*worker, "quiet"), counts["freed"] - hurried)
-            meter.put("turnout_version_frees_total", (*worker, "hurry"), hurried)
-            meter.put("turnout_version_free_seconds_total", worker, counts["free_s_sum"])
-            meter.put("turnout_version_free_max_seconds", worker, counts["free_s_max"])
-            meter.put("turnout_versions_resident_bytes", (*worker, "ready"), counts["resident_bytes"])
-            meter.put("turnout_versions_resident_bytes", (*worker, "leaving"), counts["leaving_bytes"])
-        meter.put("turnout_calls_in_flight", worker, self._transport.calls_in_flight())
+        self._logs.put_counts(self._meter)
+        put_gauges(self._config.slot, self._parts, self._progress.counts)
+        self._meter.put("turnout_calls_in_flight", (str(self._config.slot),), self._transport.calls_in_flight())
 
     def _drain(self) -> None:
         """Finish what was accepted, put it on the disk, and say goodbye."""
+        parts = self._parts
         self._services.not_serving()
         self._installer.wishes.close()
         started = time.monotonic()
         finished = self._transport.drain(self._config.grace_s) if self._ready else True
-        self._shadows.close()
-        self._shadow_runs.close()
-        self._journal.close()
-        self._store.close()
+        parts.shadows.close()
+        parts.shadow_runs.close()
+        parts.journal.close()
+        parts.store.close()
         self._send()
         _log.info(
             "worker %d drained in %.2f s%s",
@@ -337,21 +222,6 @@ class Worker:
 
 def _us_since(began: float) -> int:
     return int((time.monotonic() - began) * 1e6)
-
-
-def _tls_of(config: WorkerConfig) -> TlsFiles | None:
-    """Return where the port's certificate is; None: it speaks without TLS."""
-    if not config.tls_cert:
-        return None
-    client_ca = Path(config.tls_client_ca) if config.tls_client_ca else None
-    return TlsFiles(certificate=Path(config.tls_cert), key=Path(config.tls_key), client_ca=client_ca)
-
-
-def _open_online(config: WorkerConfig) -> OnlineStore:
-    """Return the online store, behind a guard where it is far."""
-    url = config.online or config.folders.online_url
-    store = open_store(url, writable=False, read_budget_ms=config.online_budget_ms)
-    return GuardedStore(store, read_budget_ms=config.online_budget_ms) if store.far else store
 
 
 def settle_garbage_collector() -> None:

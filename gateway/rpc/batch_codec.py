@@ -72,18 +72,19 @@ def decode(payload: bytes, *, now_us: int, deadline: float | None, rows_max: int
         strict=False,
     )
     requests = [
+        # By position: this runs for every row.
         Request(
-            request_id=request_id,
-            model=model,
-            deadline=deadline,
-            version=version,
-            alias=alias,
-            entities=entities,
-            unit_id=unit_id,
-            event_time_us=event_time_us,
-            attributes=attributes,
-            tensors=tensors,
-            features=features,
+            request_id,
+            model,
+            deadline,
+            version,
+            alias,
+            entities,
+            unit_id,
+            event_time_us,
+            attributes,
+            tensors,
+            features,
         )
         for request_id, entities, unit_id, event_time_us, attributes, tensors, features in columns
     ]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _VARIANT = 0x8000
 _RANDOM_BITS = 14
 _TAIL_BITS = 47
+_TAIL_BYTES = 6
 _random = random.SystemRandom()
 _bits = random.Random(_random.getrandbits(128))  # noqa: S311  (an identity, not a secret; seeded by the system)
 
@@ -27,7 +28,7 @@ def time_ordered_id(now_us: int) -> str:
     known, head, tails = _newest
     if known != now_us:
         head, tails = _begin(now_us)
-    return f"{head}{next(tails):012x}"
+    return head + next(tails).to_bytes(_TAIL_BYTES).hex()
 
 
 def _begin(now_us: int) -> tuple[str, Iterator[int]]:
