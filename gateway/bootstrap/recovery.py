@@ -17,6 +17,7 @@ from gateway.control.erasing import Erasures
 from gateway.errors import SettingInvalidError
 from gateway.journal.commits import EventFolders
 from gateway.journal.compact import compact, sole_compactor
+from gateway.journal.segment import list_segments
 from storage.errors import DomainError, PreconditionError
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class StillRunningError(PreconditionError):
 
 def recover(state_folder: Path, url: str) -> dict[str, Any]:
     """Make Parquet of what a folder's workers wrote, ship what is not in the bucket, and say how much it was.
+
+    `open_segments` are those that a worker writes that still lives; what is left takes another run.
 
     Raises
     ------
@@ -60,6 +63,7 @@ def recover(state_folder: Path, url: str) -> dict[str, Any]:
             "compacted_records": done.records,
             "cut_bytes": sum(sealed.cut_bytes for sealed in done.sealed),
             "failing_segments": done.failed,
+            "open_segments": len(list_segments(folders.journal)) - len(done.failed),
             "shipped_segments": sharing.facts.shipped,
             "waiting_segments": sharing.facts.waiting,
         }
@@ -77,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"turnout: {error}\n")
         return _WRONG_USAGE if isinstance(error, SettingInvalidError) else 1
     sys.stdout.write(json.dumps(document) + "\n")
-    return int(bool(document["failing_segments"] or document["waiting_segments"]))
+    return int(any(document[left] for left in ("failing_segments", "open_segments", "waiting_segments")))
 
 
 if __name__ == "__main__":

@@ -85,6 +85,8 @@ def serve(
     """
     if importlib.util.find_spec("gateway") is None:
         raise typer.BadParameter("the gateway is not installed here: install turnout[server]")
+    if state is None and config is None and not os.environ.keys() & {"TURNOUT_STATE", "TURNOUT_CONFIG"}:
+        raise typer.BadParameter("say where everything is kept: --state DIR, or --config FILE that says it")
     given = {
         "--state": state,
         "--config": config,
