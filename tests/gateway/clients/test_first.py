@@ -71,3 +71,9 @@ def test_a_client_has_the_version_of_the_contract(language, root):
     version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
     name, pattern = VERSIONS[language]
     assert re.search(pattern, (root / "clients" / language / name).read_text())[1] == version
+
+
+def test_the_crate_has_a_module_for_each_package_of_the_contract(root):
+    packages = sorted(path.name for path in (root / "protos/turnout").iterdir())
+    listed = re.search(r"packages!\((.*)\);", (root / "clients/rust/src/lib.rs").read_text())[1].split()
+    assert listed == packages
