@@ -21,3 +21,33 @@ class ParityRefusedError(PreconditionError):
     """The ONNX graph does not answer as the estimator does."""
 
     reason = "PARITY_REFUSED"
+
+
+class EstimatorRefusedError(InvalidError):
+    """The estimator is not one that this trainer may make, or cannot do what the policy asks of it."""
+
+    reason = "ESTIMATOR_REFUSED"
+
+
+class ScriptFailedError(PreconditionError):
+    """The operator's script did not give a model."""
+
+    reason = "SCRIPT_FAILED"
+
+
+class EvaluationFailedError(PreconditionError):
+    """Candidate and champion cannot be compared."""
+
+    reason = "EVALUATION_FAILED"
+
+
+class StepFailedError(PreconditionError):
+    """A step of a run did not come to its end."""
+
+    reason = "STEP_FAILED"
+
+
+class TrainerBusyError(PreconditionError):
+    """Another trainer works in the folder."""
+
+    reason = "TRAINER_BUSY"

@@ -92,14 +92,7 @@ def fit(estimator: Classifier, table: TrainingTable, *, holdout: float = 0.2) ->
             )
     estimator.fit(rows[:cut], labels[:cut])
     metrics = judge(estimator, rows[cut:], labels[cut:]) | {"training_rows": float(cut)}
-    return Fitted(
-        estimator,
-        _algorithm(estimator),
-        f"scikit-learn {sklearn.__version__}",
-        _plain(estimator),
-        metrics,
-        held_out=order[cut:],
-    )
+    return Fitted(estimator, *described(estimator), metrics=metrics, held_out=order[cut:])
 
 
 def rounded(rows: NDArray[np.float64], *, wide: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
@@ -142,6 +135,11 @@ def judge(estimator: Classifier, rows: NDArray[np.float64], labels: NDArray[np.i
         "roc_auc": float(roc_auc_score(labels, late)),
         "holdout_rows": float(len(labels)),
     }
+
+
+def described(estimator: Classifier) -> tuple[str, str, dict[str, str]]:
+    """Return the algorithm, the framework with its version, and the plain parameters of an estimator."""
+    return _algorithm(estimator), f"scikit-learn {sklearn.__version__}", _plain(estimator)
 
 
 def _algorithm(estimator: object) -> str:

@@ -142,24 +142,26 @@ def publish(
     parents
         The versions of the model that it was made from.
     """
-    probe = registry_pb.Probe(
-        inputs=to_tensors(candidate.probe.inputs),
-        outputs=to_tensors(candidate.probe.outputs),
-        tolerance=candidate.certificate.tolerance,
-    )
+    facts, probe = said_of(candidate, description=description, parents=parents)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(candidate.exported.content)
-        facts = _facts(candidate, description, parents)
         response = control.publish_version(model, path, facts=facts, probe=probe)
     _, version = resources.parse_version(response.version.name)
     return Published(version, response.revision, response.version.artifact_sha256)
 
 
-def _facts(candidate: Candidate, description: str, parents: Sequence[int]) -> registry_pb.VersionFacts:
-    """Return what is said of the version."""
+def said_of(
+    candidate: Candidate, *, description: str, parents: Sequence[int] = ()
+) -> tuple[registry_pb.VersionFacts, registry_pb.Probe]:
+    """Return what is said of the version, and the rows that every load replays."""
     fitted = candidate.fitted
-    return registry_pb.VersionFacts(
+    probe = registry_pb.Probe(
+        inputs=to_tensors(candidate.probe.inputs),
+        outputs=to_tensors(candidate.probe.outputs),
+        tolerance=candidate.certificate.tolerance,
+    )
+    facts = registry_pb.VersionFacts(
         description=description,
         algorithm=fitted.algorithm,
         framework=fitted.framework,
@@ -175,3 +177,4 @@ def _facts(candidate: Candidate, description: str, parents: Sequence[int]) -> re
         profile_json=candidate.profile.to_json() if candidate.profile else "",
         importance_json=candidate.importance.to_json() if candidate.importance else "",
     )
+    return facts, probe

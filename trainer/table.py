@@ -99,6 +99,17 @@ def fetch(
     turnout.errors.TurnoutError
         The gateway refused it.
     """
+    content, definition, fingerprint = download(
+        control, feature_set, label_sql=label_sql, start_us=start_us, end_us=end_us
+    )
+    table = training_table(content, feature_set=feature_set, feature_names=definition.features, fingerprint=fingerprint)
+    return replace(table, definition=definition.digest, raw=_raw(definition, content))
+
+
+def download(
+    control: Control, feature_set: str, *, label_sql: str, start_us: int | None = None, end_us: int | None = None
+) -> tuple[pa.Table, features_pb.FeatureSet, str]:
+    """Return the table with all its columns, the set's definition and the fingerprint; raises as `fetch` does."""
     request = features_pb.GetTrainingDataRequest(
         feature_set=resources.set_name(feature_set), label_sql=label_sql, start_us=start_us, end_us=end_us
     )
@@ -107,8 +118,7 @@ def fetch(
         fingerprint = control.download_training_data(request, stream)
         stream.seek(0)
         content = pa.ipc.open_stream(stream).read_all()
-    table = training_table(content, feature_set=feature_set, feature_names=definition.features, fingerprint=fingerprint)
-    return replace(table, definition=definition.digest, raw=_raw(definition, content))
+    return content, definition, fingerprint
 
 
 def training_table(

@@ -179,6 +179,8 @@ class Control:
         alias: str = "",
         finite_inputs: Sequence[str] = (),
         sign_key: Path | str | None = None,
+        run: str = "",
+        run_token: int = 0,
         timeout_s: float = 600.0,
     ) -> registry_service_pb2.PublishVersionResponse:
         """Publish an ONNX file as the model's next version and return it, or raise TurnoutError with no version made.
@@ -201,6 +203,8 @@ class Control:
             Floating-point inputs for which calls that give NaN or an infinity are refused.
         sign_key
             The private key, as ``turnout registry keygen`` makes it, that signs the version's manifest.
+        run, run_token
+            The training run that makes it, and the token of the claim; a run publishes once, and gets what it has.
         timeout_s
             The deadline of the whole publication, in seconds.
 
@@ -221,6 +225,8 @@ class Control:
             probe=probe,
             alias=alias,
             finite_inputs=finite_inputs,
+            run=run,
+            run_token=run_token,
         )
         if sign_key is not None:
             head.manifest_signature = signing.read_key(sign_key).sign(signing.manifest(head))

@@ -74,13 +74,12 @@ def short_name(enum: Any, number: int) -> str:
     return name.removeprefix(_prefix(enum)).lower()
 
 
-def number_of(enum: Any, name: object, where: str) -> int:
+def number_of(enum: Any, name: object, where: str) -> Any:
     """Return the number of a short name, or raise PlainError."""
     numbers = {short_name(enum, one.number): one.number for one in enum.values if one.number}
     if not isinstance(name, str) or name not in numbers:
         raise PlainError(f"{where} = {name!r} is not known; expected one of {', '.join(numbers)}")
-    found: int = numbers[name]
-    return found
+    return numbers[name]
 
 
 def _put(message: Message, field: Any, value: Any, where: str) -> None:

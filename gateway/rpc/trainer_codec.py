@@ -175,7 +175,7 @@ def _given(value: Any) -> Any:
             for name, one in value.items()
             if one is not None and (name, one) != ("calibration", "none")
         }
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_given(one) for one in value]
     return value
 

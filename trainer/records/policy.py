@@ -25,13 +25,13 @@ class TriggerKind(enum.StrEnum):
     TIME = "time"
     DEFINITION = "definition"
     CHANGE_POINT = "change_point"
+    JOINT_DRIFT = "joint_drift"
 
 
 class Task(enum.StrEnum):
-    """What is learned: labels 0 and 1, or numbers."""
+    """What is learned: labels 0 and 1."""
 
     BINARY = "binary"
-    REGRESSION = "regression"
 
 
 class Calibration(enum.StrEnum):
@@ -190,7 +190,6 @@ class Definition:
 
 METRICS = {
     Task.BINARY: {"brier": False, "log_loss": False, "roc_auc": True, "accuracy": True, "f1": True},
-    Task.REGRESSION: {"mae": False, "rmse": False},
 }
 """The metrics of each task, and whether more is better."""
 

@@ -12,7 +12,7 @@ import msgspec
 from croniter import croniter
 
 from trainer.records.errors import PolicyInvalidError
-from trainer.records.policy import DAY_US, METRICS, Calibration, Definition, DeploymentMode, Task
+from trainer.records.policy import DAY_US, METRICS, Calibration, Definition, DeploymentMode
 from trainer.records.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -140,8 +140,6 @@ def _check_training(definition: Definition) -> None:
     needs = training.early_stopping_rounds or training.calibration is not Calibration.NONE
     if needs and not definition.data.validation_share:
         _refuse("data.validation_share", "is 0, and early stopping and calibration need validation rows")
-    if training.task is Task.REGRESSION and (training.balanced or training.calibration is not Calibration.NONE):
-        _refuse("training", "balances or calibrates classes, and a regression has none")
 
 
 def _check_estimator(estimator: Estimator) -> None:

@@ -50,15 +50,23 @@ _PERFORMANCE: _Settings = {
     **_WINDOW,
 }
 
+_SIGNIFICANCE: _Settings = {"alpha": Number(1e-9, 0.5), "floor": Number(0, 100)}
+
 SETTINGS: dict[TriggerKind, _Settings] = {
     TriggerKind.PERFORMANCE: _PERFORMANCE,
     TriggerKind.ESTIMATED_PERFORMANCE: _PERFORMANCE,
-    TriggerKind.DRIFT: {"alpha": Number(1e-9, 0.5), "floor": Number(0, 100), **_WINDOW},
+    TriggerKind.DRIFT: {
+        "numeric": Choice(("wasserstein", "ks", "psi", "jensen_shannon")),
+        "categorical": Choice(("jensen_shannon", "chi2", "psi", "l_infinity")),
+        **_SIGNIFICANCE,
+        **_WINDOW,
+    },
+    TriggerKind.JOINT_DRIFT: {**_SIGNIFICANCE, **_WINDOW},
     TriggerKind.SKEW: _WINDOW,
-    TriggerKind.MISSING: {"alpha": Number(1e-9, 0.5), "floor": _PART, **_WINDOW},
+    TriggerKind.MISSING: {**_SIGNIFICANCE, **_WINDOW},
     TriggerKind.VOLUME: {"labels": _ROWS},
     TriggerKind.TIME: {"age_us": _TIME},
     TriggerKind.DEFINITION: {},
-    TriggerKind.CHANGE_POINT: {"alpha": Number(1e-9, 0.5), **_WINDOW},
+    TriggerKind.CHANGE_POINT: {"alpha": Number(1e-9, 0.5), "margin": Number(0, 1e6), **_WINDOW},
 }
 """The settings of each kind by name."""

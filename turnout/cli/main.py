@@ -41,6 +41,7 @@ from turnout.cli import (  # noqa: F401  (they add commands to `models` and `exp
     shadow_compare,
     status,
     tokens,
+    trainer,
     webhooks,
 )
 from turnout.cli.connection import with_connection_options
@@ -85,6 +86,7 @@ app.add_typer(shadow.app, name="shadow")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(policies.app, name="policies")
 app.add_typer(runs.app, name="runs")
+app.command("trainer")(trainer.trainer)
 app.command("predict")(predict.predict)
 app.command("predict-batch")(predict_batch.predict_batch)
 app.add_typer(outcomes.app, name="outcomes")

@@ -47,10 +47,6 @@ NOW_US = 1_700_000_000_000_000
             {"training": {"estimator": {"path": "a.B", "parameters": {"base": {"nested": 1}}}}},
             "training.estimator.parameters.base",
         ),
-        (
-            {"training": {"task": "regression", "balanced": True, "estimator": {"path": "a.B"}}},
-            "training",
-        ),
         ({"evaluation": {"primary": {"metric": "rmse"}}}, "evaluation"),
         ({"evaluation": {"alpha": 0.9}}, "evaluation.alpha"),
         ({"evaluation": {"minimum_gain": float("nan")}}, "evaluation.minimum_gain"),

@@ -45,6 +45,8 @@ class _TriggerKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TriggerKi
     """The feature set's definition is another one than the version was trained on."""
     TRIGGER_KIND_CHANGE_POINT: _TriggerKind.ValueType  # 9
     """The stream of errors changed at some point."""
+    TRIGGER_KIND_JOINT_DRIFT: _TriggerKind.ValueType  # 10
+    """All features together come from another distribution: a classifier can tell then from now."""
 
 class TriggerKind(_TriggerKind, metaclass=_TriggerKindEnumTypeWrapper):
     """What is looked at."""
@@ -69,6 +71,8 @@ TRIGGER_KIND_DEFINITION: TriggerKind.ValueType  # 8
 """The feature set's definition is another one than the version was trained on."""
 TRIGGER_KIND_CHANGE_POINT: TriggerKind.ValueType  # 9
 """The stream of errors changed at some point."""
+TRIGGER_KIND_JOINT_DRIFT: TriggerKind.ValueType  # 10
+"""All features together come from another distribution: a classifier can tell then from now."""
 Global___TriggerKind: _TypeAlias = TriggerKind  # noqa: Y015
 
 class _Task:
@@ -81,8 +85,6 @@ class _TaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Task.ValueType],
     """Not given: binary."""
     TASK_BINARY: _Task.ValueType  # 1
     """Labels 0 and 1."""
-    TASK_REGRESSION: _Task.ValueType  # 2
-    """Numbers."""
 
 class Task(_Task, metaclass=_TaskEnumTypeWrapper):
     """What is learned."""
@@ -91,8 +93,6 @@ TASK_UNSPECIFIED: Task.ValueType  # 0
 """Not given: binary."""
 TASK_BINARY: Task.ValueType  # 1
 """Labels 0 and 1."""
-TASK_REGRESSION: Task.ValueType  # 2
-"""Numbers."""
 Global___Task: _TypeAlias = Task  # noqa: Y015
 
 class _Calibration:
@@ -479,7 +479,7 @@ class EvaluationMetric(_message.Message):
     AT_LEAST_FIELD_NUMBER: _builtins.int
     AT_MOST_FIELD_NUMBER: _builtins.int
     metric: _builtins.str
-    """`brier`, `log_loss`, `roc_auc`, `accuracy` or `f1`; for numbers `mae` or `rmse`."""
+    """`brier`, `log_loss`, `roc_auc`, `accuracy` or `f1`."""
     margin: _builtins.float
     """How much worse than the champion the candidate may be. What must be shown is that it is not worse by more."""
     at_least: _builtins.float
@@ -532,7 +532,7 @@ class Evaluation(_message.Message):
     """The largest difference between the estimator and its ONNX graph; 0: 1e-4."""
     @_builtins.property
     def primary(self) -> Global___EvaluationMetric:
-        """The metric in which the candidate must be better than the champion. Absent metric: `brier`, or `rmse`."""
+        """The metric in which the candidate must be better than the champion. Absent: `brier`."""
 
     @_builtins.property
     def guardrails(self) -> _containers.RepeatedCompositeFieldContainer[Global___EvaluationMetric]:

@@ -1,0 +1,183 @@
+"""What triggers judge, gathered over the contract: the champion, what it was trained on, and the rows since."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer.champion import find_champion, probabilities
+from trainer.errors import TrainingTableError
+from trainer.records.policy import DAY_US, TriggerKind
+from trainer.records.rules import definition_of
+from trainer.runner.folder import finish
+from trainer.split import split
+from trainer.table import download, training_table
+from trainer.triggers.catalogue import trigger_of
+from trainer.triggers.stored import Labelled, Rows, Stored
+from turnout import resources
+from turnout.control import Control
+from turnout.errors import TurnoutError
+from turnout.features.v1 import feature_service_pb2 as features_pb
+from turnout.registry.v1 import registry_service_pb2 as registry_pb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trainer.champion import Champion
+    from trainer.records.policy import Definition
+    from trainer.table import TrainingTable
+
+WINDOW_US = 7 * DAY_US
+ROWS_MAX = 20_000
+"""How many rows a trigger looks at, of the reference and of the window: a fair sample of more."""
+_OUTPUT = "output:probabilities"
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What all triggers of a policy share."""
+
+    control: Control
+    definition: Definition
+    champion: Champion
+    graph: bytes
+    now_us: int
+    reference: TrainingTable | None
+    digest: str
+    profile: dict[str, object]
+
+
+def run(job: dict[str, Any], folder: Path) -> None:
+    """Let each trigger of a policy judge what is known now."""
+    definition, now_us = definition_of(job["definition"]), job["now_us"]
+    evidence = []
+    with Control(job["server"], actor=job["trainer"], timeout_s=job["timeout_s"]) as control:
+        known = _known(control, definition, job, folder)
+        for trigger in definition.triggers:
+            window_us = int(trigger.settings.get("window_us", WINDOW_US))
+            stored = Stored(now_us=now_us) if known is None else _stored(known, trigger.kind, window_us)
+            found = trigger_of(trigger.kind, trigger.settings).judge(stored).document()
+            evidence.append(
+                {
+                    "kind": trigger.kind.value,
+                    "verdict": found["verdict"],
+                    "sentence": found["reason"],
+                    "evidence": found,
+                }
+            )
+    finish(folder, "look", {"evidence": evidence}, [])
+
+
+def _known(control: Control, definition: Definition, job: dict[str, Any], folder: Path) -> _Known | None:
+    """Return what is known of the version that serves; None where none does."""
+    champion = find_champion(control, definition.model)
+    if champion is None:
+        return None
+    path = folder / "champion.onnx"
+    control.download_artifact(definition.model, champion.version, path)
+    made_as_of_us = job["champion_as_of_us"] or champion.published_us
+    end_us = made_as_of_us - definition.data.label_delay_us
+    start_us = end_us - definition.data.window_us if definition.data.window_us else None
+    reference, digest = _rows(control, definition, start_us, end_us)
+    name = resources.version_name(definition.model, champion.version)
+    facts = control.registry.GetVersion(registry_pb.GetVersionRequest(name=name)).version.facts
+    profile = json.loads(facts.profile_json or "{}")
+    return _Known(control, definition, champion, path.read_bytes(), job["now_us"], reference, digest, profile)
+
+
+def _stored(known: _Known, kind: TriggerKind, window_us: int) -> Stored:
+    """Return what one kind of trigger is to judge; what it does not look at is left out."""
+    definition, champion = known.definition, known.champion
+    reference = known.reference
+    since_us = int(reference.event_time_us.max()) + 1 if reference is not None else champion.published_us
+    if kind is TriggerKind.VOLUME:
+        recent, _ = _rows(known.control, definition, since_us, known.now_us)
+    else:
+        recent, _ = _rows(known.control, definition, known.now_us - window_us, known.now_us)
+    skew, calls = _skew(known, window_us) if kind is TriggerKind.SKEW else (None, 0)
+    return Stored(
+        now_us=known.now_us,
+        published_us=champion.published_us,
+        metrics=champion.metrics,
+        reference=known.profile,
+        reference_rows=None if reference is None else _columns(known, reference),
+        window=None if recent is None else _columns(known, recent),
+        reference_labelled=None if reference is None else _held_out(known, reference),
+        labelled=None if recent is None else _labelled(known, recent),
+        skew=skew,
+        skew_calls=calls,
+        new_labels=0 if recent is None else int(np.isfinite(recent.labels).sum()),
+        trained_on_digest=champion.trained_on,
+        current_digest=known.digest,
+    )
+
+
+def _rows(
+    control: Control, definition: Definition, start_us: int | None, end_us: int
+) -> tuple[TrainingTable | None, str]:
+    """Return the rows of a time, None where there are none, and the digest of the set's definition."""
+    data = definition.data
+    content, kept, fingerprint = download(
+        control, data.feature_set, label_sql=data.label_sql, start_us=start_us, end_us=end_us
+    )
+    try:
+        table = training_table(
+            content, feature_set=data.feature_set, feature_names=kept.features, fingerprint=fingerprint
+        )
+    except TrainingTableError:
+        if content.num_rows:
+            raise
+        return None, kept.digest
+    order = np.argsort(table.event_time_us, kind="stable")
+    if len(order) > ROWS_MAX:
+        order = order[np.linspace(0, len(order) - 1, ROWS_MAX).round().astype(np.int64)]
+    rows, labels, times = table.rows[order], table.labels[order], table.event_time_us[order]
+    return type(table)(
+        table.feature_set, table.feature_names, rows, labels, times, fingerprint, kept.digest
+    ), kept.digest
+
+
+def _scores(known: _Known, rows: Any) -> Any:
+    if known.champion.feature_set != known.definition.data.feature_set:
+        return np.full(len(rows), np.nan)  # it takes other features: what it said is not known here
+    return probabilities(known.graph, rows)
+
+
+def _columns(known: _Known, table: TrainingTable) -> Rows:
+    columns = {name: table.rows[:, at] for at, name in enumerate(table.feature_names)}
+    return Rows({**columns, "label": table.labels, _OUTPUT: _scores(known, table.rows)})
+
+
+def _labelled(known: _Known, table: TrainingTable) -> Labelled:
+    return Labelled(_scores(known, table.rows), table.labels, table.event_time_us)
+
+
+def _held_out(known: _Known, table: TrainingTable) -> Labelled | None:
+    """Return the reference's rows that judged the version, not those that it learned from."""
+    data = known.definition.data
+    try:
+        parts = split(
+            table.event_time_us, validation_share=data.validation_share, test_share=data.test_share, gap_us=data.gap
+        )
+    except TrainingTableError:
+        return None
+    at = parts.test
+    return Labelled(_scores(known, table.rows[at]), table.labels[at], table.event_time_us[at])
+
+
+def _skew(known: _Known, window_us: int) -> tuple[tuple[str, ...] | None, int]:
+    request = features_pb.ReplaySkewRequest(
+        version=resources.version_name(known.definition.model, known.champion.version),
+        start_us=known.now_us - window_us,
+        end_us=known.now_us,
+    )
+    try:
+        found = known.control.features.ReplaySkew(request)
+    except TurnoutError as error:
+        if error.code not in ("FAILED_PRECONDITION", "NOT_FOUND"):
+            raise
+        return None, 0
+    return tuple(found.findings), found.calls
