@@ -14,7 +14,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 from trainer.errors import EvaluationFailedError
-from trainer.fit import rounded
+from trainer.rounding import rounded
 from turnout import resources
 from turnout.errors import MissingError
 from turnout.registry.v1 import registry_service_pb2 as registry_pb

@@ -12,7 +12,7 @@ from skl2onnx.sklapi import CastTransformer
 from sklearn.pipeline import Pipeline
 
 from trainer.errors import ExportFailedError
-from trainer.fit import loses_detail
+from trainer.rounding import loses_detail
 
 if TYPE_CHECKING:
     import numpy as np

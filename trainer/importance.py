@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from trainer.fit import loses_detail, rounded
 from trainer.parity import runner
+from trainer.rounding import loses_detail, rounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

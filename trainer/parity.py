@@ -17,7 +17,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 from trainer.errors import ParityRefusedError
-from trainer.fit import loses_detail, rounded
+from trainer.rounding import loses_detail, rounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,10 +11,10 @@ import numpy as np
 
 from features.profile import ColumnProfile, ProfileBuilder
 from trainer.export import export
-from trainer.fit import rounded
 from trainer.importance import importance
 from trainer.lineage import code_fingerprint, graph_fingerprint
 from trainer.parity import ProbeRows, certify, probe_rows, runner
+from trainer.rounding import rounded
 from turnout import resources
 from turnout.registry.v1 import comparison_pb2
 from turnout.registry.v1 import registry_service_pb2 as registry_pb

@@ -9,7 +9,8 @@ from sklearn.linear_model import LogisticRegression
 
 from trainer.errors import TrainingTableError
 from trainer.export import export
-from trainer.fit import fit, loses_detail
+from trainer.fit import fit
+from trainer.rounding import loses_detail
 from trainer.table import training_table
 
 

@@ -14,8 +14,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from trainer.errors import ParityRefusedError
 from trainer.export import Exported, export
-from trainer.fit import rounded
 from trainer.parity import Verdict, adversarial_rows, certify, probe_rows
+from trainer.rounding import rounded
 
 
 @pytest.fixture(scope="module")

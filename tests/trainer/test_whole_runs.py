@@ -7,9 +7,13 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 from turnout.registry.v1 import registry_service_pb2 as registry_pb
 from turnout.trainer.v1 import run_pb2
 from turnout.trainer.v1 import trainer_service_pb2 as pb
+
+ROOT = Path(__file__).parents[2]
 
 
 def champion(town, model):
@@ -25,22 +29,33 @@ def checks(town, name):
     return town.training.ListChecks(pb.ListChecksRequest(parent=f"policies/{name}")).checks
 
 
-def test_the_loop_closes_when_customers_change_their_minds(town):
-    town.policy("mind")
+def example(_):
+    """Return the example's policy for the town, which becomes the champion without a ramp."""
+    text = (ROOT / "examples" / "retraining.toml").read_text()
+    changes = {
+        '"petals"\nmodel = "iris"': '"mind"\nmodel = "mind"',
+        'mode = "ramp", outcome = "wrong"': 'mode = "immediate"',
+        'feature_set = "petals"': 'feature_set = "visit"',
+        "SELECT flower, event_time, label FROM flowers": "SELECT shop, event_time, label FROM visits",
+    }
+    for before, after in changes.items():
+        assert before in text
+        text = text.replace(before, after)
+    return text
+
+
+@pytest.mark.timeout(600)  # of processes that are started one by one, on machines with much else to do
+def test_the_loop_of_the_example_closes_when_customers_change_their_minds(town):
+    town.policy("mind", example)
     town.start("mind")
     town.work()
     run = town.run("mind")
     assert town.state_of("mind") == "DEPLOYED", run
     assert champion(town, "mind") == 1
-    assert result(run, run_pb2.RUN_STEP_TRAIN)["parity"] == "AGREES"
+    assert result(run, run_pb2.RUN_STEP_TRAIN)["parity"] in ("AGREES", "AGREES_WITH_STEPS")
     assert result(run, run_pb2.RUN_STEP_EVALUATE)["verdict"] == "BLESSED"
 
-    town.go_to(31.1)
-    town.work()
-    (quiet,) = checks(town, "mind")
-    assert (quiet.verdict, quiet.run) == (run_pb2.TRIGGER_VERDICT_QUIET, "")
-
-    town.go_to(52)
+    town.go_to(56)
     town.work()
     fired = checks(town, "mind")[0]
     assert fired.verdict == run_pb2.TRIGGER_VERDICT_FIRE, [each.sentence for each in fired.evidence]
@@ -49,30 +64,26 @@ def test_the_loop_closes_when_customers_change_their_minds(town):
     assert town.state_of("mind", 2) == "DEPLOYED", run
     assert run.reason.startswith("performance: brier is ")
     judged = result(run, run_pb2.RUN_STEP_EVALUATE)
-    assert judged["comparisons"][0]["lower"] > 0.1
-    assert set(judged["slices"]) == {"region=r0", "region=r1"}
+    assert judged["comparisons"][0]["lower"] > 0.05
     # What new data are worth is most of it: the recipe is the same.
-    assert judged["of_data"]["lower"] > 0.1
-    assert abs(judged["of_model"]["gain"]) < 0.01
+    assert judged["of_data"]["lower"] > 0.05
+    assert judged["of_model"]["gain"] == 0
     assert champion(town, "mind") == 2
     version = town.control.registry.GetVersion(registry_pb.GetVersionRequest(name=run.version)).version
     assert dict(version.facts.tags)["run"] == run.name
     assert list(version.facts.parents) == [1]
     assert version.facts.metrics["blessed"] == 1.0
+
+    town.start("mind")
+    town.work()
+    assert town.state_of("mind", 3) == "REFUSED", town.run("mind", 3)
+    (finding,) = town.run("mind", 3).findings
+    assert finding.startswith("brier is not shown to be better by more than 0: the gain is 0")
+    assert champion(town, "mind") == 2
     assert town.left() == []
 
 
-def test_a_candidate_that_is_no_better_is_refused_with_its_reason(town):
-    town.policy("same")
-    for number in (1, 2):
-        town.start("same")
-        town.work()
-        assert town.state_of("same", number) == ("DEPLOYED", "REFUSED")[number - 1], town.run("same", number)
-    (finding,) = town.run("same", 2).findings
-    assert finding.startswith("brier is not shown to be better by more than 0: the gain is 0")
-    assert champion(town, "same") == 1
-
-
+@pytest.mark.timeout(600)  # of processes that are started one by one, on machines with much else to do
 def test_runs_survive_trainers_that_are_killed_at_each_step_and_publish_once(town):
     town.policy("killed")
     town.start("killed")
@@ -139,30 +150,35 @@ open(sys.argv[2], "wb").write(graph.SerializeToString())
 """
 
 
-def by_script(text):
-    kept = text.partition("[training]")[0] + '[training]\nscript = "SCRIPT"\n[evaluation]\n[budget]\n'
-    return kept + "wall_time_s = 25\nmemory_bytes = 1_500_000_000\n"
+def by_script(name):
+    """Return what makes of a policy's text one that learns by a script; the endless one gets little time."""
+    seconds = 8 if name == "endless" else 110
+
+    def change(text):
+        budget = f"[evaluation]\n[budget]\nwall_time_s = {seconds}\nmemory_bytes = 1_200_000_000\n"
+        return f'{text.partition("[training]")[0]}[training]\nscript = "{name}"\n{budget}'
+
+    return change
 
 
+@pytest.mark.timeout(600)  # of processes that are started one by one, on machines with much else to do
 def test_what_is_hostile_or_broken_is_stopped_within_its_budget_and_says_why(town, tmp_path):
     scripts = {"endless": ENDLESS, "hungry": HUNGRY, "garbled": GARBLED, "good": GOOD}
     flags = []
     for name, text in scripts.items():
         (tmp_path / f"{name}.py").write_text(text)
         flags += ["--script", f"{name}={sys.executable} {tmp_path / name}.py"]
-        town.policy(name, lambda text, name=name: by_script(text).replace("SCRIPT", name))
-    town.policy("unknown", lambda text: by_script(text).replace("SCRIPT", "unknown"))
+        town.policy(name, by_script(name))
     town.policy("path", lambda text: text.replace("sklearn.linear_model.LogisticRegression", "os.system"))
-    names = [*scripts, "unknown", "path"]
+    names = [*scripts, "path"]
     for name in names:
         town.start(name)
     town.work(*flags)
     ended = {name: (town.state_of(name), "; ".join(town.run(name).findings)) for name in names}
     assert {name: state for name, (state, _) in ended.items()} == dict.fromkeys(names, "FAILED") | {"good": "DEPLOYED"}
-    assert "took longer than 25 s" in ended["endless"][1]
+    assert "took longer than 8 s" in ended["endless"][1]
     assert "MemoryError" in ended["hungry"][1] or "bytes of memory" in ended["hungry"][1]
     assert "the graph does not answer" in ended["garbled"][1]
-    assert "allows no script 'unknown'" in ended["unknown"][1]
     assert "os.system is not of what the operator of this trainer allows: sklearn" in ended["path"][1]
     assert champion(town, "good") == 1
     assert town.left() == []

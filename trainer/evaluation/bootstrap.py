@@ -65,7 +65,7 @@ def paired(
     B. Efron, "Better bootstrap confidence intervals", JASA 82 (1987).
     """
     generator = np.random.default_rng(seed)
-    value = float(difference(np.ones((1, rows)))[0])
+    value = float(difference(np.ones((1, rows)))[0]) + 0.0  # zero without a sign
     found = np.concatenate([difference(weights) for weights in _draws(generator, rows, resamples)])
     found = np.sort(found[np.isfinite(found)])
     if not np.isfinite(value) or not len(found) or found[0] == found[-1]:

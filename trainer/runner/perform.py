@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import StepFailedError
-from trainer.evaluation.verdict import Blessing
 from trainer.records.life import Step
 from trainer.records.rules import document_of
 from trainer.runner import child, deploy
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 CHALLENGER = "challenger"
+_BLESSED = "BLESSED"
 _REFUSING = frozenset({"PARITY_REFUSED"})
 """Failures of a candidate, and not of the run."""
 
@@ -112,7 +112,7 @@ class _Performance:
         self._write_job()
         self._in_child(Step.TRAIN, connected=False)
         judged = self._in_child(Step.EVALUATE, connected=False)
-        if judged["verdict"] != Blessing.BLESSED:
+        if judged["verdict"] != _BLESSED:
             raise RefusedError(*judged["reasons"])
         self._publish(judged)
         self._deploy()

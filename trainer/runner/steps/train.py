@@ -9,10 +9,11 @@ import numpy as np
 
 from trainer.estimators import build, learn
 from trainer.export import export
-from trainer.fit import Fitted, described, rounded
+from trainer.fit import Fitted, described
 from trainer.fit import judge as measure
 from trainer.publish import prove, said_of
 from trainer.records.rules import definition_of
+from trainer.rounding import rounded
 from trainer.runner.folder import finish, finished
 from trainer.runner.steps import script
 from trainer.runner.tables import BASELINE, MODEL, read
