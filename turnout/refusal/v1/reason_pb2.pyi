@@ -354,6 +354,16 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """A machine that would do a share runs other code than this one."""
     REASON_SHARE_FAILED: _Reason.ValueType  # 165
     """A share of the work failed by a fault of its own, and would again."""
+    REASON_ESTIMATOR_REFUSED: _Reason.ValueType  # 166
+    """The estimator is not one that this trainer may make, or cannot do what the policy asks of it."""
+    REASON_SCRIPT_FAILED: _Reason.ValueType  # 167
+    """The operator's script did not give a model."""
+    REASON_EVALUATION_FAILED: _Reason.ValueType  # 168
+    """Candidate and champion cannot be compared."""
+    REASON_STEP_FAILED: _Reason.ValueType  # 169
+    """A step of a run did not come to its end."""
+    REASON_TRAINER_BUSY: _Reason.ValueType  # 170
+    """Another trainer works in the folder."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reasons that google.rpc.ErrorInfo carries, without their prefix here: REASON_MODEL_NOT_SERVED is the reason
@@ -694,4 +704,14 @@ REASON_CREW_DIFFERS: Reason.ValueType  # 164
 """A machine that would do a share runs other code than this one."""
 REASON_SHARE_FAILED: Reason.ValueType  # 165
 """A share of the work failed by a fault of its own, and would again."""
+REASON_ESTIMATOR_REFUSED: Reason.ValueType  # 166
+"""The estimator is not one that this trainer may make, or cannot do what the policy asks of it."""
+REASON_SCRIPT_FAILED: Reason.ValueType  # 167
+"""The operator's script did not give a model."""
+REASON_EVALUATION_FAILED: Reason.ValueType  # 168
+"""Candidate and champion cannot be compared."""
+REASON_STEP_FAILED: Reason.ValueType  # 169
+"""A step of a run did not come to its end."""
+REASON_TRAINER_BUSY: Reason.ValueType  # 170
+"""Another trainer works in the folder."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
