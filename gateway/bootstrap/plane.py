@@ -183,7 +183,7 @@ class ControlPlane:
             fleet=self._fleet,
             gather=figures.gather,
             access=self._access,
-            rest=Rest(DataPort(settings.host, self._data_port, tls=settings.tls), self._access),
+            rest=Rest(DataPort(settings.host, self._data_port, tls=settings.tls), self._access, self._database),
             body_bytes_max=settings.request_bytes_max,
             console=Console(partial(Visitor, self._inside), asks=self._access.asks),
             tls=_web_certificates(settings),

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from gateway.access.access import require
 from gateway.errors import RequestMalformedError
-from gateway.rest import problem
+from gateway.rest import features, problem
 from gateway.rest.routes import ROUTES
 from gateway.rpc.authority import OPEN, role_of
 from gateway.rpc.status import code_of, sentence_of, trailing_of
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gateway.rest.port import DataPort
     from gateway.rest.routes import Route
     from gateway.web.told import Asked
+    from storage.database import Database
 
 TIMEOUT_HEADER = "Turnout-Timeout-Ms"
 TIMEOUT_MS, TIMEOUT_MS_MAX = 10_000, 600_000
@@ -44,10 +45,13 @@ class Rest:
         The data port.
     access
         Says who a caller is; asked here too, since a certificate that was shown to HTTP cannot be passed on.
+    database
+        Where running experiments are.
     """
 
-    def __init__(self, port: DataPort, access: Access) -> None:
+    def __init__(self, port: DataPort, access: Access, database: Database) -> None:
         self._port = port
+        self._database = database
         self._access = access
 
     def refuse(self, status: HTTPStatus, words: str) -> Told:
@@ -57,23 +61,32 @@ class Rest:
     @staticmethod
     def takes(path: str) -> bool:
         """Return whether a path is of this."""
-        return path.startswith(("/v1/", "/v2/")) or path in {"/v2", "/openapi.json"}
+        return path.startswith(("/v1/", "/v2/", features.PREFIX)) or path in {"/v2", "/openapi.json"}
 
     def answer(self, asked: Asked) -> Told:
         """Return what to tell a caller."""
         path = unquote(urlsplit(asked.target).path)
         if path == "/openapi.json" and asked.method == "GET":
             return Told(status=HTTPStatus.OK, body=openapi_file(), content_type="application/json")
+        if path.startswith(features.PREFIX) and asked.method == "GET":
+            return self._answer_features(asked)
         found = [(route, fields) for route in ROUTES if (fields := route.match(path)) is not None]
         for route, fields in found:
             if route.verb == asked.method:
                 return self._answer_route(route, fields, asked)
-        if not found and path != "/openapi.json":
+        if not found and path != "/openapi.json" and not path.startswith(features.PREFIX):
             return refusal(HTTPStatus.NOT_FOUND, "NOT_FOUND", "PATH_UNKNOWN", f"there is nothing at {path[:200]}")
         allowed = ", ".join(sorted({route.verb for route, _ in found})) or "GET"
         told = refusal(HTTPStatus.METHOD_NOT_ALLOWED, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", f"this takes {allowed}")
         told.headers["Allow"] = allowed
         return told
+
+    def _answer_features(self, asked: Asked) -> Told:
+        try:
+            self._admit(features.RPC, asked)
+        except DomainError as error:
+            return refused(translated(error))
+        return features.answer_features(self._database, asked)
 
     def _answer_route(self, route: Route, fields: Mapping[str, str], asked: Asked) -> Told:
         try:
