@@ -37,6 +37,19 @@ name = "visits"
 kind = "parquet"
 path = "visits.parquet"
 
+[[source]]
+name = "bills"
+kind = "parquet"
+path = "bills.parquet"
+
+[[view]]
+name = "bill"
+join_keys = ["visit"]
+sql = "bill.sql"
+[[view.features]]
+name = "amount"
+default = 0.0
+
 [[view]]
 name = "shop"
 join_keys = ["shop"]
@@ -52,6 +65,10 @@ default = 0.0
 [[set]]
 name = "visit"
 features = ["shop.price", "shop.crowd"]
+
+[[set]]
+name = "visit-and-bill"
+features = ["shop.price", "shop.crowd", "bill.amount"]
 """
 
 POLICY = """
@@ -101,7 +118,12 @@ def write_town(folder):
     odds = turn * 1.5 * price[today, where] - crowd[today, where]
     label = (generator.uniform(size=VISITS) < 1 / (1 + np.exp(-odds))).astype(float)
     times = pa.array((FIRST_US + when * DAY_US).astype(np.int64)).cast(pa.timestamp("us"))
+    visits = pa.array([f"v{number}" for number in range(VISITS)])
+    # Who buys gets a bill, half an hour later.
+    later = pa.array((FIRST_US + when * DAY_US + 1.8e9).astype(np.int64)).cast(pa.timestamp("us"))
+    pq.write_table(pa.table({"visit": visits, "moment": later, "amount": label * 5}), folder / "bills.parquet")
     columns = {
+        "visit": visits,
         "shop": pa.array([f"s{number}" for number in where]),
         "event_time": times,
         "label": label,
@@ -109,6 +131,7 @@ def write_town(folder):
     }
     pq.write_table(pa.table(columns), folder / "visits.parquet")
     (folder / "town.toml").write_text(DEFINITIONS)
+    (folder / "bill.sql").write_text("SELECT visit, moment AS event_time, amount FROM bills")
     (folder / "shop.sql").write_text("SELECT shop, moment AS event_time, price, crowd FROM days")
 
 
@@ -119,6 +142,7 @@ class Town:
         self.gateway = gateway
         self.control = control
         self.training = control.training
+        self.definitions = folder / "definitions"
         self._folder = folder
         self._started = []
 

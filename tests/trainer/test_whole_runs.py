@@ -5,15 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from sklearn.linear_model import LogisticRegression
 
+from trainer.fit import fit
+from trainer.table import download, fetch, training_table
 from turnout.registry.v1 import registry_service_pb2 as registry_pb
 from turnout.trainer.v1 import run_pb2
 from turnout.trainer.v1 import trainer_service_pb2 as pb
 
 ROOT = Path(__file__).parents[2]
+DAY_US = 86_400_000_000
+FIRST_US = 1_704_067_200_000_000  # 2024-01-01
+TURN_DAY = 40
 
 
 def champion(town, model):
@@ -81,6 +90,28 @@ def test_the_loop_of_the_example_closes_when_customers_change_their_minds(town):
     assert finding.startswith("brier is not shown to be better by more than 0: the gain is 0")
     assert champion(town, "mind") == 2
     assert town.left() == []
+
+
+def test_what_is_only_known_after_the_label_is_no_help_through_the_trainer(town):
+    town.go_to(56)
+    sql = "SELECT visit, shop, event_time, label FROM visits"
+    honest = fetch(town.control, "visit-and-bill", label_sql=sql, end_us=FIRST_US + TURN_DAY * DAY_US)
+    # The naive join takes what each visit's bill came to in the end, whenever that was.
+    bills = pq.read_table(town.definitions / "bills.parquet")
+    amounts = dict(zip(bills.column("visit").to_pylist(), bills.column("amount").to_pylist(), strict=True))
+    content, _, _ = download(town.control, "visit-and-bill", label_sql=sql, end_us=FIRST_US + TURN_DAY * DAY_US)
+    came_to = np.array([amounts[visit] for visit in content.column("visit").to_pylist()])
+    leaking = training_table(
+        content.set_column(content.column_names.index("bill.amount"), "bill.amount", [came_to]),
+        feature_set="visit-and-bill",
+        feature_names=honest.feature_names,
+        fingerprint="",
+    )
+    fair, unfair = (fit(LogisticRegression(), table).metrics["roc_auc"] for table in (honest, leaking))
+    without = replace(honest, rows=honest.rows[:, :2])
+    assert unfair > 0.999
+    assert fair == pytest.approx(fit(LogisticRegression(), without).metrics["roc_auc"], abs=1e-3)
+    assert 0.7 < fair < 0.95
 
 
 @pytest.mark.timeout(600)  # of processes that are started one by one, on machines with much else to do
