@@ -42,7 +42,7 @@ class Exported:
     input: str = INPUT
 
 
-def export(estimator: Classifier, rows: NDArray[np.float64]) -> Exported:
+def export(estimator: Classifier, rows: NDArray[np.float64], *, wide: bool | None = None) -> Exported:
     """Return the estimator as ONNX with plain tensors as outputs, or raise ExportFailedError.
 
     The input is float32 unless a column's magnitude would lose detail by that; then it is float64, and what trees take
@@ -54,8 +54,10 @@ def export(estimator: Classifier, rows: NDArray[np.float64]) -> Exported:
         A fitted classifier.
     rows
         Rows it was fitted to [n, features]; they decide the input's type.
+    wide
+        Whether the input is float64, whatever the rows say; None: they decide.
     """
-    wide = bool(loses_detail(rows).any())
+    wide = bool(loses_detail(rows).any()) if wide is None else wide
     kind = DoubleTensorType if wide else FloatTensorType
     subject = _with_cast(estimator) if wide else estimator
     try:

@@ -13,7 +13,7 @@ from features.profile import ColumnProfile, ProfileBuilder
 from trainer.export import export
 from trainer.importance import importance
 from trainer.lineage import code_fingerprint, graph_fingerprint
-from trainer.parity import ProbeRows, certify, probe_rows, runner
+from trainer.parity import ProbeRows, Verdict, certify, probe_rows, runner
 from trainer.rounding import rounded
 from turnout import resources
 from turnout.registry.v1 import comparison_pb2
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from features.profile import Profile
     from trainer.export import Exported
-    from trainer.fit import Fitted
+    from trainer.fit import Classifier, Fitted
     from trainer.importance import Importance
     from trainer.parity import Certificate
     from trainer.table import TrainingTable
@@ -88,9 +88,7 @@ class Published:
 def prove(fitted: Fitted, table: TrainingTable, *, tolerance: float = 1e-4) -> Candidate:
     """Return the candidate that an estimator makes, or raise ExportFailedError or ParityRefusedError."""
     rows = table.rows[-_PARITY_ROWS_MAX:]
-    exported = export(fitted.estimator, table.rows)
-    certificate = certify(fitted.estimator, exported, rows, tolerance=tolerance)
-    certificate.require()
+    exported, certificate = faithful(fitted.estimator, table.rows, tolerance=tolerance)
     held_out = fitted.held_out
     names, labels = table.feature_names, table.labels[held_out].astype(np.int64)
     return Candidate(
@@ -107,6 +105,34 @@ def prove(fitted: Fitted, table: TrainingTable, *, tolerance: float = 1e-4) -> C
         if len(held_out)
         else None,
     )
+
+
+def faithful(
+    estimator: Classifier, rows: NDArray[np.float64], *, tolerance: float = 1e-4
+) -> tuple[Exported, Certificate]:
+    """Return the first form of the graph that answers as the estimator does: float32, else float64.
+
+    Scaling in float32 moves values over the thresholds of trees behind it; in float64 they are rounded as trees do it.
+
+    Raises
+    ------
+    ExportFailedError, ParityRefusedError
+        There is none.
+    """
+    asked, exported = rows[-_PARITY_ROWS_MAX:], export(estimator, rows)
+    certificate = certify(estimator, exported, asked, tolerance=tolerance)
+    if certificate.verdict is Verdict.DISAGREES and exported.dtype == "float32":
+        try:
+            wider = export(estimator, rows, wide=True)
+            proved = certify(estimator, wider, asked, tolerance=tolerance)
+        except Exception:  # noqa: BLE001  (ONNX Runtime refuses some graphs of float64 by classes of its own)
+            certificate.require()
+        else:
+            exported, certificate = (
+                (wider, proved) if proved.verdict is not Verdict.DISAGREES else (exported, certificate)
+            )
+    certificate.require()
+    return exported, certificate
 
 
 def profile_of(table: TrainingTable, held_out: NDArray[np.int64], exported: Exported) -> Profile:

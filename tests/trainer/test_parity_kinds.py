@@ -17,6 +17,7 @@ from sklearn.tree import DecisionTreeClassifier
 from trainer.estimators import build
 from trainer.export import export
 from trainer.parity import Verdict, certify
+from trainer.publish import faithful
 from trainer.records.policy import Estimator, Training
 from trainer.rounding import rounded
 
@@ -77,3 +78,14 @@ def test_a_kind_is_written_as_it_is_on_every_set(sets, kind):
         certificate = certify(estimator, export(estimator, rows), rows)
         assert certificate.verdict in (Verdict.AGREES, Verdict.AGREES_WITH_STEPS), certificate.reason
         assert certificate.real.label_flips == certificate.adversarial.label_flips == 0
+
+
+def test_trees_behind_scaling_are_written_in_the_form_that_is_faithful(sets):
+    (rows, labels), *_ = sets
+    boosting = Estimator("sklearn.ensemble.HistGradientBoostingClassifier", {"max_iter": 10})
+    training = Training(estimator=boosting, transformers=SCALED)
+    estimator = build(training).fit(rounded(rows), labels)
+    assert certify(estimator, export(estimator, rows), rows).verdict is Verdict.DISAGREES
+    exported, certificate = faithful(estimator, rows)
+    assert exported.dtype == "float64"
+    assert certificate.real.label_flips == certificate.adversarial.label_flips == 0
