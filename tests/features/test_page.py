@@ -47,9 +47,14 @@ def test_its_commands_run(page, tmp_path):
 
 
 def test_its_definitions_are_read(page):
-    [block] = blocks(page, "toml")
-    definitions = read_definitions({"f.toml": VIEW + block, "carrier.sql": "SELECT 1"}, "/")
-    [feature_set] = definitions.sets
+    transformed, degraded = blocks(page, "toml")
+    views = VIEW + VIEW.replace("carrier", "share").replace("late_rate_7d", "price_sma_20")
+    definitions = read_definitions(
+        {"f.toml": views + transformed + degraded, "carrier.sql": "SELECT 1", "share.sql": "SELECT 1"}, "/"
+    )
+    sets = {each.name: each for each in definitions.sets}
+    assert [each.name for each in sets["share-now"].transforms] == ["above_sma"]
+    feature_set = sets["flight-delay"]
     assert (feature_set.stale_up_to_us, feature_set.refuse) == (7_200_000_000, ("unavailable",))
 
 
