@@ -57,7 +57,7 @@ SETTINGS: dict[TriggerKind, _Settings] = {
     TriggerKind.ESTIMATED_PERFORMANCE: _PERFORMANCE,
     TriggerKind.DRIFT: {
         "numeric": Choice(("wasserstein", "ks", "psi", "jensen_shannon")),
-        "categorical": Choice(("jensen_shannon", "chi2", "psi", "l_infinity")),
+        "categorical": Choice(("jensen_shannon", "chi_squared", "psi", "l_infinity")),
         **_SIGNIFICANCE,
         **_WINDOW,
     },
