@@ -185,7 +185,11 @@ class Ramped:
         return chosen
 
     def send(self, pairs, *, outcomes=True, at_once=8, arms=("control", "candidate")):
-        """Let new units of the arms call, and record what was true; return how many calls each variant answered."""
+        """Let new units of the arms call, and record what was true; return how many calls each variant answered.
+
+        The workers split as the newest step says by then: what is assigned by the step before is not of this one.
+        """
+        self.operator.wait()
         counts = Counter()
         truths = []
         waiting = []
