@@ -3,6 +3,8 @@
 Run with `python bench/features_stores.py [FEATURES OF A VIEW]`. The reader is pinned to one core; Redis to the same
 one, then to another.
 "read" gives the bytes, "fetch" the matrix, statuses and ages that a model is given. Entities are asked for at random.
+A "fetch in turn" comes after a read by keys each time, which leaves the caches full of other things; a snapshot is
+never read by keys when it serves.
 The calls of a fetch are made right before it, as a worker decodes them, and that is not counted.
 The floor of Redis is the bare socket in the same run, turn by turn with ours: one MGET over the same connection, packed
 from the same keys and parsed by the same parser. A snapshot is read twice: entities that were read before, and
@@ -120,9 +122,11 @@ def measure_near(name: str, store: OnlineStore, plan: FeaturePlan) -> None:
         keys = [keys_of(plan, each) for each in names]
         for each in names:
             fetch(store, [Lookup(plan, decoded(each))], 1)
+        (alone,) = times_us([fetching(store, plan, names)])
         read, fetched = times_us([reading(store, keys), fetching(store, plan, names)])
         show(name, size, "read", read)
-        show(name, size, "fetch", fetched)
+        show(name, size, "fetch", alone)
+        show(name, size, "fetch in turn", fetched)
 
 
 def measure_cold(url: str, plan: FeaturePlan) -> None:
