@@ -8,8 +8,8 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 ARGS ?=
-JOBS ?= 4
-CLIENTS_S ?= 75
+JOBS ?= 3
+CLIENTS_S ?= 30
 VENV := .venv
 # setuptools warns of every editable installation, however it is asked for.
 PIP_INSTALL = PYTHONWARNINGS='ignore:Editable installation' \
@@ -118,7 +118,7 @@ clients: $(DEV_READY)  ## Build and test the clients whose toolchain is found, a
 	$(BIN)/python tools/clients.py $(ARGS)
 	$(BIN)/python -m pytest tests/gateway/clients
 
-tests: $(DEV_READY) $(CLIENTS_READY)  ## Run the tests alone, JOBS=4 files side by side (ARGS go to pytest)
+tests: $(DEV_READY) $(CLIENTS_READY)  ## Run the tests alone, JOBS=3 files side by side (ARGS go to pytest)
 	$(BIN)/python -m pytest -m 'not soak' --numprocesses $(JOBS) $(ARGS)
 
 .PHONY: format generate release-image constraints

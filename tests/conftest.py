@@ -41,7 +41,16 @@ MEMORY_BYTES_MIN = 4 * 1024**3
 
 
 # What takes longest as one file starts first, so that files that run side by side end together.
-LONGEST = ("test_readme.py", "test_story.py", "test_server_extra.py", "test_worker_counts.py", "test_planted.py")
+LONGEST = (
+    "test_readme.py",
+    "test_story.py",
+    "test_server_extra.py",
+    "test_whole_runs.py",
+    "test_ramps.py",
+    "test_crews.py",
+    "test_worker_counts.py",
+    "test_planted.py",
+)
 
 
 def pytest_collection_modifyitems(items):

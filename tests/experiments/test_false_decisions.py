@@ -78,7 +78,7 @@ def ships(generator, what, effect=0.0):
     return False
 
 
-@pytest.mark.parametrize("runs", [200, pytest.param(5000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("runs", [80, pytest.param(5000, marks=pytest.mark.soak)])
 def test_what_is_no_better_is_shipped_at_most_as_often_as_alpha_says_however_often_one_looks(runs):
     generator = np.random.default_rng(31)
     sequence, fixed = experiment(Method.SEQUENCE), experiment(Method.FIXED)

@@ -96,7 +96,7 @@ def publish_until_killed(url, folder, random_, seed):
     return way
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])
 def test_whenever_a_publisher_is_killed_no_version_is_without_its_bytes(database_url, tmp_path, kills):
     random_ = random.Random(SEED)  # noqa: S311  (a seed that fails must fail again)
     database = open_database(database_url)
