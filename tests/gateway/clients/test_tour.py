@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 TOUR_S = 60
+BEFORE_S = 5
+"""How long all call before: a hundred calls are answered by one gateway before the connection to the other is made."""
 AFTER_S = 2
 """How long all go on calling once one of the gateways is gone."""
 TRACE_S = 30
@@ -46,9 +48,12 @@ def test_no_call_fails_in_any_language_when_one_of_two_gateways_is_killed_under_
     loads = {language: tour.start(site.gateways, "load", enough) for language, tour in tours.items()}
     for language, load in loads.items():
         assert load.stdout.readline() == "under load\n", (language, load.communicate(timeout=TOUR_S))
+    time.sleep(BEFORE_S)
     site.gateways[0].kill()
     time.sleep(AFTER_S)
     enough.touch()
     said = {language: load.communicate(timeout=TOUR_S) for language, load in loads.items()}
-    told = {language: lines for language, (lines, _) in said.items()}
-    assert told == dict.fromkeys(loads, "load: 0 failed, versions 1 2\n"), said
+    told = {lines for lines, _ in said.values()}
+    # One that was slow to connect may have met the other gateway alone; never has a call failed.
+    assert told <= {"load: 0 failed, versions 1 2\n", "load: 0 failed, versions 2\n"}, said
+    assert "load: 0 failed, versions 1 2\n" in told, said
