@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from gateway.journal.shared.entries import Shipped, ShippedPart
     from gateway.journal.shared.index import SharedErasure
     from gateway.journal.shared.shared import SharedLog
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ A file that is not shipped yet is not merged: its rows would be another segment'
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
 from pathlib import Path, PurePosixPath
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
 SHIPPED_AT_ONCE_MAX = 64
 _ATTEMPTS_MAX = 10
 _SAFE = re.compile(r"[A-Za-z0-9_.=%~-]+", re.ASCII)
-
-_log = logging.getLogger(__name__)
 
 
 class SharedLog:
