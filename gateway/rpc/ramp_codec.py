@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from experiments.ramp.controller import Action
 from experiments.ramp.definition import (
     DEFAULT_ALPHA,
     DEFAULT_GUARDRAILS,
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from experiments.ramp.safety import Reading
-    from experiments.ramp.standing import RampEvent
+    from experiments.ramp.standing import RampEvent, Standing
+    from gateway.control.followed import Followed
     from gateway.control.ramps import RampView, StatedBound
 
 _KINDS = {
@@ -96,12 +98,17 @@ def status_message(view: RampView) -> pb.RampStatus:
         share=steps[standing.step - 1].share,
         step_start_time_us=standing.step_began_us,
         approved=standing.approved,
-        reasons=standing.reasons if known is None else known.decision.reasons,
+        reasons=standing.reasons if known is None or not _agree(known, standing) else known.decision.reasons,
         readings=[] if known is None else reading_messages(known.watch.readings()),
         window=standing.window,
         judge=view.judges.judge,
         unseen_gateways=view.judges.unseen,
     )
+
+
+def _agree(known: Followed, standing: Standing) -> bool:
+    """Return whether what was decided last is what stands: it is written before it is known here."""
+    return (known.decision.action is Action.HOLD) == (standing.state is RampState.HOLDING)
 
 
 def reading_messages(readings: Sequence[Reading]) -> list[pb.RampReading]:

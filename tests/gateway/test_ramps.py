@@ -252,8 +252,8 @@ def test_a_ramp_set_on_a_running_experiment_holds_while_units_of_one_arm_are_mis
 
     ramped.send(40)
     ramped.send(80, arms=["control"])
-    found = ramped.look(lambda ramp: ramp.state == ramp_pb2.RAMP_STATE_HOLDING)
-    assert "control 120, candidate 40" in found.reasons[0]
+    found = ramped.look(lambda ramp: ramp.reasons and "control 120, candidate 40" in ramp.reasons[0])
+    assert found.state == ramp_pb2.RAMP_STATE_HOLDING
     site.pass_us(HOUR_US)
     ramped.send(10, arms=["control"])
     found = ramped.look(lambda ramp: "control 130, candidate 40" in ramp.reasons[0])
