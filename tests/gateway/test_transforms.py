@@ -2,6 +2,7 @@
 
 import io
 import math
+import time
 
 import duckdb
 import grpc
@@ -13,9 +14,11 @@ from onnx import TensorProto, helper
 from features.transforms import transforms_of
 from gateway.inference import grpc_service_pb2 as infer_pb
 from gateway.inference import grpc_service_pb2_grpc as infer_grpc
+from gateway.journal.log import EventLog
 from trainer.transform_graph import with_transforms
 from turnout.control import Control
 from turnout.errors import TurnoutError
+from turnout.experiments.v1 import shadow_service_pb2 as spb
 from turnout.features.v1 import feature_service_pb2 as fpb
 from turnout.registry.v1 import registry_service_pb2
 from turnout.serving.v1 import prediction_service_pb2 as pb
@@ -52,6 +55,7 @@ type = "bool"
 """
 DRIVER = "SELECT driver, moment AS event_time, trips, rating FROM rides"
 DRIVERS = 16
+WAIT_S = 30
 
 
 def graph():
@@ -130,6 +134,25 @@ def test_a_call_is_answered_by_what_it_gives_and_what_is_stored(served):
     assert ask(served, "fare", "d0", price=2.0) == [0.0, math.inf, 0.0], "a division by zero is no error"
     given = ask(served, "fare", "d4", **{"request.price": 1.0, "driver.trips": 4.0, "driver.rating": 0.5})
     assert given == expected("d4", 1.0, trips=4.0), "a given feature counts more than the stored one"
+
+
+def test_a_shadow_is_fed_what_the_live_version_was_fed(served):
+    served.publish_file("fare", graph(), facts=facts(served.declared.digest))
+    with Control(served.gateway.control_address) as control:
+        shadow = spb.Shadow(name="models/fare/shadow", version=2, share=1.0)
+        control.wait_for_revision(control.shadows.SetShadow(spb.SetShadowRequest(shadow=shadow)).revision)
+        calls = [("d7", 10.0), ("d4", 1.5), ("d99", 6.0)]
+        asked = [ask(served, "fare", driver, price=price, hour=3.0) for driver, price in calls]
+        until = time.monotonic() + WAIT_S
+        while (counts := control.shadows.GetShadow(spb.GetShadowRequest(name=shadow.name)).shadow.counts).paired < 3:
+            assert time.monotonic() < until, counts
+            time.sleep(0.05)
+    assert asked == [expected(driver, price, 3.0) for driver, price in calls]
+    query = "SELECT live_outputs, shadow_outputs FROM pairs WHERE model = 'fare' AND shadow_version = 2"
+    with EventLog(served.gateway.state).snapshot() as connection:
+        pairs = connection.sql(query).to_arrow_table().to_pylist(maps_as_pydicts="strict")
+    assert [pair["shadow_outputs"]["fed"] for pair in pairs] == [pair["live_outputs"]["fed"] for pair in pairs]
+    assert sorted(pair["shadow_outputs"]["fed"] for pair in pairs) == sorted(asked)
 
 
 def test_the_graph_that_computes_them_itself_is_fed_what_is_raw_and_answers_the_same(served):
