@@ -7,13 +7,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from features.redis_address import parse_address
-from features.redis_routes import Cluster, OneServer
-from features.redis_wire import ReplyError
+from features.redis_routes import Cluster, OneServer, connect
+from features.redis_wire import ReplyError, Wire
 from storage.inspection import Inspection
 
 if TYPE_CHECKING:
     from features.redis_routes import Routes
-    from features.redis_wire import Wire
 
 BUDGET_MS = 5000
 KEPT_MS = 10_000
@@ -36,6 +35,26 @@ def inspect_redis(url: str) -> Inspection:
         inspection.failures.append(f"it does not answer: {error}")
     finally:
         routes.close()
+    return inspection
+
+
+def inspect_channel(url: str) -> Inspection:
+    """Return what is found of the Redis that wake-ups go by: a message is said, which means nothing to anybody."""
+    address, inspection = parse_address(url), Inspection()
+    budget_s = BUDGET_MS / 1000
+    wire = Wire(lambda left_s: connect(address, left_s), budget_s=budget_s, exclusive=address.tls is not None)
+    until = time.monotonic() + budget_s
+    try:
+        info, said = wire.ask([("INFO", "server"), ("PUBLISH", "turnout:check", b"1")], until)
+        inspection.version = f"Redis {_facts(info).get('redis_version', '')}".strip()
+        if isinstance(said, ReplyError):
+            inspection.failures.append(f"it does not take a message: {said}")
+        else:
+            inspection.found.append("it takes messages")
+    except OSError as error:
+        inspection.warnings.append(f"it does not answer, so that changes are found by looking: {error}")
+    finally:
+        wire.close()
     return inspection
 
 

@@ -55,9 +55,8 @@ class OneServer:
     """All keys are at one server, which is looked for whenever a connection is opened."""
 
     def __init__(self, address: RedisAddress, budget_s: float) -> None:
-        find = _master if address.kind == "sentinel" else _only
         self._wire = Wire(
-            lambda left_s: dial(address, find(address, left_s), left_s),
+            lambda left_s: connect(address, left_s),
             budget_s=budget_s,
             exclusive=address.tls is not None,
         )
@@ -181,6 +180,20 @@ def dial(address: RedisAddress, place: Place, left_s: float) -> socket.socket:
     if address.db:
         commands.append(("SELECT", str(address.db)))
     return _opened(address, place, commands, left_s)[0]
+
+
+def connect(address: RedisAddress, left_s: float) -> socket.socket:
+    """Open a connection to the one server, to the master, or to the first node of a cluster that lets one in."""
+    if address.kind != "cluster":
+        find = _master if address.kind == "sentinel" else _only
+        return dial(address, find(address, left_s), left_s)
+    failure: OSError = ConnectionError("no node of the cluster is known")
+    for place in address.places:
+        try:
+            return dial(address, place, left_s / len(address.places))
+        except OSError as error:
+            failure = error
+    raise failure
 
 
 def _only(address: RedisAddress, left_s: float) -> Place:

@@ -30,6 +30,7 @@ _NEARLY = 0.9
 Command = tuple[Any, ...]
 Parser = hiredis.Reader
 ReplyError = hiredis.ReplyError
+WireError = hiredis.HiredisError
 pack = hiredis.pack_command
 
 

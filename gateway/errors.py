@@ -144,6 +144,18 @@ class WorkerDrainingError(UnavailableError):
     reason = "WORKER_DRAINING"
 
 
+class GatewayStaleError(UnavailableError):
+    """The gateway has not heard of the metadata database for longer than it may answer without."""
+
+    reason = "GATEWAY_STALE"
+
+
+class DatabaseBehindError(UnavailableError):
+    """The metadata database is older than what this gateway has served."""
+
+    reason = "DATABASE_BEHIND"
+
+
 class SettingInvalidError(InvalidError):
     """Settings do not go together."""
 

@@ -65,9 +65,14 @@ class Database:
     def on_commit(self, listener: Callable[[], None]) -> None:
         """Call a function after each transaction that this process commits; it must return at once.
 
-        It is a hint: what other processes commit is seen by looking.
+        It is a hint: what other processes commit is seen by looking, unless `told` is called.
         """
         self._listeners.append(listener)
+
+    def told(self) -> None:
+        """Call what is called after a commit: another process has committed."""
+        for listener in self._listeners:
+            listener()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -109,8 +114,7 @@ class Database:
                     yield connection
             finally:
                 self._let_go(connection)
-        for listener in self._listeners:
-            listener()
+        self.told()
 
     def close(self) -> None:
         """Close all connections that are not in use, and each of the others when it is given back."""

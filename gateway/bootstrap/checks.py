@@ -62,6 +62,8 @@ def _parts(settings: Settings) -> Iterator[tuple[str, str, Callable[[], Inspecti
     if settings.events:
         yield "events", settings.events, lambda: _bucket(settings.events)
     yield "online", settings.online_url, lambda: _online(settings.online_url)
+    if settings.wakeups:
+        yield "wakeups", settings.wakeups, lambda: _wakeups(settings.wakeups)
     if (files := settings.tls) is not None:
         yield "certificate", str(files.certificate), lambda: _certificate(files)
     if (tokens := settings.tokens) is not None:
@@ -120,6 +122,12 @@ def _online(url: str) -> Inspection:
     from features.redis_inspection import inspect_redis  # noqa: PLC0415
 
     return inspect_redis(url)
+
+
+def _wakeups(url: str) -> Inspection:
+    from features.redis_inspection import inspect_channel  # noqa: PLC0415
+
+    return inspect_channel(url)
 
 
 def _certificate(files: TlsFiles) -> Inspection:

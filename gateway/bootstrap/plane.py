@@ -40,6 +40,7 @@ from gateway.control.posting import Poster
 from gateway.control.publisher import TablePublisher
 from gateway.control.ray_crew import RayCrew
 from gateway.control.refreshing import Refresher
+from gateway.control.wakeups import Wakeups
 from gateway.control.watching import Snapshots
 from gateway.control.webhooks import RetryPolicy, WebhookCourier
 from gateway.errors import StateFolderBusyError
@@ -98,6 +99,7 @@ class ControlPlane:
         folders.run.mkdir(mode=0o700, exist_ok=True)
         clock: Clock = ReplayClock(folders.clock) if settings.clock == "replay" else SystemClock()
         self._database = open_database(settings.database_url)
+        self._wakeups = Wakeups(settings.wakeups, wake=self._database.told) if settings.wakeups else None
         artifacts = open_artifacts(settings.artifacts, folders.artifacts)
         self._store = open_store(settings.online_url, writable=True, read_budget_ms=settings.online_budget_ms)
         self._events = EventLog(folders.state, query_bytes_max=settings.query_bytes_max)
@@ -114,6 +116,9 @@ class ControlPlane:
             folder=folders.tables,
             previous_max=settings.resident_previous,
             announce=self._supervisor.announce,
+            wakeups=self._wakeups,
+            stale_max_s=settings.stale_max_s,
+            set_stale=self._supervisor.set_stale,
         )
         sharing = open_sharing(settings.events, folders.state)
         self._compactor = Compactor(
@@ -193,8 +198,10 @@ class ControlPlane:
         """Serve until a signal says to stop, and return the exit code."""
         self._stop.ask_on(signal.SIGTERM, signal.SIGINT)
         server, control_port, health = self._open_control()
-        self._publisher.publish()
+        self._publisher.begin()
         self._database.on_commit(self._publisher.wake)
+        if self._wakeups is not None:
+            self._wakeups.start()
         self._supervisor.start()
         threading.Thread(target=self._publisher.run, name="publisher", daemon=True).start()
         housekeeper = Housekeeper(self._database, self._parts.clock)
@@ -277,6 +284,8 @@ class ControlPlane:
         health.not_serving()
         clean = self._supervisor.stop(self._settings.grace_s + 5.0)
         self._publisher.close()
+        if self._wakeups is not None:
+            self._wakeups.close()
         server.stop(grace=2.0).wait()
         self._courier.close()
         self._parts.snapshots.close()

@@ -50,6 +50,12 @@ class Settings(BaseSettings):
         give it by the environment.
     online
         The address of the online store; empty: the embedded one. Where it holds a password, give it by the environment.
+    wakeups
+        The address of a Redis, as for `online`, by which gateways on one metadata database tell each other at once that
+        something was changed; empty: each finds out by looking, four times a second.
+    stale_max_s
+        After how long without the metadata database's word predictions are refused with UNAVAILABLE; 0: what is known
+        is served for ever.
     online_budget_ms
         How long an online store that is reached over a network may take to answer a prediction's read.
     artifacts
@@ -138,6 +144,8 @@ class Settings(BaseSettings):
     transport: TransportKind = "auto"
     database: str = ""
     online: str = ""
+    wakeups: str = ""
+    stale_max_s: Annotated[float, Field(ge=0, le=31_536_000)] = 0.0
     online_budget_ms: Annotated[int, Field(ge=1, le=10_000)] = READ_BUDGET_MS
     artifacts: str = ""
     events: str = ""

@@ -69,6 +69,7 @@ class Supervisor:
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._table: Path | None = None
         self._holds: dict[str, str] = {}
+        self._stale = False
         self._holding = threading.Lock()  # held while holds are sent: each worker gets the newest one last
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -87,6 +88,12 @@ class Supervisor:
         with self._lock:
             self._table = table
         self._send_all({"table": str(table)})
+
+    def set_stale(self, stale: bool) -> None:  # noqa: FBT001  (what is told on as it is)
+        """Tell all workers, those that are started later too, whether what they know is too old to be served."""
+        with self._holding:
+            self._stale = stale
+            self._send_all({"stale": stale})
 
     def ask(self, number: int) -> None:
         """Ask all workers for a report of that number."""
@@ -159,6 +166,7 @@ class Supervisor:
         self._fleet.update(slot, pid=process.pid, restarts=restarts)
         with self._holding:
             link.send({"holds": self._holds, "forgiven": ""})
+            link.send({"stale": self._stale})
         if table is not None:
             link.send({"table": str(table)})
         for message in link.messages():

@@ -92,12 +92,13 @@ class Worker:
             table=lambda: parts.pipeline.table,
             wishes=self._installer.wishes,
             counts_of=parts.tally.of_version,
-            is_ready=lambda: self._ready and not self._stop.is_asked,
+            is_ready=lambda: self._ready and not self._stop.is_asked and not self._plane.stale,
         )
         self._services = DataServices(data_plane.SERVICES)
         access = Access(Path(config.tokens) if config.tokens else None, certificates=bool(config.tls_client_ca))
+        self._plane = make_plane(config, parts, access)
         self._transport: Transport = open_port(
-            config, make_plane(config, parts, access), lambda server: self._add_services(guarded(server, access))
+            config, self._plane, lambda server: self._add_services(guarded(server, access))
         )
         self._ready = False
         self._progress = Progress(NOTHING_APPLIED, {})
@@ -134,10 +135,23 @@ class Worker:
             if "holds" in message:
                 self._installer.wishes.be_held(message["holds"], forgiven=message["forgiven"])
                 continue
+            if "stale" in message:
+                self._set_stale(message["stale"])
+                continue
             document = json.loads(Path(message["table"]).read_text())
             self._offered_at[document["revision"]] = time.monotonic()
             self._installer.wishes.offer(document)
         self._stop.ask()
+
+    def _set_stale(self, stale: bool) -> None:  # noqa: FBT001  (as it was told)
+        """Refuse predictions while what is known is too old to be served, and say so to who asks for the health."""
+        if stale == self._plane.stale:
+            return
+        self._plane.set_stale(stale)
+        if stale:
+            self._services.not_serving()
+        elif self._ready and not self._stop.is_asked:
+            self._services.serving()
 
     def _send_hold(self, model: str, reason: str | None) -> None:
         """Ask the supervisor to tell all workers that a model is held, or is not any more."""
@@ -167,7 +181,8 @@ class Worker:
         if not self._ready and progress.revision > NOTHING_APPLIED:
             port = self._transport.start()
             self._ready = True
-            self._services.serving()
+            if not self._plane.stale:
+                self._services.serving()
             settle_garbage_collector()
             _log.info("worker %d serves port %d by %s", self._config.slot, port, self._transport.name)
         self._send()

@@ -143,6 +143,12 @@ def table_path(folder: Path, revision: int) -> Path:
     return folder / f"table-{revision:012d}.json"
 
 
+def newest_table(folder: Path) -> tuple[int, Path | None]:
+    """Return the newest desired set that is kept, with its revision; -1 and None when there is none."""
+    path = max(folder.glob("table-*.json"), default=None)
+    return (-1, None) if path is None else (int(path.stem.partition("-")[2]), path)
+
+
 def write_table(folder: Path, document: dict[str, Any]) -> Path:
     """Write a desired set under its revision, whole or not at all, and return its file."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.errors import OutcomeInvalidError, OverloadedError, WorkerDrainingError
+from gateway.errors import GatewayStaleError, OutcomeInvalidError, OverloadedError, WorkerDrainingError
 from gateway.rpc import infer_codec, outcome_codec, prediction_codec, stream_codec
 from gateway.rpc.batches import Batches
 from gateway.rpc.named import model_named_by
@@ -90,6 +90,7 @@ _CODEC_AT: tuple[Codec | None, ...] = tuple(CODECS.get(path) for path in PATHS)
 _NAME_AT = tuple(path.rpartition("/")[2] for path in PATHS)
 _BATCH_PREDICT_AT = METHODS.index(BATCH_PREDICT)
 _STREAM_PREDICT_AT = PATHS.index(STREAM_PREDICT)
+_RECORDING_AT = frozenset(map(PATHS.index, (RECORD_OUTCOMES, STREAM_OUTCOMES)))
 _NAMING_AT = frozenset(PATHS.index(path) for path in (*CODECS, BATCH_PREDICT))
 
 
@@ -103,11 +104,18 @@ def _everybody(wave: list[Call], _: Callable[[Call, DomainError], None]) -> list
     return wave
 
 
+_STALE = GatewayStaleError("the metadata database was silent for longer than this gateway may answer without it")
 _OVERLOADED = ending_of(OverloadedError("more calls than the bound are in flight; try again after a pause"))
 
 
 class DataPlane:
-    """Answers waves of calls."""
+    """Answers waves of calls.
+
+    Attributes
+    ----------
+    stale
+        Whether predictions are refused because what is known is too old; outcomes are taken all the same.
+    """
 
     def __init__(
         self,
@@ -123,7 +131,8 @@ class DataPlane:
         self._outcomes = outcomes
         self._clock = clock
         self._meter = meter
-        self._admitted = _everybody if gate is None else gate.admitted
+        self._gated = self._admitted = _everybody if gate is None else gate.admitted
+        self.stale = False
         self._counting = threading.Lock()
         self._answered = [meter.series("turnout_calls_total", (name, "OK")) for name in _NAME_AT]
         self._exhausted = [meter.series("turnout_calls_total", (name, "RESOURCE_EXHAUSTED")) for name in _NAME_AT]
@@ -237,6 +246,19 @@ class DataPlane:
     def opens(self, call: Call) -> bool:
         """Return whether a stream may be opened, its opening being shown as a call; else it is refused."""
         return bool(self._admitted([call], self._refuse))
+
+    def set_stale(self, stale: bool) -> None:  # noqa: FBT001  (as it was told)
+        """Refuse predictions from now on, or answer them again."""
+        self.stale = stale
+        self._admitted = self._recording if stale else self._gated
+
+    def _recording(self, wave: list[Call], refuse: Callable[[Call, DomainError], None]) -> list[Call]:
+        """Let the calls go on that record outcomes; the others are refused."""
+        wave = self._gated(wave, refuse)
+        for call in wave:
+            if call.method not in _RECORDING_AT:
+                refuse(call, _STALE)
+        return [call for call in wave if call.method in _RECORDING_AT]
 
     def shed(self, call: Call) -> None:
         """Refuse a call past the bound on calls in flight, cheaply: a flood of them must not starve the others."""

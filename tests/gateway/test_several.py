@@ -1,4 +1,4 @@
-"""Two gateways, each with a state folder of its own, on one PostgreSQL, with one bucket for their events."""
+"""Two gateways with state folders of their own on one PostgreSQL, one bucket for events, and one Redis for wake-ups."""
 
 from __future__ import annotations
 
@@ -63,9 +63,10 @@ def events(bucket_server):
 
 
 @pytest.fixture(scope="module")
-def pair(launch, operator_of, postgresql, tmp_path_factory, events):
+def pair(launch, operator_of, postgresql, start_redis, tmp_path_factory, events):
     """Return two operators, each of a gateway of its own; the artifacts are on a file system that both have."""
-    sharing = ("--events", events, "--segment-age-max-s", "0.5", "--compact-interval-s", "0.5")
+    redis = start_redis(tmp_path_factory.mktemp("redis", numbered=True))
+    sharing = ("--wakeups", redis.url, "--events", events, "--segment-age-max-s", "0.5", "--compact-interval-s", "0.5")
     url = postgresql.create()
     operators, shared = [], tmp_path_factory.mktemp("shared")
     for name in ("one", "other"):

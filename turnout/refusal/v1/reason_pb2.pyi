@@ -364,6 +364,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """A step of a run did not come to its end."""
     REASON_TRAINER_BUSY: _Reason.ValueType  # 170
     """Another trainer works in the folder."""
+    REASON_GATEWAY_STALE: _Reason.ValueType  # 171
+    """The gateway has not heard of the metadata database for longer than it may answer without."""
+    REASON_DATABASE_BEHIND: _Reason.ValueType  # 172
+    """The metadata database is older than what this gateway has served."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reasons that google.rpc.ErrorInfo carries, without their prefix here: REASON_MODEL_NOT_SERVED is the reason
@@ -714,4 +718,8 @@ REASON_STEP_FAILED: Reason.ValueType  # 169
 """A step of a run did not come to its end."""
 REASON_TRAINER_BUSY: Reason.ValueType  # 170
 """Another trainer works in the folder."""
+REASON_GATEWAY_STALE: Reason.ValueType  # 171
+"""The gateway has not heard of the metadata database for longer than it may answer without."""
+REASON_DATABASE_BEHIND: Reason.ValueType  # 172
+"""The metadata database is older than what this gateway has served."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
