@@ -27,6 +27,8 @@ DEV_READY := $(VENV)/.installed-dev
 CLIENTS_READY := $(VENV)/.installed-clients
 endif
 export PATH := $(abspath $(BIN)):$(PATH)
+# Hundreds of processes are started here: each would compile all that it loads anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help:  ## Say what there is

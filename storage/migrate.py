@@ -5,11 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import delete, insert, inspect, select
+from sqlalchemy import column, delete, insert, inspect, select, table
 
 from storage.errors import PreconditionError
 from storage.schema import schema_readers
@@ -17,12 +13,14 @@ from storage.schema import schema_readers
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-
 READABLE_SINCE = "0016"
 """The earliest schema whose releases may go on with the newest one: raised by a migration that takes something away.
 
 Migrations that only add leave it as it is, so that two adjacent releases run together, and an upgrade can be undone.
 """
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_VERSION = table("alembic_version", column("version_num"))
 
 
 class SchemaUnknownError(PreconditionError):
@@ -33,10 +31,7 @@ class SchemaUnknownError(PreconditionError):
 
 def missing(tx: Connection) -> int:
     """Return how many migrations the database lacks, or raise SchemaUnknownError. Nothing is changed."""
-    _, script, present = _looked_at(tx)
-    if not _known(script, present):
-        return 0
-    return sum(1 for _ in script.iterate_revisions("head", present or "base"))
+    return len(_lacking(tx))
 
 
 def to_newest(tx: Connection) -> None:
@@ -44,34 +39,45 @@ def to_newest(tx: Connection) -> None:
 
     Not for two threads at a time: alembic's context is global. `open_database` holds a lock.
     """
-    config, script, present = _looked_at(tx)
-    if present == script.get_current_head() or not _known(script, present):
+    if not _lacking(tx):
         return
-    command.upgrade(config, "head")
-    readers = [{"schema": each.revision} for each in script.iterate_revisions("head", READABLE_SINCE, inclusive=True)]
-    tx.execute(delete(schema_readers))
-    tx.execute(insert(schema_readers), readers)
+    from alembic import command  # noqa: PLC0415  (takes as long to load as all else that most starts do with the database)
+    from alembic.config import Config  # noqa: PLC0415
 
-
-def _looked_at(tx: Connection) -> tuple[Config, ScriptDirectory, str | None]:
-    """Return the chain of migrations, and where in it the database is; None before its begin."""
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = tx
-    script = ScriptDirectory.from_config(config)
-    present = MigrationContext.configure(tx).get_current_revision()
-    if not _known(script, present) and script.get_current_head() not in _readers(tx):
+    command.upgrade(config, "head")
+    tx.execute(delete(schema_readers))
+    tx.execute(insert(schema_readers), [{"schema": each} for each in _chain() if each >= READABLE_SINCE])
+
+
+def _lacking(tx: Connection) -> list[str]:
+    """Return the migrations that the database lacks: none where a newer release has migrated it, and lets us use it."""
+    chain, present = _chain(), _present(tx)
+    if present is None:
+        return chain
+    if present in chain:
+        return chain[chain.index(present) + 1 :]
+    if chain[-1] not in _readers(tx):
         raise SchemaUnknownError(
             f"the database's schema is {present!r}, which this Turnout cannot use: start the newer one",
             schema=present,
         )
-    return config, script, present
+    return []
 
 
-def _known(script: ScriptDirectory, present: str | None) -> bool:
-    """Return whether the database is at a place of this release's chain; else a newer one has migrated it."""
-    return present is None or present in {each.revision for each in script.walk_revisions()}
+def _chain() -> list[str]:
+    """Return the migrations of this release in their order: each file is named after its revision."""
+    return sorted(path.name[:4] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def _present(tx: Connection) -> str | None:
+    """Return the migration that the database was brought to last; None where there was none."""
+    if not inspect(tx).has_table(_VERSION.name):
+        return None
+    return tx.execute(select(_VERSION.c.version_num)).scalar_one_or_none()
 
 
 def _readers(tx: Connection) -> set[str]:

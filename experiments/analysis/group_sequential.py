@@ -7,9 +7,9 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import optimize, special
 
 from experiments.analysis.findings import Interval
+from experiments.lazy_scipy import optimize, special
 from experiments.plan import Spending
 
 if TYPE_CHECKING:

@@ -6,14 +6,13 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from scipy import special
-
 from experiments.analysis.bayes import posterior
 from experiments.analysis.findings import Contrast, Estimate, NotEnoughData
 from experiments.analysis.relative import relative_lift
 from experiments.analysis.sequence import sequence_interval
 from experiments.analysis.shrinkage import shrink
 from experiments.analysis.welch import UNITS_MIN, estimate, fixed_interval
+from experiments.lazy_scipy import special
 
 if TYPE_CHECKING:
     from experiments.analysis.joint import JointMoments

@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scipy import optimize, special
-
 from experiments.analysis.findings import NotEnoughData
 from experiments.analysis.group_sequential import boundaries
 from experiments.analysis.sequence import mixing_variance, reach
+from experiments.lazy_scipy import optimize, special
 from experiments.plan import Method
 
 if TYPE_CHECKING:

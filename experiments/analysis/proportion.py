@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from scipy import optimize, special
-
 from experiments.analysis.findings import Interval, NotEnoughData
+from experiments.lazy_scipy import optimize, special
 
 if TYPE_CHECKING:
     from experiments.analysis.findings import Contrast

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from scipy import special
-
 from experiments.analysis.findings import NotEnoughData
 from experiments.analysis.moments import Moments
+from experiments.lazy_scipy import special
 
 if TYPE_CHECKING:
     from experiments.analysis.histogram import Histogram

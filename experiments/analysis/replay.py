@@ -13,6 +13,7 @@ from experiments.analysis.ratio import linearise
 from experiments.analysis.welch import Stratum, contrast, fixed_interval
 from experiments.bucketing import BUCKETS, seed_state
 from experiments.crowd import buckets_after
+from experiments.lazy_scipy import stats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,8 +89,6 @@ def replay_aa(
         if isinstance(found, NotEnoughData):
             return found
         p_values.append(fixed_interval(found, alpha=alpha).p_value)
-    from scipy import stats  # noqa: PLC0415  (a fourth of what a control plane would load, for what is rarely asked)
-
     false_claims = sum(p_value <= alpha for p_value in p_values)
     return Replay(
         replays=len(p_values),

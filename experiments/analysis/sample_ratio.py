@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from scipy import special
-
 from experiments.analysis.findings import NotEnoughData, SampleRatioCheck
+from experiments.lazy_scipy import special
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import optimize, special
+from experiments.lazy_scipy import optimize, special
 
 
 def shrink(difference: float, *, error: float, critical: float) -> float:

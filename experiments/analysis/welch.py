@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scipy import special
-
 from experiments.analysis.findings import Contrast, Estimate, Interval, NotEnoughData
+from experiments.lazy_scipy import special
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

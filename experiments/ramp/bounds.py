@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special, stats
 
 from experiments.analysis.sequence import TUNED_UNITS_DEFAULT, mixing_variance, reach
+from experiments.lazy_scipy import special, stats
 from experiments.ramp.pairs import needed
 
 if TYPE_CHECKING:

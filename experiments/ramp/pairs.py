@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import special
+from experiments.lazy_scipy import special
 
 HALF = 0.5
 

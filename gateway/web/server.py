@@ -36,6 +36,7 @@ READ = "read"
 IDLE_S_MAX = 30.0
 """How long a connection may say nothing."""
 
+_HEARS_STOP_S = 0.1
 _LENGTH_DIGITS_MAX = 15
 
 
@@ -90,7 +91,7 @@ class WebServer:
 
     def start(self) -> int:
         """Begin to answer and return the bound port."""
-        threading.Thread(target=self._server.serve_forever, name="web", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(_HEARS_STOP_S,), name="web", daemon=True).start()
         return self._server.server_port
 
     def stop(self) -> None:

@@ -60,6 +60,11 @@ def test_a_worker_loads_nothing_heavy_nor_what_sends_traces(python, root):
     assert loaded.isdisjoint({*HEAVY, "opentelemetry", "requests"})
 
 
+def test_a_control_plane_that_starts_loads_neither_what_analyses_nor_what_migrates(python, root):
+    loaded = loaded_by(python, "import gateway.__main__", root)
+    assert loaded.isdisjoint({"scipy", "alembic", "sklearn", "skl2onnx", "pandas", "opentelemetry", "requests"})
+
+
 def test_the_client_loads_neither_numpy_nor_the_server(python, root):
     loaded = loaded_by(python, "import turnout", root)
     assert loaded.isdisjoint({*HEAVY, "numpy", "onnxruntime", *(set(PLAIN_NAMES) - {"turnout"})})
