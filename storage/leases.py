@@ -1,12 +1,15 @@
 """Leases: one holder at a time, for a time, with a token that only grows.
 
+When a lease ends is by the database's time, which is the same for all who share it, however wrong their clocks are.
+
 A holder that was thought dead may wake up after its lease went to another. So whatever is done under a lease is done
 in a transaction that first calls `renew` with the holder's token: an older token is refused.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, text, update
@@ -44,15 +47,21 @@ class Lease:
     holder: str
     token: int
     expires_us: int
+    ends_s: float = field(default=0.0, compare=False)
+
+    def left_us(self) -> int:
+        """Return how long it lasts by this process's monotonic clock, without asking the database."""
+        return int((self.ends_s - time.monotonic()) * 1e6)
 
 
 def acquire(tx: Connection, *, name: str, holder: str, duration_us: int, now_us: int) -> Lease | None:
-    """Return the lease with a new token, or None while another one's has not expired.
+    """Return the lease with a new token, or None while another one's has not expired; now is `database_now_us`.
 
     The same holder gets it anew at any time: a process that restarted under its old name need not wait.
     """
     present = tx.execute(select(leases).where(leases.c.name == name)).one_or_none()
-    lease = Lease(name, holder, token=1 if present is None else present.token + 1, expires_us=now_us + duration_us)
+    token = 1 if present is None else present.token + 1
+    lease = Lease(name, holder, token, now_us + duration_us, _ends_s(duration_us))
     if present is None:
         tx.execute(insert(leases).values(name=name, holder=holder, token=1, expires_us=lease.expires_us))
         return lease
@@ -68,7 +77,7 @@ def acquire(tx: Connection, *, name: str, holder: str, duration_us: int, now_us:
 
 def renew(tx: Connection, lease: Lease, *, duration_us: int, now_us: int) -> Lease:
     """Return the lease with a later end, or raise LeaseLostError when it expired or another one has it."""
-    renewed = Lease(lease.name, lease.holder, lease.token, now_us + duration_us)
+    renewed = Lease(lease.name, lease.holder, lease.token, now_us + duration_us, _ends_s(duration_us))
     done = tx.execute(
         update(leases)
         .where(leases.c.name == lease.name, leases.c.token == lease.token, leases.c.expires_us > now_us)
@@ -89,3 +98,7 @@ def list_held(tx: Connection, *, prefix: str, now_us: int) -> list[Lease]:
     named = leases.c.name.startswith(prefix, autoescape=True)
     query = select(leases).where(named, leases.c.expires_us > now_us).order_by(leases.c.name)
     return [Lease(row.name, row.holder, row.token, row.expires_us) for row in tx.execute(query)]
+
+
+def _ends_s(duration_us: int) -> float:
+    return time.monotonic() + duration_us / 1e6

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from storage.leases import acquire, list_held
+from storage.leases import acquire, database_now_us, list_held
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -37,19 +37,20 @@ class Judges:
     unseen: tuple[str, ...] = ()
 
 
-def take(tx: Connection, experiment: str, *, holder: str, now_us: int) -> Lease | None:
+def take(tx: Connection, experiment: str, *, holder: str) -> Lease | None:
     """Return the lease of a ramp, or None while another gateway has it."""
-    return acquire(tx, name=_name(experiment), holder=holder, duration_us=LEASE_US, now_us=now_us)
+    return acquire(tx, name=_name(experiment), holder=holder, duration_us=LEASE_US, now_us=database_now_us(tx))
 
 
-def announce(tx: Connection, *, holder: str, now_us: int) -> Lease | None:
+def announce(tx: Connection, *, holder: str) -> Lease | None:
     """Say that this gateway is there, for the time of a lease."""
     name = _GATEWAYS + hashlib.blake2b(holder.encode(), digest_size=16).hexdigest()
-    return acquire(tx, name=name, holder=holder, duration_us=LEASE_US, now_us=now_us)
+    return acquire(tx, name=name, holder=holder, duration_us=LEASE_US, now_us=database_now_us(tx))
 
 
-def judges_of(tx: Connection, experiment: str, *, now_us: int) -> Judges:
+def judges_of(tx: Connection, experiment: str) -> Judges:
     """Return who looks after a ramp now, and who else is there."""
+    now_us = database_now_us(tx)
     held = [
         each.holder for each in list_held(tx, prefix=_name(experiment), now_us=now_us) if each.name == _name(experiment)
     ]

@@ -24,9 +24,8 @@ from gateway.control.analysis import reduce_events
 from gateway.control.followed import Followed, evidence_of
 from gateway.control.ramp_feed import RampFeed, Wanted
 from gateway.control.ramp_leases import LEASE_US, announce, take
-from storage.clock import SystemClock
 from storage.errors import ConflictError, DomainError, PreconditionError
-from storage.leases import renew
+from storage.leases import database_now_us, renew
 
 if TYPE_CHECKING:
     import threading
@@ -82,8 +81,6 @@ class RampRunner:
         self._events = events
         self._control = control
         self._holder = holder
-        # A lease says which process is alive; that has nothing to do with a replay's time.
-        self._wall = SystemClock()
         self._feed = RampFeed(events.folders.journal)
         self._followed: dict[str, Followed] = {}
         self._announced: Lease | None = None
@@ -125,19 +122,17 @@ class RampRunner:
 
     def _announce(self) -> None:
         """Say that this gateway is there, whether it looks after a ramp or not: it answers calls."""
-        now_us = self._wall.now_us()
-        if self._announced is None or self._announced.expires_us - now_us < LEASE_US // 2:
+        if self._announced is None or self._announced.left_us() < LEASE_US // 2:
             with self._database.write() as tx:
-                self._announced = announce(tx, holder=self._holder, now_us=now_us)
+                self._announced = announce(tx, holder=self._holder)
 
     def _follow(self, standing: Standing) -> bool:
         """Keep or get the lease of a ramp and begin to count; return whether it is to be looked at now."""
         name = standing.experiment
         known = self._followed.get(name)
-        now_us = self._wall.now_us()
         if known is None:
             with self._database.write() as tx:
-                lease = take(tx, name, holder=self._holder, now_us=now_us)
+                lease = take(tx, name, holder=self._holder)
                 if lease is None:
                     return False
                 # Somebody has counted this window before: what was counted is gone, and so is its part of alpha.
@@ -145,10 +140,10 @@ class RampRunner:
                     rows.turn_window(tx, standing, now_us=self._clock.now_us())
             self._followed[name] = self._begun(standing, lease, later=int(lease.token > 1))
             return lease.token == 1
-        if known.lease.expires_us - now_us < LEASE_US // 2:
+        if known.lease.left_us() < LEASE_US // 2:
             try:
                 with self._database.write() as tx:
-                    known.lease = renew(tx, known.lease, duration_us=LEASE_US, now_us=now_us)
+                    known.lease = self._renewed(tx, known)
             except ConflictError:
                 del self._followed[name]
                 return False
@@ -272,7 +267,10 @@ class RampRunner:
 
     def _prove(self, tx: Connection, known: Followed) -> None:
         """Raise LeaseLostError unless the ramp is still this gateway's."""
-        known.lease = renew(tx, known.lease, duration_us=LEASE_US, now_us=self._wall.now_us())
+        known.lease = self._renewed(tx, known)
+
+    def _renewed(self, tx: Connection, known: Followed) -> Lease:
+        return renew(tx, known.lease, duration_us=LEASE_US, now_us=database_now_us(tx))
 
 
 def _rested_s(began_s: float) -> float:

@@ -18,7 +18,6 @@ from experiments.ramp.standing import OPEN, Grounds, RampEventKind
 from experiments.ramp.usual import CALLS_MIN
 from gateway.control.ramp_leases import Judges, judges_of
 from registry import models
-from storage.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +95,7 @@ class RampControl:
             moves.ramp_of(experiment)
             standing = rows.get_standing(tx, experiment_id)
             goes = standing.state in OPEN
-            judges = judges_of(tx, experiment_id, now_us=SystemClock().now_us()) if goes else Judges()
+            judges = judges_of(tx, experiment_id) if goes else Judges()
             return RampView(experiment, standing, self._known(experiment_id), judges)
 
     def events(self, experiment_id: str, *, after: int, limit_max: int) -> list[RampEvent]:

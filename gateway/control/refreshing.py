@@ -7,7 +7,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from storage.leases import Lease, acquire, release, renew
+from storage.leases import Lease, acquire, database_now_us, release, renew
 
 if TYPE_CHECKING:
     import threading
@@ -67,7 +67,7 @@ class Refresher:
         """Materialize a view as of now unless another gateway is at it; return whether that was done."""
         name = f"features.materialize.{view}"
         with self._database.write() as tx:
-            lease = acquire(tx, name=name, holder=self._holder, duration_us=LEASE_US, now_us=self._clock.now_us())
+            lease = acquire(tx, name=name, holder=self._holder, duration_us=LEASE_US, now_us=database_now_us(tx))
         if lease is None:
             return False
         try:
@@ -90,7 +90,7 @@ class Refresher:
         """Remove old values from the store unless another gateway is at it; return whether that was done."""
         with self._database.write() as tx:
             lease = acquire(
-                tx, name="features.forget", holder=self._holder, duration_us=LEASE_US, now_us=self._clock.now_us()
+                tx, name="features.forget", holder=self._holder, duration_us=LEASE_US, now_us=database_now_us(tx)
             )
         if lease is None:
             return False
@@ -118,4 +118,4 @@ class Refresher:
         if stop.is_set():
             raise _StoppedError("the gateway stops; the next run goes on from here")
         with self._database.write() as tx:
-            renew(tx, lease, duration_us=LEASE_US, now_us=self._clock.now_us())
+            renew(tx, lease, duration_us=LEASE_US, now_us=database_now_us(tx))

@@ -137,13 +137,13 @@ class WebhookCourier:
 
     def _held(self, *, behind: bool) -> bool:
         """Return whether the lease is ours; if so, changes have been made into deliveries."""
-        now_us, duration_us = self._clock.now_us(), int(LEASE_S * 1e6)
+        duration_us = int(LEASE_S * 1e6)
         lease = self._lease
-        if lease is not None and not behind and lease.expires_us - now_us > duration_us // 2:
+        if lease is not None and not behind and lease.left_us() > duration_us // 2:
             return True
         with self._database.write() as tx:
-            now_us = self._clock.now_us()  # the transaction may have waited for others
-            if lease is not None and lease.expires_us > now_us:
+            now_us = leases.database_now_us(tx)
+            if lease is not None and lease.left_us() > 0:
                 try:
                     lease = leases.renew(tx, lease, duration_us=duration_us, now_us=now_us)
                 except leases.LeaseLostError:
@@ -153,7 +153,7 @@ class WebhookCourier:
             if lease is None:
                 lease = leases.acquire(tx, name=LEASE, holder=self._holder, duration_us=duration_us, now_us=now_us)
             if lease is not None and behind:
-                derive(tx, now_us=now_us)
+                derive(tx, now_us=self._clock.now_us())
         self._lease = lease
         return lease is not None
 
@@ -186,15 +186,14 @@ class WebhookCourier:
                 return
             pause_us = self._policy.pause_us(delivery.attempts + 1)
             with self._database.write() as tx:
-                now_us = self._clock.now_us()
-                leases.renew(tx, lease, duration_us=int(LEASE_S * 1e6), now_us=now_us)
+                leases.renew(tx, lease, duration_us=int(LEASE_S * 1e6), now_us=leases.database_now_us(tx))
                 settle(
                     tx,
                     delivery,
                     outcome,
                     attempts_max=self._policy.attempts_max,
                     pause_us=pause_us,
-                    now_us=now_us,
+                    now_us=self._clock.now_us(),
                 )
         except leases.LeaseLostError:
             _log.info("another control plane goes on with the webhooks; it delivers %s again", delivery.revision)

@@ -20,7 +20,7 @@ from gateway.control.materializing import Materializing
 from gateway.control.refreshing import Refresher
 from gateway.rpc.feature_service import FeatureService
 from storage.database import open_database
-from storage.leases import acquire
+from storage.leases import acquire, database_now_us, release
 from turnout.features.v1 import feature_service_pb2 as pb
 from turnout.features.v1 import feature_service_pb2_grpc as pb_grpc
 
@@ -516,12 +516,12 @@ def test_a_view_that_is_due_is_refreshed_by_one_gateway_and_said_to_be(
     refresher = Refresher(materializing, database=database, clock=clock)
     never = threading.Event()
     with database.write() as tx:
-        acquire(
-            tx, name="features.materialize.carrier", holder="another", duration_us=60_000_000, now_us=clock.now_us()
-        )
+        lease = {"name": "features.materialize.carrier", "holder": "another", "duration_us": 60_000_000}
+        held = acquire(tx, **lease, now_us=database_now_us(tx))
     assert not refresher.refresh("carrier", never)
     assert late_rate(stub, carrier="UA")[1] == "MISSING"
-    clock.time_us += 61_000_000
+    with database.write() as tx:
+        release(tx, held)
     stop = threading.Event()
     thread = threading.Thread(target=refresher.run, args=(stop,))
     thread.start()
