@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from experiments import tables
 from experiments.errors import ExperimentChangedError
@@ -49,7 +49,10 @@ def record(
     after: Mapping[str, object] | None = None,
     **detail: object,
 ) -> int:
-    """Note the change in the audit and return its revision."""
+    """Note the change in the audit, with the model that it is of, and return its revision."""
+    model = tx.execute(select(tables.experiments.c.model).where(tables.experiments.c.id == experiment_id)).scalar()
+    if model is not None:  # a new one says it itself
+        detail["model"] = f"models/{model}"
     return record_change(
         tx,
         kind=f"experiment.{event}",

@@ -66,7 +66,14 @@ def create(tx: Connection, experiment: Experiment, *, actor: str, now_us: int) -
         raise ExperimentExistsError(f"there is an experiment {experiment.id!r} already", experiment=experiment.id)
     versions = {each.variant: each.version for each in experiment.variants}
     revision = record(
-        tx, experiment.id, "created", actor=actor, now_us=now_us, after={"versions": versions}, versions=versions
+        tx,
+        experiment.id,
+        "created",
+        actor=actor,
+        now_us=now_us,
+        after={"versions": versions},
+        versions=versions,
+        model=f"models/{experiment.model}",
     )
     tx.execute(
         insert(tables.experiments).values(

@@ -35,6 +35,8 @@ class Support:
         What experiments and shadows say, as `registry.gates.Evidence` has it.
     skew
         How many calls with its features were replayed for skew, and what was wrong with them; None when nobody did.
+    evaluation
+        How a training run judged it, as `registry.gates.Evidence` has it; None when no run did.
     views
         The feature views that its feature set reads.
     override_reason
@@ -46,6 +48,7 @@ class Support:
     probe_sentence: str = ""
     trials: Sequence[Mapping[str, object]] = ()
     skew: tuple[int, Sequence[str]] | None = None
+    evaluation: Mapping[str, object] | None = None
     views: Sequence[str] = ()
     override_reason: str = ""
 
@@ -94,6 +97,7 @@ def verdicts(tx: Connection, version: Version, champion: int, support: Support) 
         approvals=[(each.role, each.actor) for each in approvals_of(tx, version) if each.approved],
         trials=support.trials,
         skew=support.skew,
+        evaluation=support.evaluation,
     )
     return [*_taint_verdicts(tx, version, support), *decide(get_model(tx, version.model).gates, evidence)]
 

@@ -206,7 +206,7 @@ def _as_read(delivery: Delivery) -> ColumnElement[bool]:
 
 def _derive_one(tx: Connection, webhook: Webhook, newest: int, now_us: int) -> None:
     query = (
-        select(changes.c.revision, changes.c.kind, changes.c.resource)
+        select(changes.c.revision, changes.c.kind, changes.c.resource, changes.c.detail)
         .where(changes.c.revision > webhook.cursor_revision)
         .order_by(changes.c.revision)
         .limit(DERIVED_MAX)
@@ -225,7 +225,7 @@ def _derive_one(tx: Connection, webhook: Webhook, newest: int, now_us: int) -> N
             "error": "",
         }
         for row in rows
-        if webhook.hears_of(row.kind, row.resource)
+        if webhook.hears_of(row.kind, row.resource, row.detail or {})
     ]
     if heard:
         tx.execute(insert(_table), heard)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from registry.records import Version
 
 GATES_MAX = 32
+BLESSED = "BLESSED"
 _AGREEING = frozenset({"AGREES", "AGREES_WITH_STEPS"})
 Document = Mapping[str, object]
 
@@ -52,6 +53,8 @@ class Evidence:
         a shadow's with its calls and how many of them failed.
     skew
         How many calls with its features were replayed for skew, and what was wrong with them; None when nobody did.
+    evaluation
+        How the training run that made it judged it beside the champion: run, verdict, reasons; None when no run did.
     """
 
     version: Version
@@ -61,6 +64,7 @@ class Evidence:
     approvals: Sequence[tuple[str, str]] = ()
     trials: Sequence[Mapping[str, object]] = ()
     skew: tuple[int, Sequence[str]] | None = None
+    evaluation: Mapping[str, object] | None = None
 
 
 def check_gates(documents: object) -> list[dict[str, object]]:
@@ -249,6 +253,17 @@ def _skew(gate: Document, evidence: Evidence) -> Verdict:
     return Verdict(gate, True, f"its features are those of a recomputation in {calls} calls", facts)
 
 
+def _evaluation(gate: Document, evidence: Evidence) -> Verdict:
+    found = evidence.evaluation
+    if found is None:
+        return Verdict(gate, False, "no training run has judged it beside the champion")
+    run, verdict, reasons = found.get("run"), found.get("verdict"), found.get("reasons")
+    if verdict != BLESSED:
+        why = "; ".join(map(str, reasons)) if isinstance(reasons, Sequence) and not isinstance(reasons, str) else ""
+        return Verdict(gate, False, f"{run} says {verdict or 'nothing'}{': ' if why else ''}{why}", found)
+    return Verdict(gate, True, f"{run} has blessed it", found)
+
+
 def _number(gate: Document, name: str, default: float = 0.0) -> float:
     value = gate.get(name, default)
     return float(value) if isinstance(value, int | float) else default
@@ -270,6 +285,7 @@ _KINDS: dict[str, _Kind] = {
     "trial": _Kind(
         _trial, {"of": str, "units_min": _REAL, "decision": str, "failed_share_max": _REAL}, check=_check_trial
     ),
+    "evaluation": _Kind(_evaluation),
     "skew": _Kind(_skew, {"calls_min": int}),
     "approval": _Kind(_approval, {"role": str, "count": int}, ("role",)),
 }

@@ -58,13 +58,14 @@ class Webhook:
     created_us: int
     created_by: str
 
-    def hears_of(self, kind: str, resource: str) -> bool:
-        """Return whether a change is of its business."""
+    def hears_of(self, kind: str, resource: str, detail: Mapping[str, object]) -> bool:
+        """Return whether a change is of its business: a model's own, or one whose detail says of which model it is."""
         if self.event_kinds and kind not in self.event_kinds and f"{kind.partition('.')[0]}.*" not in self.event_kinds:
             return False
         if not self.models:
             return True
-        parts = resource.split("/", 2)
+        about = resource if resource.startswith("models/") else str(detail.get("model", ""))
+        parts = about.split("/", 2)
         return parts[0] == "models" and len(parts) > 1 and parts[1] in self.models
 
 

@@ -167,7 +167,7 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[tupl
     shadow_service_pb2_grpc.add_ShadowServiceServicer_to_server(ShadowService(shadows), server)
     eraser = Eraser(database=parts.database, clock=parts.clock, tend=parts.compactor.tend, sharing=parts.sharing)
     event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(Events(parts.events), eraser), server)
-    training = TrainingControl(database=parts.database, clock=parts.clock)
+    training = TrainingControl(database=parts.database, clock=parts.clock, support_of=clearances.gather)
     trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server(TrainerService(training), server)
     files = (
         admin_service_pb2,

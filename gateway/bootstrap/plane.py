@@ -40,6 +40,7 @@ from gateway.control.posting import Poster
 from gateway.control.publisher import TablePublisher
 from gateway.control.ray_crew import RayCrew
 from gateway.control.refreshing import Refresher
+from gateway.control.training import TrainingControl
 from gateway.control.wakeups import Wakeups
 from gateway.control.watching import Snapshots
 from gateway.control.webhooks import RetryPolicy, WebhookCourier
@@ -188,7 +189,12 @@ class ControlPlane:
             fleet=self._fleet,
             gather=figures.gather,
             access=self._access,
-            rest=Rest(DataPort(settings.host, self._data_port, tls=settings.tls), self._access, self._database),
+            rest=Rest(
+                DataPort(settings.host, self._data_port, tls=settings.tls),
+                self._access,
+                self._database,
+                TrainingControl(database=self._database, clock=clock).start,
+            ),
             body_bytes_max=settings.request_bytes_max,
             console=Console(partial(Visitor, self._inside), asks=self._access.asks),
             tls=_web_certificates(settings),

@@ -14,6 +14,7 @@ from registry.errors import ArtifactCorruptError, ArtifactMissingError
 from registry.models import get_model
 from registry.versions import get_version
 from storage.errors import DomainError, InvalidError
+from trainer.records.runs import judgement_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -74,6 +75,7 @@ class Clearances:
             kinds = {str(gate["kind"]) for gate in gates}
             views = views_of(tx, version)
             fought = fought_in(tx, version) if "trial" in kinds else []
+            evaluation = judgement_of(tx, model, number) if "evaluation" in kinds else None
             deployment = deployments_of(tx, model, (number,))[number]
         trials = [self._trial_of(experiment, variant) for experiment, variant in fought]
         if any(gate["kind"] == "trial" and gate.get("of") == "shadow" for gate in gates):
@@ -81,6 +83,7 @@ class Clearances:
         support = Support(
             views=views,
             trials=trials,
+            evaluation=evaluation,
             override_reason=override_reason,
         )
         if "skew" in kinds and version.feature_set:

@@ -35,7 +35,8 @@ SupportOf = Callable[[str, int], Support]
 """Gathers what is known of a model's version beyond the registry, for the gates of a promotion."""
 
 
-def _nothing_known(_model: str, _version: int) -> Support:
+def nothing_known(_model: str, _version: int) -> Support:
+    """Return that nothing is known."""
     return NOTHING_KNOWN
 
 
@@ -48,7 +49,7 @@ class ExperimentControl:
         Where experiments and models are kept, and the time that changes are dated by.
     """
 
-    def __init__(self, *, database: Database, clock: Clock, support_of: SupportOf = _nothing_known) -> None:
+    def __init__(self, *, database: Database, clock: Clock, support_of: SupportOf = nothing_known) -> None:
         self._database = database
         self._clock = clock
         self._support_of = support_of
@@ -64,7 +65,7 @@ class ExperimentControl:
             A metric's output is not one of every variant's version, or another rule of the definition is broken.
         """
         with self._database.write() as tx:
-            resolved = _resolve(tx, experiment)
+            resolved = resolve(tx, experiment)
             return records.create(tx, resolved, actor=actor, now_us=self._clock.now_us())
 
     def update(self, changed: Experiment, fields: Sequence[str], *, etag: str, actor: str) -> Changed:
@@ -76,7 +77,7 @@ class ExperimentControl:
             present = records.get(tx, changed.id)
             if {"variants", "metrics"} & set(fields):
                 wanted = {name: getattr(changed, name) for name in ("variants", "metrics") if name in fields}
-                resolved = _resolve(tx, replace(present, **wanted))
+                resolved = resolve(tx, replace(present, **wanted))
                 changed = replace(changed, variants=resolved.variants)
             now_us = self._clock.now_us()
             done = records.update(tx, changed, fields, etag=etag, actor=actor, now_us=now_us)
@@ -200,7 +201,7 @@ class ExperimentControl:
         return experiment, explain(experiment, unit, attributes=attributes, others=running)
 
 
-def _resolve(tx: Connection, experiment: Experiment) -> Experiment:
+def resolve(tx: Connection, experiment: Experiment) -> Experiment:
     """Return the experiment with its aliases resolved, or raise where a version or an output is missing."""
     model = models.get_model(tx, experiment.model)
     variants = tuple(_resolved(model, each) for each in experiment.variants)
@@ -227,7 +228,7 @@ def _promoted(tx: Connection, concluded: Changed, *, support: Support, reason: s
     """Make the winner's version the champion unless it is, and return the change with the revision that holds it."""
     experiment = concluded.experiment
     version = experiment.variant(experiment.winner).version
-    if _champion(tx, experiment.model) == version:
+    if champion_of(tx, experiment.model) == version:
         return concluded
     move = champion.promote(
         tx,
@@ -242,7 +243,7 @@ def _promoted(tx: Connection, concluded: Changed, *, support: Support, reason: s
     return replace(concluded, revision=move.revision)
 
 
-def _champion(tx: Connection, model_id: str) -> int:
+def champion_of(tx: Connection, model_id: str) -> int:
     """Return the version that is the champion; 0 when none is."""
     found = [each.version for each in models.get_model(tx, model_id).aliases if each.alias == CHAMPION]
     return found[0] if found else 0

@@ -6,20 +6,22 @@ whoever reads runs, so that no further thread watches.
 
 from __future__ import annotations
 
+import json
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from experiments import records as experiments
 from experiments.definition import State
 from experiments.errors import ExperimentMissingError
 from experiments.ramp import rows as ramps
 from experiments.ramp.standing import RampState
+from gateway.control import deploying
+from gateway.control.experiments import champion_of, nothing_known
+from registry.clearance import NOTHING_KNOWN
 from registry.errors import ModelMissingError
-from registry.models import get_model
-from registry.records import CHAMPION
 from trainer.records import checks, claims, moves, policies, runs
 from trainer.records.errors import RunStateError
-from trainer.records.life import RunState
+from trainer.records.life import RunState, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,10 +29,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from gateway.control.experiments import SupportOf
     from storage.clock import Clock
     from storage.database import Database
     from trainer.records.checks import Check
-    from trainer.records.life import Step
     from trainer.records.policies import Policy
     from trainer.records.policy import Definition
     from trainer.records.runs import Run, RunEvent
@@ -49,11 +51,14 @@ class TrainingControl:
     ----------
     database, clock
         Where they are kept, and the time that schedules go by and changes are dated by.
+    support_of
+        Gathers what the gates look at before a version becomes the champion.
     """
 
-    def __init__(self, *, database: Database, clock: Clock) -> None:
+    def __init__(self, *, database: Database, clock: Clock, support_of: SupportOf = nothing_known) -> None:
         self._database = database
         self._clock = clock
+        self._support_of = support_of
 
     def create(self, policy_id: str, definition: Definition, *, actor: str) -> Policy:
         """Create a policy; see `policies.create_policy`."""
@@ -203,6 +208,21 @@ class TrainingControl:
             run = claims.hold(tx, policy_id, number, token)
             return claims.finish_run(tx, run, state, findings, experiment=experiment, now_us=self._clock.now_us())
 
+    def deploy(self, policy_id: str, number: int, token: int, *, actor: str) -> Run:
+        """Give a run's version what its policy says and end the claim; raises as `deploying.deploy` does."""
+        with self._database.read() as tx:
+            seen = runs.get_run(tx, policy_id, number)
+            gated = bool(seen.version) and deploying.promotes(tx, seen)
+        support = self._support_of(seen.model, seen.version) if gated else NOTHING_KNOWN
+        with self._database.write() as tx:
+            run, now_us = claims.hold(tx, policy_id, number, token), self._clock.now_us()
+            if not run.version:
+                raise RunStateError(f"{run.name} has no version to deploy", run=run.name)
+            end = deploying.deploy(tx, run, support, actor=actor, now_us=now_us)
+            said = json.dumps({"mode": run.definition.deployment.mode.value, "experiment": end.experiment})
+            claims.report_step(tx, run, Step.DEPLOY, result=said, done=True, message="", now_us=now_us)
+            return claims.finish_run(tx, run, end.state, [end.finding], experiment=end.experiment, now_us=now_us)
+
     def settle(self) -> None:
         """End the runs whose trial is over."""
         with self._database.read() as tx:
@@ -213,36 +233,45 @@ class TrainingControl:
             for run in runs.open_runs(tx, [RunState.DEPLOYING]):
                 end = _end_of(tx, run)
                 if end is not None:
-                    state, finding = end
-                    moves.end_run(tx, run, state, [finding], actor="ramp", now_us=self._clock.now_us())
+                    now_us = self._clock.now_us()
+                    moves.end_run(tx, run, end.state, [end.finding], actor="ramp", now_us=now_us, since_us=end.time_us)
 
 
-def _end_of(tx: Connection, run: Run) -> tuple[RunState, str] | None:
-    """Return what a run with traffic came to, and why; None while its trial goes on."""
+class _End(NamedTuple):
+    """What a run with traffic came to, why, and when that was decided; 0: nobody knows."""
+
+    state: RunState
+    finding: str
+    time_us: int
+
+
+def _end_of(tx: Connection, run: Run) -> _End | None:
+    """Return what a run with traffic came to; None while its trial goes on."""
     try:
         experiment = experiments.get(tx, run.experiment)
     except ExperimentMissingError:
-        return RunState.CANCELLED, f"the experiment {run.experiment!r} is gone"
+        return _End(RunState.CANCELLED, f"the experiment {run.experiment!r} is gone", 0)
     standing = None if experiment.ramp is None else ramps.find_standing(tx, experiment.id)
     if standing is not None:
         end = _RAMP_ENDS.get(standing.state)
         if end is None:
             return None
         state, finding = end
-        return state, "; ".join([finding, *standing.reasons])
+        return _End(state, "; ".join([finding, *standing.reasons]), experiment.concluded_us)
     if experiment.state not in (State.CONCLUDED, State.ARCHIVED):
         return None
     if _champion(tx, run.model) == run.version:
-        return RunState.DEPLOYED, f"the experiment {run.experiment!r} was concluded with it"
-    return RunState.REFUSED, f"the experiment {run.experiment!r} was concluded without it"
+        state, finding = RunState.DEPLOYED, f"the experiment {run.experiment!r} was concluded with it"
+    else:
+        state, finding = RunState.REFUSED, f"the experiment {run.experiment!r} was concluded without it"
+    return _End(state, finding, experiment.concluded_us)
 
 
 def _champion(tx: Connection, model: str) -> int:
     try:
-        aliases = get_model(tx, model).aliases
+        return champion_of(tx, model)
     except ModelMissingError:
         return 0
-    return next((alias.version for alias in aliases if alias.alias == CHAMPION), 0)
 
 
 def _chance() -> float:

@@ -10,23 +10,27 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from gateway.access.access import require
+from gateway.access.caller import ANYBODY
 from gateway.errors import RequestMalformedError
-from gateway.rest import features, problem
+from gateway.rest import features, problem, training
 from gateway.rest.routes import ROUTES
 from gateway.rpc.authority import OPEN, role_of
 from gateway.rpc.status import code_of, sentence_of, trailing_of
 from gateway.web.told import Told
 from storage.errors import DomainError
+from storage.origin import ORIGIN, Origin
 from turnout import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gateway.access.access import Access
+    from gateway.access.caller import Caller
     from gateway.rest.port import DataPort
     from gateway.rest.routes import Route
     from gateway.web.told import Asked
     from storage.database import Database
+    from trainer.records.runs import Run
 
 TIMEOUT_HEADER = "Turnout-Timeout-Ms"
 TIMEOUT_MS, TIMEOUT_MS_MAX = 10_000, 600_000
@@ -47,9 +51,12 @@ class Rest:
         Says who a caller is; asked here too, since a certificate that was shown to HTTP cannot be passed on.
     database
         Where running experiments are.
+    start
+        Makes a run of training.
     """
 
-    def __init__(self, port: DataPort, access: Access, database: Database) -> None:
+    def __init__(self, port: DataPort, access: Access, database: Database, start: Callable[..., Run]) -> None:
+        self._start = start
         self._port = port
         self._database = database
         self._access = access
@@ -61,7 +68,8 @@ class Rest:
     @staticmethod
     def takes(path: str) -> bool:
         """Return whether a path is of this."""
-        return path.startswith(("/v1/", "/v2/", features.PREFIX)) or path in {"/v2", "/openapi.json"}
+        ours = path.startswith(("/v1/", "/v2/", features.PREFIX)) or path in {"/v2", "/openapi.json"}
+        return ours or bool(training.policy_of(path))
 
     def answer(self, asked: Asked) -> Told:
         """Return what to tell a caller."""
@@ -70,6 +78,8 @@ class Rest:
             return Told(status=HTTPStatus.OK, body=openapi_file(), content_type="application/json")
         if path.startswith(features.PREFIX) and asked.method == "GET":
             return self._answer_features(asked)
+        if training.policy_of(path) and asked.method == "POST":
+            return self._start_run(training.policy_of(path), asked)
         found = [(route, fields) for route in ROUTES if (fields := route.match(path)) is not None]
         for route, fields in found:
             if route.verb == asked.method:
@@ -87,6 +97,19 @@ class Rest:
         except DomainError as error:
             return refused(translated(error))
         return features.answer_features(self._database, asked)
+
+    def _start_run(self, policy: str, asked: Asked) -> Told:
+        try:
+            caller = self._admit(training.RPC, asked)
+        except DomainError as error:
+            return refused(translated(error))
+        noted = ORIGIN.set(Origin(peer=asked.peer, credential=caller.credential))
+        try:
+            return training.start_run(self._start, policy, asked, actor=caller.name or "webhook")
+        except DomainError as error:
+            return refused(translated(error))
+        finally:
+            ORIGIN.reset(noted)
 
     def _answer_route(self, route: Route, fields: Mapping[str, str], asked: Asked) -> Told:
         try:
@@ -112,11 +135,14 @@ class Rest:
             words = "internal error; the gateway's log has the particulars"
             return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "INTERNAL", words)
 
-    def _admit(self, rpc: str, asked: Asked) -> None:
-        """Raise unless the caller may call a method."""
+    def _admit(self, rpc: str, asked: Asked) -> Caller:
+        """Return who calls a method, or raise unless he may."""
         role = role_of(rpc)
-        if self._access.asks and role != OPEN:
-            require(self._access.caller(asked.headers.get("Authorization"), asked.certificate), role)
+        if not self._access.asks or role == OPEN:
+            return ANYBODY
+        caller = self._access.caller(asked.headers.get("Authorization"), asked.certificate)
+        require(caller, role)
+        return caller
 
 
 def openapi_file() -> bytes:

@@ -169,6 +169,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "RenewRun": ADMIN,
         "ReportStep": ADMIN,
         "FinishRun": ADMIN,
+        "DeployRun": ADMIN,
     },
     "turnout.events.v1.EventService": {
         "CountEvents": READ,

@@ -97,6 +97,13 @@ class ClaimCalls(pb_grpc.TrainerServiceServicer):
             )
             return pb.FinishRunResponse(run=codec.run_message(run))
 
+    def DeployRun(self, request: pb.DeployRunRequest, context: grpc.ServicerContext) -> pb.DeployRunResponse:
+        """Give a run's version what its policy says."""
+        with status.mapped(context):
+            policy, number = codec.parsed(resources.parse_run, request.name)
+            run = self._control.deploy(policy, number, request.token, actor=status.actor(context))
+            return pb.DeployRunResponse(run=codec.run_message(run))
+
 
 def _trainer(name: str) -> str:
     if not name or len(name) > TRAINER_CHARS_MAX:

@@ -38,7 +38,7 @@ from registry.models import create_model
 from registry.versions import add_version
 from registry.webhooks import create_webhook, delete_webhook, get_webhook, update_webhook
 from storage import leases
-from storage.revision import current_revision, list_changes
+from storage.revision import current_revision, list_changes, record_change
 
 NOW_US = 1_700_000_000_000_000
 PROMPT = RetryPolicy(attempts_max=1000, first_s=0.01, pause_max_s=0.05)
@@ -252,6 +252,23 @@ def test_a_webhook_hears_of_its_kinds_and_models_from_its_creation_on(database, 
     last = move(database, "fraud", 2)
     wait_until(lambda: states(database).get(last) == "delivered")
     assert [event["id"] for event in receiver.got] == [str(last)]
+
+
+@pytest.mark.usefixtures("models")
+def test_a_webhook_for_a_model_hears_of_its_policies_and_experiments_too(database, couriers, receiver):
+    create(database, receiver.url, models=["fraud"])
+    couriers()
+    with database.write() as tx:
+        revisions = [
+            record_change(tx, kind=kind, resource=about, actor="a", detail={"model": model}, now_us=NOW_US)
+            for kind, about, model in (
+                ("training.failed", "policies/nightly/runs/1", "models/fraud"),
+                ("training.failed", "policies/weekly/runs/1", "models/risk"),
+                ("experiment.concluded", "experiments/blue", "models/fraud"),
+            )
+        ]
+    wait_until(lambda: states(database).get(revisions[2]) == "delivered")
+    assert {event["id"] for event in receiver.got} == {str(revisions[0]), str(revisions[2])}
 
 
 @pytest.mark.usefixtures("models")

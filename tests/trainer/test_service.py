@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +217,21 @@ def test_a_trainer_makes_a_check_and_its_evidence_is_shown(control, policy):
     assert found.dry_run
     assert found.verdict == run_pb2.TRIGGER_VERDICT_FIRE
     assert json.loads(found.evidence[0].evidence_json) == {"age": 2.5}
+
+
+def test_a_webhook_starts_a_run_and_the_audit_says_where_it_came_from(gateway, control, policy):
+    url = f"http://127.0.0.1:{gateway.http}/api/{policy}/runs"
+    body = json.dumps({"reason": "the warehouse was loaded"}).encode()
+    asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310
+        said = json.loads(answer.read())
+        assert answer.status == 201
+    run = control.training.GetRun(pb.GetRunRequest(name=said["name"])).run
+    assert (run.reason, run.actor, run.trigger) == ("the warehouse was loaded", "webhook", 0)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(asked, timeout=30)  # noqa: S310
+    assert json.loads(refused.value.read())["reason"] == "RUN_OPEN"
+    control.training.CancelRun(pb.CancelRunRequest(name=run.name))
 
 
 @pytest.mark.parametrize("name", ["policies/x/runs/0", "policies/x", "runs/3", "policies/x/runs/3/more", ""])

@@ -155,7 +155,8 @@ def note_version(tx: Connection, policy: str, number: int, version: int, *, now_
 
 def _begin(tx: Connection, run: Run, trainer: str, *, now_us: int) -> None:
     """Write down that a run that waited is worked on now."""
-    record_change(tx, kind="run.started", resource=run.name, actor=trainer, detail={}, now_us=now_us)
+    detail = {"model": f"models/{run.model}"}
+    record_change(tx, kind="run.started", resource=run.name, actor=trainer, detail=detail, now_us=now_us)
     policy = get_policy(tx, run.policy)
     if policy.definition.notifications.on_trigger:
         note(tx, policy, "started", run.name, now_us=now_us, trainer=trainer)

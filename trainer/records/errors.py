@@ -63,3 +63,9 @@ class StepInvalidError(InvalidError):
     """The report of a step is not one that can be kept."""
 
     reason = "STEP_INVALID"
+
+
+class ChampionChangedError(PreconditionError):
+    """Another version is the champion than the one that the candidate was judged against."""
+
+    reason = "CHAMPION_CHANGED"

@@ -68,7 +68,11 @@ def start_run(
     counting = update(tables.policies).where(tables.policies.c.id == policy_id)
     counting = counting.values(latest_run=tables.policies.c.latest_run + 1)
     number: int = tx.execute(counting.returning(tables.policies.c.latest_run)).scalar_one()
-    detail = {"trigger": trigger, "reason": reason[:MESSAGE_CHARS_MAX]}
+    detail = {
+        "trigger": trigger,
+        "reason": reason[:MESSAGE_CHARS_MAX],
+        "model": f"models/{policy.definition.model}",
+    }
     name = f"policies/{policy_id}/runs/{number}"
     revision = record_change(tx, kind="run.queued", resource=name, actor=actor, detail=detail, now_us=now_us)
     tx.execute(
@@ -94,7 +98,7 @@ def start_run(
     )
     add_event(tx, policy_id, number, "queued", reason, now_us=now_us)
     if trigger and policy.definition.notifications.on_trigger:
-        note(tx, policy, "triggered", name, now_us=now_us, **detail)
+        note(tx, policy, "triggered", name, now_us=now_us, trigger=trigger, reason=detail["reason"])
     return get_run(tx, policy_id, number)
 
 
@@ -107,10 +111,16 @@ def end_run(
     actor: str,
     now_us: int,
     experiment: str = "",
+    since_us: int = 0,
 ) -> Run:
     """Bring a run to a state behind its work and return it, or raise RunStateError. Nobody holds a claim on it then.
 
     So many failures in a row as the budget names pause the policy.
+
+    Parameters
+    ----------
+    since_us
+        When it was over, where that was found later; 0: now.
     """
     check_move(run.name, run.state, state)
     said = [each[:MESSAGE_CHARS_MAX] for each in findings[:FINDINGS_MAX]]
@@ -119,7 +129,7 @@ def end_run(
         kind=f"run.{state.value}",
         resource=run.name,
         actor=actor,
-        detail={"findings": said, "version": run.version},
+        detail={"model": f"models/{run.model}", "findings": said, "version": run.version},
         before={"state": run.state.value},
         after={"state": state.value},
         now_us=now_us,
@@ -130,7 +140,7 @@ def end_run(
         state=state.value,
         findings=said,
         experiment=experiment or run.experiment,
-        ended_us=0 if state in OPEN else now_us,
+        ended_us=0 if state in OPEN else since_us or now_us,
         etag=revision,
     )
     add_event(tx, run.policy, run.number, state.value, "; ".join(said), now_us=now_us)

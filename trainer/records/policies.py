@@ -78,7 +78,7 @@ def create_policy(
         raise PolicyExistsError(f"there is a policy {policy_id!r} already", policy=policy_id)
     if len(names) >= POLICIES_MAX:
         raise PolicyInvalidError(f"there are {POLICIES_MAX} policies already, as many as there may be")
-    revision = _record(tx, policy_id, "created", actor=actor, now_us=now_us, after=document_of(definition))
+    revision = _record(tx, policy_id, "created", definition, actor=actor, now_us=now_us, after=document_of(definition))
     tx.execute(
         insert(_table).values(
             id=policy_id,
@@ -126,6 +126,7 @@ def update_policy(
         tx,
         policy_id,
         "updated",
+        definition,
         actor=actor,
         now_us=now_us,
         before={name: before[name] for name in changed},
@@ -144,7 +145,7 @@ def pause_policy(tx: Connection, policy_id: str, *, reason: str, actor: str, now
     if present.paused:
         return present
     reason = reason[:REASON_CHARS_MAX]
-    revision = _record(tx, policy_id, "paused", actor=actor, now_us=now_us, reason=reason)
+    revision = _record(tx, policy_id, "paused", present.definition, actor=actor, now_us=now_us, reason=reason)
     _set(tx, policy_id, paused=True, pause_reason=reason, next_check_us=0, etag=revision)
     if present.definition.notifications.on_completion:
         note(tx, present, "paused", resource(policy_id), now_us=now_us, reason=reason)
@@ -156,7 +157,7 @@ def resume_policy(tx: Connection, policy_id: str, *, actor: str, now_us: int, ch
     present = get_policy(tx, policy_id)
     if not present.paused:
         return present
-    revision = _record(tx, policy_id, "resumed", actor=actor, now_us=now_us)
+    revision = _record(tx, policy_id, "resumed", present.definition, actor=actor, now_us=now_us)
     due_us = next_check_us(present.definition.check, after_us=now_us, chance=chance)
     _set(tx, policy_id, paused=False, pause_reason="", next_check_us=due_us, failures=0, etag=revision)
     return get_policy(tx, policy_id)
@@ -181,7 +182,15 @@ def delete_policy(tx: Connection, policy_id: str, *, etag: str, actor: str, now_
     for table in (tables.run_events, tables.run_steps, tables.runs, tables.checks):
         tx.execute(delete(table).where(table.c.policy == policy_id))
     tx.execute(delete(_table).where(_table.c.id == policy_id))
-    return _record(tx, policy_id, "deleted", actor=actor, now_us=now_us, before=document_of(present.definition))
+    return _record(
+        tx,
+        policy_id,
+        "deleted",
+        present.definition,
+        actor=actor,
+        now_us=now_us,
+        before=document_of(present.definition),
+    )
 
 
 def note(tx: Connection, policy: Policy, what: str, about: str, *, now_us: int, **detail: object) -> None:
@@ -205,14 +214,16 @@ def _check_etag(policy: Policy, etag: str) -> None:
         )
 
 
-def _record(tx: Connection, policy_id: str, what: str, *, actor: str, now_us: int, **said: Any) -> int:
+def _record(
+    tx: Connection, policy_id: str, what: str, definition: Definition, *, actor: str, now_us: int, **said: Any
+) -> int:
     before, after = said.pop("before", None), said.pop("after", None)
     return record_change(
         tx,
         kind=f"policy.{what}",
         resource=resource(policy_id),
         actor=actor,
-        detail=said,
+        detail={"model": f"models/{definition.model}", **said},
         before=before,
         after=after,
         now_us=now_us,

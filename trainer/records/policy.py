@@ -52,6 +52,13 @@ class DeploymentMode(enum.StrEnum):
     IMMEDIATE = "immediate"
 
 
+class OutcomeMetric(enum.StrEnum):
+    """What the arms of an experiment or a ramp are compared by."""
+
+    MEAN = "mean"
+    SQUARED_ERROR = "squared_error"
+
+
 @dataclass(frozen=True, slots=True)
 class CheckSchedule:
     """How often triggers are looked at: by cron in UTC, or by an interval; neither: only when somebody asks."""
@@ -145,6 +152,9 @@ class Deployment:
     outcome_increases: bool = False
     outcome_margin: float = 0.0
     shadow_share: float = 1.0
+    outcome_metric: OutcomeMetric = OutcomeMetric.MEAN
+    output: str = "probabilities"
+    output_index: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import msgspec
 from croniter import croniter
 
 from trainer.records.errors import PolicyInvalidError
-from trainer.records.policy import DAY_US, METRICS, Calibration, Definition, DeploymentMode
+from trainer.records.policy import DAY_US, METRICS, Calibration, Definition, DeploymentMode, OutcomeMetric
 from trainer.records.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -191,6 +191,8 @@ def _check_deployment(definition: Definition) -> None:
         _refuse("deployment.shares", "rise, above 0 and at most 1")
     if not 0 < deployment.shadow_share <= 1:
         _refuse("deployment.shadow_share", "is above 0 and at most 1")
+    if deployment.outcome_increases and deployment.outcome_metric is OutcomeMetric.SQUARED_ERROR:
+        _refuse("deployment.outcome_increases", "is true, and no error is better for being larger")
     if deployment.outcome_margin < 0:
         _refuse("deployment.outcome_margin", "is negative")
 

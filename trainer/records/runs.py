@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +136,19 @@ def events_of(tx: Connection, policy: str, number: int, *, after: int, limit_max
         RunEvent(row.number, row.time_us, row.kind, row.message)
         for row in tx.execute(query.order_by(table.c.number).limit(limit_max))
     ]
+
+
+def judgement_of(tx: Connection, model: str, version: int) -> dict[str, Any] | None:
+    """Return how the run that published a version judged it: run, verdict, reasons, comparisons; None when none did."""
+    steps = tables.run_steps
+    here = (steps.c.policy == _runs.c.policy) & (steps.c.run == _runs.c.number) & (steps.c.step == Step.EVALUATE.value)
+    query = select(_runs.c.policy, _runs.c.number, steps.c.result).join(steps, here)
+    row = tx.execute(query.where(_runs.c.model == model, _runs.c.version == version, steps.c.done)).first()
+    if row is None:
+        return None
+    said = json.loads(row.result or "{}")
+    kept = {name: said[name] for name in ("verdict", "reasons", "comparisons") if name in said}
+    return {"run": f"policies/{row.policy}/runs/{row.number}", **kept}
 
 
 def made_by(tx: Connection, policy: str) -> dict[str, tuple[int, int]]:

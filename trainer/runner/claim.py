@@ -80,17 +80,27 @@ class Claim:
         with _losing():
             self.run = self._control.training.ReportStep(request).run
 
-    def finish(self, state: str, findings: Sequence[str] = (), *, experiment: str = "") -> None:
+    def finish(self, state: str, findings: Sequence[str] = ()) -> None:
         """Say how the run ended, or raise ClaimLostError."""
         request = pb.FinishRunRequest(
             name=self.run.name,
             token=self.token,
             state=plain.number_of(run_pb2.RunState.DESCRIPTOR, state, "state"),
             findings=findings,
-            experiment=experiment,
         )
         with _losing():
             self._control.training.FinishRun(request)
+
+    def deploy(self) -> None:
+        """Let the gateway give the version what the policy says, which ends the claim; or raise ClaimLostError.
+
+        Raises
+        ------
+        turnout.errors.PreconditionError
+            A gate of the registry, or something that runs already, does not let it.
+        """
+        with _losing():
+            self._control.training.DeployRun(pb.DeployRunRequest(name=self.run.name, token=self.token))
 
     def _keep(self) -> None:
         request = pb.RenewRunRequest(name=self.run.name, token=self.token, lease_us=self._lease_us)

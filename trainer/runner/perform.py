@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.errors import StepFailedError
 from trainer.records.life import Step
 from trainer.records.rules import document_of
-from trainer.runner import child, deploy
+from trainer.runner import child
 from trainer.runner.child import ClaimLostError
 from trainer.runner.definitions import definition_in
 from trainer.runner.folder import JOB, failure, finished
@@ -201,9 +201,6 @@ class _Performance:
             self._claim.report(Step.PUBLISH, {"version": version})
         self._claim.report(Step.DEPLOY)
         try:
-            end = deploy.deploy(self._control, self._definition, self._claim.run.name, version)
+            self._claim.deploy()
         except PreconditionError as error:
             raise RefusedError(f"it is published, and gets no traffic: {error}") from error
-        self._claim.report(Step.DEPLOY, {"mode": end.mode, "experiment": end.experiment})
-        name = resources.experiment_name(end.experiment) if end.experiment else ""
-        self._claim.finish(end.state, [end.finding], experiment=name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from trainer.runner.folder import finish
 from trainer.split import split
 from trainer.table import download, training_table
 from trainer.triggers.catalogue import trigger_of
-from trainer.triggers.stored import Labelled, Rows, Stored
+from trainer.triggers.stored import Labelled, Rows, StatusCount, Stored
 from turnout import resources
 from turnout.control import Control
 from turnout.errors import TurnoutError
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 WINDOW_US = 7 * DAY_US
 ROWS_MAX = 20_000
 """How many rows a trigger looks at, of the reference and of the window: a fair sample of more."""
+ORDER_WINDOWS = 4
+"""With how many windows before it a window's feature lookups are compared."""
 _OUTPUT = "output:probabilities"
 
 
@@ -97,7 +99,11 @@ def _stored(known: _Known, kind: TriggerKind, window_us: int) -> Stored:
         recent, _ = _rows(known.control, definition, since_us, known.now_us)
     else:
         recent, _ = _rows(known.control, definition, known.now_us - window_us, known.now_us)
+    if recent is not None:
+        recent = _known_labels(recent, known.now_us - definition.data.label_delay_us)
     skew, calls = _skew(known, window_us) if kind is TriggerKind.SKEW else (None, 0)
+    lookups = kind is TriggerKind.MISSING
+    from_us = known.now_us - window_us
     return Stored(
         now_us=known.now_us,
         published_us=champion.published_us,
@@ -107,6 +113,8 @@ def _stored(known: _Known, kind: TriggerKind, window_us: int) -> Stored:
         window=None if recent is None else _columns(known, recent),
         reference_labelled=None if reference is None else _held_out(known, reference),
         labelled=None if recent is None else _labelled(known, recent),
+        statuses=_statuses(known, from_us, known.now_us) if lookups else (),
+        reference_statuses=_statuses(known, from_us - ORDER_WINDOWS * window_us, from_us) if lookups else (),
         skew=skew,
         skew_calls=calls,
         new_labels=0 if recent is None else int(np.isfinite(recent.labels).sum()),
@@ -140,6 +148,11 @@ def _rows(
     ), kept.digest
 
 
+def _known_labels(table: TrainingTable, until_us: int) -> TrainingTable:
+    """Return a table whose labels are not known where they are of a later time: a source may say them before."""
+    return replace(table, labels=np.where(table.event_time_us <= until_us, table.labels, np.nan))
+
+
 def _scores(known: _Known, rows: Any) -> Any:
     if known.champion.feature_set != known.definition.data.feature_set:
         return np.full(len(rows), np.nan)  # it takes other features: what it said is not known here
@@ -166,6 +179,20 @@ def _held_out(known: _Known, table: TrainingTable) -> Labelled | None:
         return None
     at = parts.test
     return Labelled(_scores(known, table.rows[at]), table.labels[at], table.event_time_us[at])
+
+
+def _statuses(known: _Known, start_us: int, end_us: int) -> tuple[StatusCount, ...]:
+    """Return how the lookups ended of the calls that the champion answered in a time."""
+    if not known.champion.feature_set:
+        return ()
+    request = features_pb.ProfileFeaturesRequest(
+        name=resources.version_name(known.definition.model, known.champion.version),
+        origin=features_pb.PROFILE_ORIGIN_SERVING,
+        start_us=start_us,
+        end_us=end_us,
+    )
+    found = known.control.features.ProfileFeatures(request).statuses
+    return tuple(StatusCount(resources.view_id(each.feature_view), dict(each.calls)) for each in found)
 
 
 def _skew(known: _Known, window_us: int) -> tuple[tuple[str, ...] | None, int]:

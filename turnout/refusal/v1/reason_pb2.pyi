@@ -368,6 +368,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The gateway has not heard of the metadata database for longer than it may answer without."""
     REASON_DATABASE_BEHIND: _Reason.ValueType  # 172
     """The metadata database is older than what this gateway has served."""
+    REASON_CHAMPION_CHANGED: _Reason.ValueType  # 173
+    """Another version is the champion than the one that the candidate was judged against."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reasons that google.rpc.ErrorInfo carries, without their prefix here: REASON_MODEL_NOT_SERVED is the reason
@@ -722,4 +724,6 @@ REASON_GATEWAY_STALE: Reason.ValueType  # 171
 """The gateway has not heard of the metadata database for longer than it may answer without."""
 REASON_DATABASE_BEHIND: Reason.ValueType  # 172
 """The metadata database is older than what this gateway has served."""
+REASON_CHAMPION_CHANGED: Reason.ValueType  # 173
+"""Another version is the champion than the one that the candidate was judged against."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

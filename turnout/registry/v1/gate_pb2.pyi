@@ -27,7 +27,7 @@ class Gate(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     SETTINGS_JSON_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """What is asked: parity, metric, probe, feature_set, signed, trial or approval."""
+    """What is asked: parity, metric, probe, feature_set, signed, trial, evaluation, skew or approval."""
     settings_json: _builtins.str
     """Its settings, as a JSON object; empty for none. parity: flip_rate_max. metric: metric, at_least, at_most,
     worse_at_most (than the champion), direction. signed: by. trial: of, units_min, decision. approval: role, count.

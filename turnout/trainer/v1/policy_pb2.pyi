@@ -155,6 +155,30 @@ DEPLOYMENT_MODE_IMMEDIATE: DeploymentMode.ValueType  # 5
 """It becomes the champion at once, if the registry's gates let it."""
 Global___DeploymentMode: _TypeAlias = DeploymentMode  # noqa: Y015
 
+class _OutcomeMetric:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OutcomeMetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutcomeMetric.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OUTCOME_METRIC_UNSPECIFIED: _OutcomeMetric.ValueType  # 0
+    """Not given: the mean."""
+    OUTCOME_METRIC_MEAN: _OutcomeMetric.ValueType  # 1
+    """The outcome's mean: what the version brings about."""
+    OUTCOME_METRIC_SQUARED_ERROR: _OutcomeMetric.ValueType  # 2
+    """The squared error of an output against the outcome: how right the version is. Less is better."""
+
+class OutcomeMetric(_OutcomeMetric, metaclass=_OutcomeMetricEnumTypeWrapper):
+    """What the arms of an experiment or a ramp are compared by."""
+
+OUTCOME_METRIC_UNSPECIFIED: OutcomeMetric.ValueType  # 0
+"""Not given: the mean."""
+OUTCOME_METRIC_MEAN: OutcomeMetric.ValueType  # 1
+"""The outcome's mean: what the version brings about."""
+OUTCOME_METRIC_SQUARED_ERROR: OutcomeMetric.ValueType  # 2
+"""The squared error of an output against the outcome: how right the version is. Less is better."""
+Global___OutcomeMetric: _TypeAlias = OutcomeMetric  # noqa: Y015
+
 @_typing.final
 class Policy(_message.Message):
     """When and how one model is trained anew. A model has any number of policies, and at most one run that is not over."""
@@ -575,6 +599,9 @@ class Deployment(_message.Message):
     OUTCOME_INCREASES_FIELD_NUMBER: _builtins.int
     OUTCOME_MARGIN_FIELD_NUMBER: _builtins.int
     SHADOW_SHARE_FIELD_NUMBER: _builtins.int
+    OUTCOME_METRIC_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    OUTPUT_INDEX_FIELD_NUMBER: _builtins.int
     mode: Global___DeploymentMode.ValueType
     """How it gets traffic."""
     step_time_us: _builtins.int
@@ -586,9 +613,15 @@ class Deployment(_message.Message):
     outcome_increases: _builtins.bool
     """Whether more of that outcome is better."""
     outcome_margin: _builtins.float
-    """How much worse than the control the candidate's mean of it may be in a ramp."""
+    """How much worse than the control the candidate may be in it in a ramp, in its own unit."""
     shadow_share: _builtins.float
     """The part of the units in the shadow; 0: all."""
+    outcome_metric: Global___OutcomeMetric.ValueType
+    """What is made of the outcome for a unit; absent: MEAN."""
+    output: _builtins.str
+    """The graph's output that SQUARED_ERROR compares the outcome with; empty: `probabilities`."""
+    output_index: _builtins.int
+    """Which element of that output's row; absent: 1, the probability of the label 1."""
     @_builtins.property
     def shares(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """The shares of a ramp, rising, in (0, 1]; none: 1, 5, 10, 25, 50 and 100 %."""
@@ -604,15 +637,22 @@ class Deployment(_message.Message):
         outcome_increases: _builtins.bool = ...,
         outcome_margin: _builtins.float = ...,
         shadow_share: _builtins.float = ...,
+        outcome_metric: Global___OutcomeMetric.ValueType = ...,
+        output: _builtins.str = ...,
+        output_index: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_step_time_us", b"_step_time_us", "_step_units", b"_step_units", "step_time_us", b"step_time_us", "step_units", b"step_units"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_output_index", b"_output_index", "_step_time_us", b"_step_time_us", "_step_units", b"_step_units", "output_index", b"output_index", "step_time_us", b"step_time_us", "step_units", b"step_units"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_step_time_us", b"_step_time_us", "_step_units", b"_step_units", "mode", b"mode", "outcome", b"outcome", "outcome_increases", b"outcome_increases", "outcome_margin", b"outcome_margin", "shadow_share", b"shadow_share", "shares", b"shares", "step_time_us", b"step_time_us", "step_units", b"step_units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output_index", b"_output_index", "_step_time_us", b"_step_time_us", "_step_units", b"_step_units", "mode", b"mode", "outcome", b"outcome", "outcome_increases", b"outcome_increases", "outcome_margin", b"outcome_margin", "outcome_metric", b"outcome_metric", "output", b"output", "output_index", b"output_index", "shadow_share", b"shadow_share", "shares", b"shares", "step_time_us", b"step_time_us", "step_units", b"step_units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__output_index: _TypeAlias = _typing.Literal["output_index"]  # noqa: Y015
+    _WhichOneofArgType__output_index: _TypeAlias = _typing.Literal["_output_index", b"_output_index"]  # noqa: Y015
     _WhichOneofReturnType__step_time_us: _TypeAlias = _typing.Literal["step_time_us"]  # noqa: Y015
     _WhichOneofArgType__step_time_us: _TypeAlias = _typing.Literal["_step_time_us", b"_step_time_us"]  # noqa: Y015
     _WhichOneofReturnType__step_units: _TypeAlias = _typing.Literal["step_units"]  # noqa: Y015
     _WhichOneofArgType__step_units: _TypeAlias = _typing.Literal["_step_units", b"_step_units"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output_index) -> _WhichOneofReturnType__output_index | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__step_time_us) -> _WhichOneofReturnType__step_time_us | None: ...
     @_typing.overload

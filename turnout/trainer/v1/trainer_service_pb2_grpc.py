@@ -138,6 +138,11 @@ class TrainerServiceStub:
                 request_serializer=turnout_dot_trainer_dot_v1_dot_trainer__service__pb2.ReportStepRequest.SerializeToString,
                 response_deserializer=turnout_dot_trainer_dot_v1_dot_trainer__service__pb2.ReportStepResponse.FromString,
                 _registered_method=True)
+        self.DeployRun = channel.unary_unary(
+                '/turnout.trainer.v1.TrainerService/DeployRun',
+                request_serializer=turnout_dot_trainer_dot_v1_dot_trainer__service__pb2.DeployRunRequest.SerializeToString,
+                response_deserializer=turnout_dot_trainer_dot_v1_dot_trainer__service__pb2.DeployRunResponse.FromString,
+                _registered_method=True)
         self.FinishRun = channel.unary_unary(
                 '/turnout.trainer.v1.TrainerService/FinishRun',
                 request_serializer=turnout_dot_trainer_dot_v1_dot_trainer__service__pb2.FinishRunRequest.SerializeToString,
@@ -292,6 +297,14 @@ class TrainerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeployRun(self, request, context):
+        """Gives a run's version what its policy says, all at once: the end of the claim, the run's state and the experiment, the
+        shadow or the champion are one transaction.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def FinishRun(self, request, context):
         """For trainers: says how a run ended.
         """
@@ -401,6 +414,11 @@ def add_TrainerServiceServicer_to_server(servicer, server):
                     servicer.ReportStep,
                     request_deserializer=turnout_dot_trainer_dot_v1_dot_trainer__service__pb2.ReportStepRequest.FromString,
                     response_serializer=turnout_dot_trainer_dot_v1_dot_trainer__service__pb2.ReportStepResponse.SerializeToString,
+            ),
+            'DeployRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeployRun,
+                    request_deserializer=turnout_dot_trainer_dot_v1_dot_trainer__service__pb2.DeployRunRequest.FromString,
+                    response_serializer=turnout_dot_trainer_dot_v1_dot_trainer__service__pb2.DeployRunResponse.SerializeToString,
             ),
             'FinishRun': grpc.unary_unary_rpc_method_handler(
                     servicer.FinishRun,
@@ -952,6 +970,33 @@ class TrainerService:
             '/turnout.trainer.v1.TrainerService/ReportStep',
             turnout_dot_trainer_dot_v1_dot_trainer__service__pb2.ReportStepRequest.SerializeToString,
             turnout_dot_trainer_dot_v1_dot_trainer__service__pb2.ReportStepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeployRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/turnout.trainer.v1.TrainerService/DeployRun',
+            turnout_dot_trainer_dot_v1_dot_trainer__service__pb2.DeployRunRequest.SerializeToString,
+            turnout_dot_trainer_dot_v1_dot_trainer__service__pb2.DeployRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

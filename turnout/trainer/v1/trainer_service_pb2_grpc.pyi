@@ -77,6 +77,10 @@ class TrainerServiceStub:
     """For trainers: keeps the claim."""
     ReportStep: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.ReportStepRequest, _trainer_service_pb2.ReportStepResponse]
     """For trainers: says that a step was begun or done, or how it goes."""
+    DeployRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.DeployRunRequest, _trainer_service_pb2.DeployRunResponse]
+    """Gives a run's version what its policy says, all at once: the end of the claim, the run's state and the experiment, the
+    shadow or the champion are one transaction.
+    """
     FinishRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.FinishRunRequest, _trainer_service_pb2.FinishRunResponse]
     """For trainers: says how a run ended."""
 
@@ -129,6 +133,10 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     """For trainers: keeps the claim."""
     ReportStep: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.ReportStepRequest, _trainer_service_pb2.ReportStepResponse]  # type: ignore[assignment]
     """For trainers: says that a step was begun or done, or how it goes."""
+    DeployRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.DeployRunRequest, _trainer_service_pb2.DeployRunResponse]  # type: ignore[assignment]
+    """Gives a run's version what its policy says, all at once: the end of the claim, the run's state and the experiment, the
+    shadow or the champion are one transaction.
+    """
     FinishRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.FinishRunRequest, _trainer_service_pb2.FinishRunResponse]  # type: ignore[assignment]
     """For trainers: says how a run ended."""
 
@@ -298,6 +306,16 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_trainer_service_pb2.ReportStepResponse, _abc.Awaitable[_trainer_service_pb2.ReportStepResponse]]:
         """For trainers: says that a step was begun or done, or how it goes."""
+
+    @_abc_1.abstractmethod
+    def DeployRun(
+        self,
+        request: _trainer_service_pb2.DeployRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trainer_service_pb2.DeployRunResponse, _abc.Awaitable[_trainer_service_pb2.DeployRunResponse]]:
+        """Gives a run's version what its policy says, all at once: the end of the claim, the run's state and the experiment, the
+        shadow or the champion are one transaction.
+        """
 
     @_abc_1.abstractmethod
     def FinishRun(
