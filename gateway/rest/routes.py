@@ -52,7 +52,7 @@ class Route:
 
     def match(self, path: str) -> Mapping[str, str] | None:
         """Return what a path says of the request's fields; None when it is another route's."""
-        found = re.fullmatch(_PART.sub(r"(?P<\1>[^/:]+)", self.path), path)
+        found = re.fullmatch(_PART.sub(r"(?P<\1>[^/]+)", self.path), path)
         return None if found is None else found.groupdict()
 
 
