@@ -1,7 +1,7 @@
 """Does anybody notice a promotion?
 
 `python bench/swaps.py [--promotions 200] [--megabytes 1] [--rate 1000] [--resident-previous 1]` starts a gateway of two
-workers, promotes three versions in turn under a steady load of 8 connections (h2load, Debian: nghttp2-client), and lets
+workers, promotes three versions in turn under a steady load of 8 connections (open loop), and lets
 one load in five fail: the artifact is away when the workers look, and back when they try again. It prints how many
 requests failed, the 99th percentile within the swaps and outside of them, and the workers' memory before and after.
 
@@ -16,33 +16,29 @@ import contextlib
 import json
 import os
 import random
-import re
-import shutil
-import struct
-import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
 import numpy as np
 import onnxruntime
 import psutil
 from forest import forest
-from load import PREDICT, WrongAnswerError
+from load import WrongAnswerError
 from model import INPUT, MODEL, make_rows, tensor_request
 from rig import Gateway
 
 from turnout import tensors
 from turnout.admin.v1 import admin_service_pb2
 from turnout.control import Control
+from turnout.load.crew import Crew
+from turnout.load.plan import Plan
 from turnout.registry.v1 import registry_service_pb2
 
 VERSIONS = 3
 CONNECTIONS = 8
-STREAMS = 16
 WORKERS = 2
 FAILING_SHARE = 0.2
 SETTLED_S_MAX = 60.0
@@ -52,8 +48,6 @@ NICENESS = 19
 LOOK_S = 0.02
 _READY = admin_service_pb2.LOAD_STATE_READY
 _FAILED = admin_service_pb2.LOAD_STATE_FAILED
-_DATA_BYTES = re.compile(r"traffic:.*\((\d+)\) data")
-_DONE = re.compile(r"requests: (\d+) total, \d+ started, \d+ done, (\d+) succeeded, (\d+) failed, (\d+) errored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,39 +130,33 @@ class Swaps:
 
 
 class Load:
-    """A steady load on all connections, whose every answer is checked by its size."""
+    """A steady load on all connections; each call counts from when it was due."""
 
-    def __init__(self, port: int, folder: Path, *, rate: int, calls: int) -> None:
+    def __init__(self, port: int, *, rate: int, seconds: float) -> None:
         rows, _ = make_rows(1)
-        body = tensor_request(rows[0])
-        self._calls = calls
-        self._rate = rate
-        self._log = folder / "log"
-        file = folder / "body"
-        file.write_bytes(b"\x00" + struct.pack(">I", len(body)) + body)
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            self._size = 5 + len(channel.unary_unary(PREDICT)(body, timeout=30))
-        command = ["h2load", "-n", str(calls), "-c", str(CONNECTIONS), "-m", str(STREAMS), "-d", str(file)]
-        command += ["--rps", str(rate // CONNECTIONS), "--log-file", str(self._log)]
-        command += ["-H", "content-type: application/grpc", "-H", "te: trailers", f"http://127.0.0.1:{port}{PREDICT}"]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        plan = Plan(
+            address=f"127.0.0.1:{port}",
+            bodies="",
+            rate_per_s=rate,
+            seconds=seconds,
+            connections=CONNECTIONS,
+            timeout_s=ANSWERED_S_MAX,
+            spans=True,
+        )
+        self._crew = Crew(plan, [tensor_request(rows[0])])
+        self._crew.begin()
 
     @property
     def is_running(self) -> bool:
-        return self._process.poll() is None
+        return self._crew.is_running
 
     def spans(self) -> np.ndarray:
-        """Return start and latency of each call in microseconds when it is over, or raise WrongAnswerError."""
-        try:
-            said = self._process.communicate(timeout=self._calls / self._rate + ANSWERED_S_MAX)[0]
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            raise WrongAnswerError(f"h2load did not end: a call was not answered within {ANSWERED_S_MAX:g} s") from None
-        done, data = _DONE.search(said), _DATA_BYTES.search(said)
-        right = done is not None and done.groups() == (str(self._calls), str(self._calls), "0", "0")
-        if not right or data is None or int(data[1]) != self._calls * self._size:
-            raise WrongAnswerError(f"not all of {self._calls} answers of {self._size} bytes were right:\n{said}")
-        return np.loadtxt(self._log, usecols=(0, 2), dtype=np.float64, ndmin=2)
+        """Return begin and latency of each call in microseconds when it is over, or raise WrongAnswerError."""
+        with self._crew:
+            tally = self._crew.tally()
+        if tally.failed:
+            raise WrongAnswerError(f"not all calls were answered: {dict(tally.statuses)}")
+        return np.array(tally.spans, dtype=np.float64)
 
 
 def p99_ms(spans: np.ndarray) -> float:
@@ -199,8 +187,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
                 swaps.next(may_fail=False)
             time.sleep(MEMORY_SETTLES_S)
             slot_s = arguments.slot_ms / 1e3
-            calls = round(arguments.rate * arguments.promotions * slot_s)
-            load = Load(gateway.ports["data"], folder, rate=arguments.rate, calls=calls)
+            load = Load(gateway.ports["data"], rate=arguments.rate, seconds=arguments.promotions * slot_s)
             os.nice(NICENESS)  # whoever promotes is elsewhere: here its work must not be taken for the gateway's
             time.sleep(1.0)
             before = swaps.resident_bytes()
@@ -260,9 +247,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    if shutil.which("h2load") is None:
-        print("h2load is needed (Debian: nghttp2-client)", file=sys.stderr)
-        return 2
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(arguments, Path(folder))
     for name, value in figures.items():

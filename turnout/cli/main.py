@@ -23,6 +23,7 @@ from turnout.cli import (  # noqa: F401  (they add commands to `models` and `exp
     feature_skew,
     features,
     holdout,
+    load,
     model_changes,
     model_gates,
     model_publish,
@@ -89,6 +90,7 @@ app.add_typer(runs.app, name="runs")
 app.command("trainer")(trainer.trainer)
 app.command("predict")(predict.predict)
 app.command("predict-batch")(predict_batch.predict_batch)
+app.command("load")(load.load)
 app.add_typer(outcomes.app, name="outcomes")
 app.add_typer(events.app, name="events")
 app.command("status")(status.status)
