@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+
+from experiments.lazy_scipy import special
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,12 +73,12 @@ def paired(
         # Nothing varies: a difference that is not zero would be certain, one that is not defined is nowhere.
         return Interval(value, value, value) if np.isfinite(value) else Interval(np.nan, -np.inf, np.inf)
     below = (np.sum(found < value) + np.sum(found == value) / 2) / len(found)
-    bias = float(ndtri(np.clip(below, 1 / len(found), 1 - 1 / len(found))))
+    bias = float(special.ndtri(np.clip(below, 1 / len(found), 1 - 1 / len(found))))
     acceleration = _acceleration(difference, generator.permutation(rows))
     ends = []
     for probability in (alpha, 1 - alpha):
-        shifted = bias + float(ndtri(probability))
-        ends.append(float(np.quantile(found, ndtr(bias + shifted / (1 - acceleration * shifted)))))
+        shifted = bias + float(special.ndtri(probability))
+        ends.append(float(np.quantile(found, special.ndtr(bias + shifted / (1 - acceleration * shifted)))))
     return Interval(value, ends[0], ends[1])
 
 

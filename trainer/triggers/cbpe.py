@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import optimize, special
 
+from experiments.lazy_scipy import optimize, special
 from trainer.triggers.metrics import CUT, Estimate
 
 if TYPE_CHECKING:

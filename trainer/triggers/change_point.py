@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
 
+from experiments.lazy_scipy import special
 from trainer.triggers.metrics import wilson
 from trainer.triggers.verdict import Evidence, Verdict, insufficient
 

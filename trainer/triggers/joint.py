@@ -7,8 +7,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special, stats
 
+from experiments.lazy_scipy import special, stats
 from trainer.triggers.verdict import Evidence, Verdict, insufficient
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special, stats
+
+from experiments.lazy_scipy import special, stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
+from experiments.lazy_scipy import stats
 from features.profile import Profile
 from trainer.triggers.significance import benjamini_hochberg
 from trainer.triggers.verdict import Evidence, Finding, Verdict, insufficient

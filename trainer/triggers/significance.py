@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
+from experiments.lazy_scipy import stats
 from trainer.triggers import distances
 
 if TYPE_CHECKING:

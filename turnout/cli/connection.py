@@ -6,6 +6,7 @@ command runs, where the client looks for it, and where the processes find it tha
 
 import os
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -20,12 +21,18 @@ def with_connection_options(command: Any) -> Any:
     """Give the options to a command, or to all commands below a group of them, and return it."""
     below = getattr(command, "commands", None)
     if below is None:
-        command.params.extend(typer.main.get_command(_carrier).params)
+        command.params.extend(_options())
         return command
     for name, each in below.items():
         if name not in _WITHOUT:
             with_connection_options(each)
     return command
+
+
+@cache
+def _options() -> list[Any]:
+    """Return the options, made once for all commands."""
+    return typer.main.get_command(_carrier).params
 
 
 def _keeper(variable: str, *others: str) -> Callable[[Any], None]:
