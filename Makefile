@@ -80,6 +80,13 @@ bench-peers: $(DEV_READY)  ## Measure other model servers under the same load; i
 soak: $(DEV_READY)  ## Run the long form of the proofs; takes hours
 	$(BIN)/python -m pytest -m soak --timeout=14400 $(ARGS)
 
+# --- to read it ---
+
+.PHONY: docs
+docs: $(DEV_READY)  ## Make the site of the documents and the reference: build/site, which opens without a network
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo 'build/site/index.html'
+
 # --- to change it: what is fast comes first ---
 
 .PHONY: test check check-format check-lint check-protos check-generated check-dockerfile check-imports check-types \

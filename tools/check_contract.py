@@ -32,12 +32,12 @@ def reasons_of_code() -> dict[str, str]:
             if "reason" not in text:
                 continue
             for node in ast.walk(ast.parse(text)):
-                if isinstance(node, ast.ClassDef) and (reason := _reason_of(node)):
+                if isinstance(node, ast.ClassDef) and (reason := reason_of(node)):
                     found.setdefault(reason, (ast.get_docstring(node) or "").partition("\n\n")[0])
     return found
 
 
-def _reason_of(node: ast.ClassDef) -> str:
+def reason_of(node: ast.ClassDef) -> str:
     """Return the reason that a class says; empty where it says none."""
     for line in node.body:
         target = (

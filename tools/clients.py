@@ -76,7 +76,7 @@ class Client:
     tools: tuple[str, ...]
     steps: tuple[Step, ...]
     tour: tuple[str, ...]
-    first: tuple[str, ...] = ()
+    first: tuple[str, ...]
 
     @property
     def folder(self) -> Path:
@@ -188,10 +188,14 @@ RUST = Client(
         ),
         generate("rust", _PLUGINS / "bin"),
         Step("test", ("cargo", "test", "--locked", "--offline", "--quiet", "--tests"), environment=_CRATES),
-        Step("build", ("cargo", "build", "--locked", "--offline", "--quiet", "--example", "tour"), environment=_CRATES),
-        Step("keep the program", ("install", "-D", str(CACHE / "rust" / "debug" / "examples" / "tour"), "build/tour")),
+        Step("build", ("cargo", "build", "--locked", "--offline", "--quiet", "--examples"), environment=_CRATES),
+        *(
+            Step(f"keep {name}", ("install", "-D", str(CACHE / "rust" / "debug" / "examples" / name), f"build/{name}"))
+            for name in ("tour", "first")
+        ),
     ),
     ("build/tour",),
+    ("build/first",),
 )
 CPP = Client(
     "cpp",
@@ -208,6 +212,7 @@ CPP = Client(
         Step("test", ("ctest", "--test-dir", "build/cmake", "--output-on-failure")),
     ),
     ("build/cmake/tour",),
+    ("build/cmake/first",),
 )
 CLIENTS = {client.name: client for client in (GO, TYPESCRIPT, JAVA, RUST, CPP)}
 

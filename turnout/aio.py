@@ -63,7 +63,7 @@ class AsyncClient:
 
     def __init__(
         self,
-        address: str | Sequence[str] = "127.0.0.1:8001",
+        address: str | Sequence[str] = "",
         *,
         timeout_s: float = 10.0,
         attempts_max: int = ATTEMPTS_MAX,

@@ -64,7 +64,8 @@ class Client(Predicting, Recording):
     Parameters
     ----------
     address
-        The data port, ``host:port``; or several, ``IP:port`` each, which take calls in turn.
+        The data port, ``host:port``; or several, ``IP:port`` each, which take calls in turn. Empty: the one in
+        TURNOUT_DATA_SERVER, else 127.0.0.1:8001.
     timeout_s
         The deadline of a call that names none of its own, in seconds; retries are within it.
     attempts_max
@@ -86,7 +87,7 @@ class Client(Predicting, Recording):
 
     def __init__(
         self,
-        address: str | Sequence[str] = "127.0.0.1:8001",
+        address: str | Sequence[str] = "",
         *,
         timeout_s: float = 10.0,
         attempts_max: int = ATTEMPTS_MAX,

@@ -6,6 +6,7 @@ not be tried again go over a channel of their own, which is opened by the first 
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
+DATA_SERVER = "127.0.0.1:8001"
+"""Where a gateway is asked when neither the program nor the environment says."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
@@ -43,7 +47,7 @@ class _Way:
         self.setup = setup
         self.guard = _channel.ForkGuard()
         self.security = Security.from_environment() if setup.security is None else setup.security
-        self.target = _channel.target_of(setup.address)
+        self.target = _channel.target_of(_given() if setup.address == "" else setup.address)
         self._said = CallMetadata(self.security.metadata(self.target))
 
     def metadata(self) -> Metadata | None:
@@ -57,6 +61,11 @@ class _Way:
     def options(self, attempts_max: int) -> list[tuple[str, str | int]]:
         """Return the options of a channel that gives each call so many tries."""
         return _channel.options_of([{}], attempts_max=attempts_max)
+
+
+def _given() -> list[str]:
+    """Return the addresses that the environment names, or this machine's."""
+    return (os.environ.get("TURNOUT_DATA_SERVER") or DATA_SERVER).split(",")
 
 
 class Stubs:

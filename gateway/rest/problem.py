@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "application/problem+json"
 
-_STATUSES = {
+STATUSES = {
     "CANCELLED": 499,
     "INVALID_ARGUMENT": 400,
     "OUT_OF_RANGE": 400,
@@ -33,7 +33,7 @@ def problem_of(error: TurnoutError) -> tuple[int, dict[str, Any]]:
 
     `error` repeats the sentence, where clients of the Open Inference Protocol look for it.
     """
-    status = _STATUSES.get(error.code, 500)
+    status = STATUSES.get(error.code, 500)
     return status, {
         "type": "about:blank",
         "title": _title(status),

@@ -46,7 +46,7 @@ _LOOPBACK_PEERS = ("ipv4:127.", "ipv6:[::1]", "ipv6:%5B::1%5D", "unix:")
 
 _log = logging.getLogger(__name__)
 
-_CODES: tuple[tuple[type[DomainError], grpc.StatusCode], ...] = (
+CODES: tuple[tuple[type[DomainError], grpc.StatusCode], ...] = (
     (InvalidError, grpc.StatusCode.INVALID_ARGUMENT),
     (MissingError, grpc.StatusCode.NOT_FOUND),
     (ExistsError, grpc.StatusCode.ALREADY_EXISTS),
@@ -63,7 +63,7 @@ _CODES: tuple[tuple[type[DomainError], grpc.StatusCode], ...] = (
 
 def code_of(error: DomainError) -> grpc.StatusCode:
     """Return the status code of an error's kind; INTERNAL for one of no kind."""
-    for kind, code in _CODES:
+    for kind, code in CODES:
         if isinstance(error, kind):
             return code
     return grpc.StatusCode.INTERNAL

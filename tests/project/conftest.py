@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 READY_S = 60
+HTTP = "HTTP_SERVER"
+"""Where `serving` says the HTTP port's address is, which no program reads from the environment."""
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("turnout", "gateway", "experiments", "registry", "features", "trainer", "storage")
 MACHINERY = ("protos", "tools", "pyproject.toml", "constraints.txt", "buf.yaml", "buf.gen.yaml", "Makefile")
@@ -77,7 +79,8 @@ def python():
 def serving(tmp_path):
     """Return a context manager that runs a `turnout serve` command line until all workers answer, and ends it after.
 
-    It gives the environment in which commands find the server. Free ports are picked; the server must end with 0.
+    It gives the environment in which commands find the server, and the HTTP port's address in it. Free ports are
+    picked; the server must end with 0.
     """
 
     @contextlib.contextmanager
@@ -94,7 +97,7 @@ def serving(tmp_path):
                 assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.05)
             ports = json.loads(ready.read_text())
-            found = {"TURNOUT_SERVER": ports["control"], "TURNOUT_DATA_SERVER": ports["data"]}
+            found = {"TURNOUT_SERVER": ports["control"], "TURNOUT_DATA_SERVER": ports["data"], HTTP: ports["http"]}
             yield environment | {name: address_of(value) for name, value in found.items()}
         finally:
             server.send_signal(signal.SIGTERM)

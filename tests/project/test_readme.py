@@ -20,11 +20,51 @@ DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", 
 COMMAND_S = 60
 
 
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+USUAL = {"127.0.0.1:8001": "TURNOUT_DATA_SERVER", "127.0.0.1:8002": "HTTP_SERVER", "127.0.0.1:8003": "TURNOUT_SERVER"}
+"""Addresses that pages name, and the variables that say where they are in a test."""
+
+
 def console_commands(text):
-    """Return the command lines of the blocks marked console, in order, continued lines joined."""
-    blocks = re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    """Return the commands of the blocks marked console, in order, continued lines joined."""
+    return [command for block in blocks_of(text, "console") for command in commands_of(block)]
+
+
+def blocks_of(text, language):
+    return [block for other, block in BLOCK.findall(text) if other == language]
+
+
+def commands_of(block):
+    """Return a console block's commands; a quotation may go on for lines, and what they print is left out."""
+    commands = []
+    for line in block.replace("\\\n", " ").splitlines():
+        if line.startswith("$ "):
+            commands.append(line.removeprefix("$ "))
+        elif commands and not is_closed(commands[-1]):
+            commands[-1] += f"\n{line}"
+    return commands
+
+
+def is_closed(command):
+    try:
+        return bool(shlex.split(command))
+    except ValueError:
+        return False
+
+
+def steps(text):
+    """Return what a page runs: its commands, and its blocks of Python as commands."""
+    found = []
+    for language, block in BLOCK.findall(text):
+        if language == "console":
+            found += commands_of(block)
+        elif language == "python":
+            found.append(as_command(block))
+    return found
+
+
+def as_command(program):
+    return f"python - <<'END'\n{program}END"
 
 
 LATE_PRICE = "--entity symbol=ALPN --as-of 2024-12-10"
@@ -38,6 +78,8 @@ def walk(commands, *, root, place, serving):
     (place / ".venv").symlink_to(sys.prefix)
 
     def run(command, environment):
+        for usual, variable in USUAL.items():
+            command = command.replace(usual, environment.get(variable, usual))
         script = f"set -e\nsource .venv/bin/activate\n{command}"
         done = subprocess.run(
             ["bash", "-c", script],
@@ -59,12 +101,45 @@ def walk(commands, *, root, place, serving):
         return printed | {command: run(command, environment) for command in commands[serve + 1 :]}
 
 
-def test_every_command_of_the_readme_runs(root, tmp_path, serving):
-    commands = console_commands((root / "README.md").read_text())
+QUICK_STARTS = ("docs/start/python.md", "docs/start/http.md", "docs/http.md")
+SHOWN = """
+import os
+import grpc
+class Services:
+    channel = staticmethod(lambda: grpc.insecure_channel(os.environ["TURNOUT_SERVER"]))
+print(PAGE.show(Visit(services=Services())))
+"""
+"""What shows the page that a block of Python makes."""
+
+
+def test_every_command_of_the_readme_and_of_the_quick_starts_runs(root, tmp_path, serving):
+    readme = (root / "README.md").read_text()
+    commands = steps(readme)
     assert commands[:2] == ["make demo", "make test"]  # they have tests of their own; the targets exist, see below
-    printed = walk(commands[2:], root=root, place=tmp_path / "checkout", serving=serving)
+    pages = {page: steps((root / page).read_text()) for page in QUICK_STARTS}
+    first, *pages["docs/start/python.md"] = pages["docs/start/python.md"]
+    assert first == "pip install ."  # test_packages.py does it
+    (page,) = blocks_of((root / "docs/console.md").read_text(), "python")
+    shown = as_command(page + SHOWN)
+    further = [command for page in pages.values() for command in page]
+    printed = walk([*commands[2:], *further, shown], root=root, place=tmp_path / "checkout", serving=serving)
     assert printed["turnout experiments recommend petals"].startswith("SHIP petals\n")
     assert "outcomes analyzed: 60" in printed["turnout experiments analyze petals"]
+    assert re.fullmatch(r"version 2: a virginica by 0\.\d{3}\n", printed[pages["docs/start/python.md"][0]])
+    assert re.search(r"<h1>Revision</h1><p>\d+</p>", printed[shown])
+    predicted, recorded = (json.loads(printed[command]) for command in pages["docs/start/http.md"])
+    (told,) = blocks_of((root / "docs/start/http.md").read_text(), "json")
+    assert form(json.loads(told)) == form(predicted)
+    assert recorded["results"][0]["status"] == "OUTCOME_STATUS_RECORDED"
+    begun = console_commands((root / "docs/start/index.md").read_text())
+    assert [command for command in commands if command in begun] == begun  # they are some of the README's
+
+
+def form(document):
+    """Return a document with the names of its values' kinds in place of the values."""
+    if isinstance(document, dict):
+        return {key: form(value) for key, value in document.items()}
+    return list(map(form, document)) if isinstance(document, list) else type(document).__name__
 
 
 def test_every_command_of_the_page_about_settings_runs(root, tmp_path, serving):
@@ -99,8 +174,13 @@ def test_every_command_of_the_example_of_prices_runs(root, tmp_path, serving):
 
 
 def test_every_command_of_the_page_about_experiments_runs(root, tmp_path, serving):
-    commands = console_commands((root / "docs/experiments.md").read_text())
+    page = (root / "docs/experiments.md").read_text()
+    (flags,) = blocks_of(page, "python")
+    provided = as_command(flags + "print(variant)\n")
+    commands = console_commands(page)
+    commands.insert(commands.index("turnout experiments split tall-flowers sepals=0.5 petals=0.5 --wait") + 1, provided)
     printed = walk(commands, root=root, place=tmp_path / "checkout", serving=serving)
+    assert printed[provided] in {"sepals\n", "petals\n"}
     assert "is forced to petals" in printed["turnout experiments explain tall-flowers my-own-flower"]
     assert "ARCHIVED" in printed["turnout experiments archive tall-flowers"]
     assert "error_rate" in printed["turnout experiments ramp preview step-by-step --rise 0.05 --baseline 0.01"]

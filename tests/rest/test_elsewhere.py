@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from google.protobuf import struct_pb2
@@ -16,6 +23,7 @@ UNITS = [f"user-{number * 7919}" for number in range(9_990)] + [f"größe-{n}" f
 ASKED = 100
 """How many are asked one by one where the whole number would take minutes; the soak asks all."""
 COUNTRIES = ("NZ", "DE", "FR")
+FLAGS = ("canary", "aimed")
 
 
 def country_of(place):
@@ -78,6 +86,11 @@ def test_the_kit_gives_ten_thousand_units_what_the_gateway_serves(place, served)
     assert place.ask("POST", "/api/features/k", {}, role="read")[0] == 405
 
 
+def sample():
+    every = list(enumerate(UNITS))
+    return [*every[:: len(every) // ASKED], *every[-10:]]
+
+
 def ask_provider(place, served, units):
     wrong = []
     with TurnoutProvider(place.control("read")) as provider:
@@ -85,21 +98,79 @@ def ask_provider(place, served, units):
         client = api.get_client()
         for place_, unit in units:
             context = EvaluationContext(unit, {"country": country_of(place_)})
-            told = {one: client.get_string_value(one, "", context) for one in ("canary", "aimed")}
+            told = {one: client.get_string_value(one, "", context) for one in FLAGS}
             wrong += [(unit, told)] * any(told[one] != own(served, one, unit) for one in told)
         api.clear_providers()
     assert wrong == []
 
 
 def test_the_provider_gives_units_what_the_gateway_serves(place, served):
-    every = list(enumerate(UNITS))
-    ask_provider(place, served, [*every[:: len(every) // ASKED], *every[-10:]])
+    ask_provider(place, served, sample())
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
 def test_the_provider_gives_ten_thousand_units_what_the_gateway_serves(place, served):
     ask_provider(place, served, list(enumerate(UNITS)))
+
+
+@pytest.fixture(scope="module")
+def typescript():
+    """Return the folder of the client for TypeScript, where it is built."""
+    root = Path(__file__).parents[2]
+    spec = importlib.util.spec_from_file_location("built_clients", root / "tools" / "clients.py")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if missing := module.TYPESCRIPT.missing():
+        pytest.skip(missing)
+    return module.TYPESCRIPT.folder
+
+
+def ask_typescript(folder, place, contexts, *flags):
+    """Return what OpenFeature's SDK for Node.js says of each context by our provider, flag by flag."""
+    known = {"TURNOUT_SERVER": place.gateway.control_address, "TURNOUT_TOKEN": place.tokens["read"]}
+    program = subprocess.run(
+        ["node", "dist/examples/variants.js", *flags],
+        cwd=folder,
+        env=os.environ | known,
+        input="".join(f"{json.dumps(context)}\n" for context in contexts),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert program.returncode == 0, program.stderr
+    return [json.loads(line) for line in program.stdout.splitlines()]
+
+
+def compare_typescript(folder, place, served, units):
+    contexts = [{"targetingKey": unit, "country": country_of(place_)} for place_, unit in units]
+    told = ask_typescript(folder, place, contexts, *FLAGS)
+    assert len(told) == len(units)
+    said = {unit: [one["value"] for one in each] for (_, unit), each in zip(units, told, strict=True)}
+    assert said == {unit: [own(served, flag, unit) for flag in FLAGS] for _, unit in units}
+
+
+def test_the_provider_for_typescript_gives_units_what_the_gateway_serves(typescript, place, served):
+    compare_typescript(typescript, place, served, sample())
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+def test_the_provider_for_typescript_gives_ten_thousand_units_what_the_gateway_serves(typescript, place, served):
+    compare_typescript(typescript, place, served, list(enumerate(UNITS)))
+
+
+def test_the_provider_for_typescript_says_what_it_cannot(typescript, place, served):
+    assert served
+    (without,) = ask_typescript(typescript, place, [{}], "canary")
+    assert without[0]["errorCode"] == "TARGETING_KEY_MISSING"
+    flags = ("nothing", "canary", "later")
+    ((missing, forced, outside),) = ask_typescript(typescript, place, [{"targetingKey": "a"}], *flags)
+    assert (missing["errorCode"], missing["value"]) == ("FLAG_NOT_FOUND", "")
+    assert (forced["value"], forced["variant"], forced["reason"]) == ("v1", "v1", "SPLIT")
+    assert "forced" in forced["flagMetadata"]["explanation"]
+    assert (forced["flagMetadata"]["version"], forced["flagMetadata"]["propensity"]) == (2, 1)
+    assert (outside["value"], outside["reason"]) == ("", "DEFAULT")
 
 
 def test_the_provider_says_what_it_cannot(place, served):

@@ -183,11 +183,17 @@ def site(launch, tmp_path_factory, certificate_authority, traces, onnx_bytes, lo
         gateway.kill()
 
 
-def program_of(language, command, site):
+def program_of(language, command, site=None):
     client = BUILT[language]
     if missing := client.missing():
         pytest.skip(missing)
-    return Program(list(getattr(client, command)), client.folder, site.environment)
+    return Program(list(getattr(client, command)), client.folder, site.environment if site else {})
+
+
+@pytest.fixture(scope="session")
+def built():
+    """Return a function that gives the folder of a language's client, or skips where it is not built."""
+    return lambda language: program_of(language, "tour").folder
 
 
 @pytest.fixture(params=list(BUILT))
@@ -205,10 +211,16 @@ def tours(site):
     return {name: program_of(name, "tour", site) for name in built}
 
 
-@pytest.fixture(params=[name for name, client in BUILT.items() if client.first])
+@pytest.fixture(params=("go", "typescript", "java"))
 def first(request, site):
-    """Return the first program of each README."""
+    """Return the first program of each README whose client has a layer over its stubs."""
     return program_of(request.param, "first", site)
+
+
+@pytest.fixture(params=("rust", "cpp"))
+def first_of_stubs(request):
+    """Return the first program of each README that has stubs alone."""
+    return program_of(request.param, "first")
 
 
 @pytest.fixture(scope="session")

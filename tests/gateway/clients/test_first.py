@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from turnout.control import Control
 
 FIRST_S = 60
 LINES_MAX = 39
@@ -23,7 +26,10 @@ PROGRAMS = {
     "go": "examples/first/main.go",
     "typescript": "examples/first.ts",
     "java": "examples/First.java",
+    "rust": "examples/first.rs",
+    "cpp": "examples/first.cc",
 }
+TOLD = "version 1: a virginica by 0.832\n"
 
 
 def iris_model():
@@ -54,7 +60,31 @@ def furnished(site):
 def test_the_program_of_the_readme_makes_a_first_prediction(first, furnished):
     program = first.start(furnished.gateways[1:])
     told, said = program.communicate(timeout=FIRST_S)
-    assert (program.returncode, told) == (0, "version 1: a virginica by 0.832\n"), said
+    assert (program.returncode, told) == (0, TOLD), said
+
+
+def test_the_program_of_stubs_alone_makes_a_first_prediction(first_of_stubs, gateway, tmp_path):
+    (tmp_path / "iris.onnx").write_bytes(iris_model())
+    with Control(gateway.control_address) as control:
+        control.publish_version("iris", tmp_path / "iris.onnx", alias="champion")
+        control.wait_for_revision()
+    program = first_of_stubs.start([gateway])
+    told, said = program.communicate(timeout=FIRST_S)
+    assert re.fullmatch(r"version \d: a virginica by 0.832\n", told), said
+    assert program.returncode == 0, said
+
+
+def test_a_project_of_cmake_takes_the_stubs_as_the_readme_says(root, built, tmp_path):
+    folder = built("cpp")
+    (lines,) = re.findall(r"^```cmake\n(.*?)^```$", (folder / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.20)\nproject(app LANGUAGES CXX)\n"
+        f"add_executable(app {folder / PROGRAMS['cpp']})\n" + lines.replace("/path/to/turnout", str(root))
+    )
+    done = subprocess.run(
+        ["cmake", "-S", tmp_path, "-B", tmp_path / "build"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("language", PROGRAMS)
