@@ -118,7 +118,7 @@ def test_every_command_of_the_readme_and_of_the_quick_starts_runs(root, tmp_path
     assert commands[:2] == ["make demo", "make test"]  # they have tests of their own; the targets exist, see below
     pages = {page: steps((root / page).read_text()) for page in QUICK_STARTS}
     first, *pages["docs/start/python.md"] = pages["docs/start/python.md"]
-    assert first == "pip install ."  # test_packages.py does it
+    assert first == "pip install ."  # test_server_extra.py does it
     (page,) = blocks_of((root / "docs/console.md").read_text(), "python")
     shown = as_command(page + SHOWN)
     further = [command for page in pages.values() for command in page]
