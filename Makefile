@@ -118,7 +118,7 @@ check-imports: $(DEV_READY)  ## Do imports go one way?
 
 check-types: $(DEV_READY)  ## Do the types hold?
 	$(BIN)/mypy
-	$(BIN)/mypy --strict examples/client.py
+	$(BIN)/mypy --strict examples/client.py examples/first_prediction.py
 
 check-clients: $(DEV_READY)  ## Do the clients of other languages build? Those that are not done within CLIENTS_S are skipped
 	$(BIN)/python tools/clients.py --seconds $(CLIENTS_S)
