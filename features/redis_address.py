@@ -10,7 +10,8 @@
 ``rediss://`` and the others with ``rediss`` speak TLS; ``?ssl_ca_certs=FILE`` says whose certificates are taken (the
 system's when it is absent), ``&ssl_certfile=FILE&ssl_keyfile=FILE`` what is shown, ``&ssl_check_hostname=false`` that
 the server's name is not compared. ``&sentinel_user=…&sentinel_password=…`` are for the Sentinels themselves. Special
-characters of user and password are percent-encoded.
+characters of user and password are percent-encoded. ``?replica_lag_max_s=10`` after Sentinels' addresses lets reads go
+to a replica that has heard of its master so lately; a master that has nothing to say speaks every ten seconds.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ REDIS_PORT = 6379
 SENTINEL_PORT = 26379
 
 _TLS_OPTIONS = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"})
-_OPTIONS = _TLS_OPTIONS | {"db", "sentinel_user", "sentinel_password"}
+_OPTIONS = _TLS_OPTIONS | {"db", "sentinel_user", "sentinel_password", "replica_lag_max_s"}
 
 Place = tuple[str, int]
 """A host and a port; a socket's path and 0."""
@@ -49,6 +50,8 @@ class RedisAddress:
         Who one is to the servers; empty: nobody in particular.
     sentinel_user, sentinel_password
         The same to the Sentinels.
+    replica_lag_max_s
+        How long ago a replica that is read may have heard of its master; 0: the master is read.
     tls
         What is spoken under the protocol; None: nothing.
     """
@@ -61,6 +64,7 @@ class RedisAddress:
     password: str = field(default="", repr=False)
     sentinel_user: str = field(default="", repr=False)
     sentinel_password: str = field(default="", repr=False)
+    replica_lag_max_s: float = 0.0
     tls: ssl.SSLContext | None = None
 
 
@@ -98,8 +102,16 @@ def parse_address(url: str) -> RedisAddress:
         password=unquote(password),
         sentinel_user=options.get("sentinel_user", ""),
         sentinel_password=options.get("sentinel_password", ""),
+        replica_lag_max_s=_lag(options, kind),
         tls=_tls(options) if scheme == "rediss" else None,
     )
+
+
+def _lag(options: dict[str, str], kind: str) -> float:
+    text = options.get("replica_lag_max_s", "0")
+    if not text.isdecimal() or ("replica_lag_max_s" in options and kind != "sentinel"):
+        raise StoreUrlError("replica_lag_max_s in the online store's address is whole seconds, and for Sentinels only")
+    return float(text)
 
 
 def _place(text: str, port: int) -> Place:

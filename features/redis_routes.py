@@ -202,12 +202,20 @@ def _only(address: RedisAddress, left_s: float) -> Place:
 
 
 def _master(address: RedisAddress, left_s: float) -> Place:
-    """Ask the Sentinels, one after another until one answers, where the master is."""
+    """Ask the Sentinels where the master is."""
+    (place,) = ask_sentinels(address, [("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service)], left_s)
+    host, port = place
+    return host.decode(), int(port)
+
+
+def ask_sentinels(address: RedisAddress, asked: Sequence[Command], left_s: float) -> list[Any]:
+    """Return the replies of the first Sentinel that answers and knows the master, or raise OSError."""
     commands: list[Command] = []
     if address.sentinel_password:
         login = (address.sentinel_user,) if address.sentinel_user else ()
         commands.append(("AUTH", *login, address.sentinel_password))
-    commands.append(("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service))
+    before = len(commands)
+    commands.extend(asked)
     until = time.monotonic() + left_s
     failure: OSError = ConnectionError("no Sentinel is known")
     for place in address.places:
@@ -222,8 +230,7 @@ def _master(address: RedisAddress, left_s: float) -> Place:
         if replies[-1] is None:
             failure = RefusedError(f"the Sentinels know no master {address.service!r}")
             continue
-        host, port = replies[-1]
-        return host.decode(), int(port)
+        return replies[before:]
     raise failure
 
 

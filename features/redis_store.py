@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from features.codec import times_of
 from features.errors import StoreFullError, StoreUnavailableError
 from features.redis_address import parse_address
+from features.redis_replicas import Replicas
 from features.redis_routes import Cluster, OneServer
 from features.redis_wire import ReplyError, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from features.redis_routes import Routes
     from features.redis_wire import Command, Pending, Wire
@@ -64,13 +65,17 @@ class RedisStore:
     """
 
     far = True
-    __slots__ = ("_read_budget_s", "_reader", "_writer")
+    __slots__ = ("_fall_back", "_read_budget_s", "_reader", "_writer")
 
     def __init__(self, url: str, *, read_budget_ms: int) -> None:
         address = parse_address(url)
         routes = Cluster if address.kind == "cluster" else OneServer
         self._read_budget_s = read_budget_ms / 1000
         self._reader: Routes = routes(address, self._read_budget_s)
+        self._fall_back: Callable[[], bool] = _nowhere
+        if address.replica_lag_max_s:
+            replicas = self._reader = Replicas(address, self._reader, self._read_budget_s)
+            self._fall_back = replicas.fall_back
         self._writer: Routes = routes(address, WRITE_BUDGET_MS / 1000)
 
     def get_many(self, keys: Sequence[bytes], *, until: float = math.inf) -> list[bytes | None]:
@@ -81,6 +86,8 @@ class RedisStore:
         try:
             return _read(self._reader, keys, until)
         except OSError as error:
+            if self._fall_back():
+                return self.get_many(keys, until=until)
             raise StoreUnavailableError(f"the online store does not answer: {error}") from error
 
     def tables(self) -> None:
@@ -138,6 +145,11 @@ class RedisStore:
         except OSError as error:
             raise StoreUnavailableError(f"the online store cannot be written: {error}") from error
         return total
+
+
+def _nowhere() -> bool:
+    """Say that a read that failed has nowhere else to go."""
+    return False
 
 
 def _expiry_ms(blob: bytes, kept_us: int) -> int:

@@ -198,6 +198,10 @@ def test_threads_share_a_connection_under_tls(run_redis, encrypt, certificate_au
     assert wrong == []
 
 
+def reads(server):
+    return server.info("commandstats").get("cmdstat_mget", {"calls": 0})["calls"]
+
+
 def test_a_master_is_found_by_its_sentinels_and_the_next_one_after_it(run_redis):
     master, process = run_redis()
     replica, _ = run_redis("--replicaof", f"127.0.0.1 {master}")
@@ -217,8 +221,21 @@ def test_a_master_is_found_by_its_sentinels_and_the_next_one_after_it(run_redis)
         wait_for(lambda: int(asked.sentinel_master("ours")["num-slaves"]) == 1)
     store = open_store(url, writable=True, read_budget_ms=BUDGET_MS)
     assert store.get_many(KEYS) == BLOBS
+    far = open_store(f"{url}?replica_lag_max_s=60", writable=True, read_budget_ms=BUDGET_MS)
+    with redis.Redis(port=replica) as one:
+        before = reads(one)
+        assert far.get_many(KEYS) == BLOBS
+        assert reads(one) == before + 1
+        one.client_kill_filter(_type="normal", skipme=True)
+        assert far.get_many(KEYS) == BLOBS
+        one.config_set("requirepass", "sesame")  # lets no new connection in
+        one.client_kill_filter(_type="normal", skipme=True)
+        assert far.get_many(KEYS) == BLOBS  # the master's
+        one.config_set("requirepass", "")
     process.kill()
     wait_for(lambda: store.get_many(KEYS) == BLOBS)
+    wait_for(lambda: far.get_many(KEYS) == BLOBS)
+    far.close()
     newer = (KEYS[0], HEADER.pack(1, 1, 0, 1 << 40, 0))
     wait_for(lambda: store.put_many([newer]) in {0, 1})
     assert store.get_many(KEYS[:1]) == [newer[1]]
@@ -298,6 +315,8 @@ def test_an_address_says_what_is_where(url, expected):
         "redis+sentinel://u:secret@h",
         "redis+cluster://u:secret@h/1",
         "redis://u:secret@h?timeout=9",
+        "redis://u:secret@h?replica_lag_max_s=9",
+        "redis+sentinel://u:secret@h/name?replica_lag_max_s=soon",
     ],
 )
 def test_an_address_that_says_nothing_is_refused_without_its_password(url):
