@@ -16,6 +16,7 @@ from registry.deliveries import Outcome, derive, due, is_behind, settle, still_s
 from registry.errors import WebhookMissingError
 from registry.webhooks import get_webhook, secret_of
 from storage import leases
+from storage.clock import SystemClock
 from storage.errors import UnavailableError
 from storage.revision import get_change
 
@@ -82,6 +83,7 @@ class WebhookCourier:
         self._database = database
         self._poster = poster
         self._policy = policy
+        self._clock = SystemClock()
         self._holder = uuid.uuid4().hex
         self._lease: Lease | None = None
         self._lock = threading.Lock()
@@ -111,14 +113,14 @@ class WebhookCourier:
         """Do what is due, or let others do it."""
         with self._database.read() as tx:
             behind = is_behind(tx)
-            idle = not behind and not due(tx, now_us=leases.database_now_us(tx))
+            idle = not behind and not due(tx, now_us=self._clock.now_us())
         with self._lock:
             idle = idle and not self._flying
         if idle:
             self._release()
         elif self._held(behind=behind):
             with self._database.read() as tx:
-                ready = due(tx, now_us=leases.database_now_us(tx))
+                ready = due(tx, now_us=self._clock.now_us())
             self._launch(ready)
 
     def close(self) -> None:
@@ -151,7 +153,7 @@ class WebhookCourier:
             if lease is None:
                 lease = leases.acquire(tx, name=LEASE, holder=self._holder, duration_us=duration_us, now_us=now_us)
             if lease is not None and behind:
-                derive(tx, now_us=now_us)
+                derive(tx, now_us=self._clock.now_us())
         self._lease = lease
         return lease is not None
 
@@ -184,15 +186,14 @@ class WebhookCourier:
                 return
             pause_us = self._policy.pause_us(delivery.attempts + 1)
             with self._database.write() as tx:
-                now_us = leases.database_now_us(tx)  # not the machine's: others go on where this one stops
-                leases.renew(tx, lease, duration_us=int(LEASE_S * 1e6), now_us=now_us)
+                leases.renew(tx, lease, duration_us=int(LEASE_S * 1e6), now_us=leases.database_now_us(tx))
                 settle(
                     tx,
                     delivery,
                     outcome,
                     attempts_max=self._policy.attempts_max,
                     pause_us=pause_us,
-                    now_us=now_us,
+                    now_us=self._clock.now_us(),
                 )
         except leases.LeaseLostError:
             _log.info("another control plane goes on with the webhooks; it delivers %s again", delivery.revision)
