@@ -38,6 +38,8 @@ class WorkerConfig:
         How long an event may be with the kernel only; 0 puts it on the disk before the answer.
     segment_bytes_max, segment_age_max_s
         When a segment of the journal is sealed.
+    disk_free_bytes_min
+        What the journal leaves free of its disk.
     request_bytes_max, calls_max, wave_calls_max, streams_max, stream_calls_max
         The transport's limits.
     slow_run_ms
@@ -77,6 +79,7 @@ class WorkerConfig:
     sync_interval_ms: float = 50.0
     segment_bytes_max: int = 64 * 1024 * 1024
     segment_age_max_s: float = 300.0
+    disk_free_bytes_min: int = 0
     request_bytes_max: int = 16 * 1024 * 1024
     calls_max: int = 256
     wave_calls_max: int = 64

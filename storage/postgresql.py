@@ -23,6 +23,8 @@ CONNECT_TIMEOUT_S = 10
 # A server that is cut off says nothing: without these the kernel waits a quarter of an hour, or two, for its word.
 _CUT_OFF = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 WRITE_LOCK = 0x7475726E6F7574  # `turnout` in ASCII: the key of the advisory lock that writers hold
+IDLE_TIMEOUT_MS = 10_000
+"""How long a writer may say nothing within its transaction: one that is cut off there would hold the lock for hours."""
 _GONE = ("08", "57")  # classes of SQLSTATE: connection exception, operator intervention
 
 _opening = threading.Lock()
@@ -64,7 +66,10 @@ class Backend:
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
             if writes:
-                connection.exec_driver_sql(f"SET LOCAL lock_timeout = {self._busy_timeout_ms:d}")
+                connection.exec_driver_sql(
+                    f"SELECT set_config('lock_timeout', '{self._busy_timeout_ms:d}', true), "
+                    f"set_config('idle_in_transaction_session_timeout', '{IDLE_TIMEOUT_MS:d}', true)"
+                )
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK:d})")
             else:
                 connection.exec_driver_sql("SET TRANSACTION READ ONLY")

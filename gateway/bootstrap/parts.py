@@ -81,6 +81,7 @@ def make_parts(config: WorkerConfig, in_flight: Callable[[], int]) -> Parts:
         clock=clock,
         segment_bytes_max=config.segment_bytes_max,
         segment_age_max_s=config.segment_age_max_s,
+        free_bytes_min=config.disk_free_bytes_min,
     )
     journal = open_journal(name=f"worker-{config.slot}", sync_interval_ms=config.sync_interval_ms)
     store = _open_online(config)

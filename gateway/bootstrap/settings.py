@@ -68,6 +68,9 @@ class Settings(BaseSettings):
         How long an event may be with the kernel only; 0 puts it on the disk before the answer.
     segment_bytes_max, segment_age_max_s
         When a segment of the journal is sealed and the next one begun.
+    disk_free_bytes_min
+        What the journal leaves free of its disk: while there is less, predictions are answered and counted as lost, and
+        outcomes are refused, as on a full disk. It bounds what piles up while the bucket of `events` is away.
     compact_interval_s
         How often sealed segments become Parquet.
     predictions_kept_days, outcomes_kept_days
@@ -152,6 +155,7 @@ class Settings(BaseSettings):
     sync_interval_ms: Annotated[float, Field(ge=0, le=60_000)] = 50.0
     segment_bytes_max: Annotated[int, Field(ge=64 * 1024, le=1 << 30)] = 64 * 1024 * 1024
     segment_age_max_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    disk_free_bytes_min: Annotated[int, Field(ge=0)] = 0
     compact_interval_s: Annotated[float, Field(gt=0, le=86_400)] = 30.0
     predictions_kept_days: Annotated[int, Field(ge=0, le=36_500)] = 0
     outcomes_kept_days: Annotated[int, Field(ge=0, le=36_500)] = 0
@@ -225,6 +229,7 @@ class Settings(BaseSettings):
             sync_interval_ms=self.sync_interval_ms,
             segment_bytes_max=self.segment_bytes_max,
             segment_age_max_s=self.segment_age_max_s,
+            disk_free_bytes_min=self.disk_free_bytes_min,
             request_bytes_max=self.request_bytes_max,
             calls_max=self.calls_max,
             wave_calls_max=self.wave_calls_max,

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import shutil
 import threading
 import time
 from collections import Counter
@@ -61,6 +62,8 @@ class JournalWriter:
         How long an appended record may be with the kernel only; 0 puts it on the disk before `append` returns.
     retry_interval_ms
         How long appends are refused at once after the folder took nothing.
+    free_bytes_min
+        What is left free of the disk for others: while it has less, appends are refused as on a full one.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class JournalWriter:
         segment_age_max_s: float = 300.0,
         sync_interval_ms: float = 50.0,
         retry_interval_ms: float = 100.0,
+        free_bytes_min: int = 0,
     ) -> None:
         self._folder = folder
         self._name = check_writer_name(name)
@@ -82,7 +86,9 @@ class JournalWriter:
         self._durable = sync_interval_ms <= 0
         self._sync_interval_s = max(sync_interval_ms, 0.0) / 1000
         self._retry_interval_s = retry_interval_ms / 1000
+        self._free_bytes_min = free_bytes_min
         folder.mkdir(parents=True, exist_ok=True)
+        self._crowded = self._is_crowded()
         self._lock = threading.Lock()  # the active segment and the counts
         self._sync_lock = threading.Lock()  # descriptors are synced and closed under it, never under _lock
         self._active: ActiveSegment | None = None
@@ -215,6 +221,8 @@ class JournalWriter:
 
     def _write(self, data: bytes) -> None:
         """Write to the active segment, or once more to a new one when the old one fails; or raise OSError."""
+        if self._crowded:
+            raise OSError(errno.ENOSPC, "less of the disk is free than is to be left")
         active = self._active
         if active is not None and (
             (active.appended_bytes + len(data) > self._segment_bytes_max and not active.empty)
@@ -265,12 +273,16 @@ class JournalWriter:
         while not self._stop.is_set():
             self._dirty.wait(timeout=_HOUSEKEEPING_S)
             self._stop.wait(self._sync_interval_s)
+            self._crowded = self._is_crowded()
             with self._lock:
                 self._write_gap()
                 active = self._active
                 if active is not None and not active.empty and active.age_s > self._segment_age_max_s:
                     self._retire_active()
             self.sync()
+
+    def _is_crowded(self) -> bool:
+        return self._free_bytes_min > 0 and shutil.disk_usage(self._folder).free < self._free_bytes_min
 
     def _sync_active(self, active: ActiveSegment) -> bool:
         """Return whether the active segment is on the disk now; if not it is given up."""

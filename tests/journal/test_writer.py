@@ -55,6 +55,20 @@ def test_segments_are_sealed_before_they_pass_their_size(tmp_path, sync_interval
     assert [record.request_id for record in _records(tmp_path)] == [str(number) for number in range(50)]
 
 
+def test_what_is_to_be_left_free_of_the_disk_is_left(tmp_path):
+    writer = _writer(tmp_path, free_bytes_min=1 << 60)
+    with pytest.raises(JournalUnavailableError, match="is to be left"):
+        writer.append([_outcome(1)])
+    writer.count_lost("", 1)
+    assert list_segments(tmp_path) == []
+    writer._free_bytes_min = 1
+    writer._crowded = writer._is_crowded()
+    writer.append([_outcome(2)])
+    writer.close()
+    gap, outcome = _records(tmp_path)
+    assert (gap.lost, outcome.request_id) == ({"": 1}, "2")
+
+
 def test_a_wave_larger_than_a_segment_gets_one_of_its_own(tmp_path):
     writer = _writer(tmp_path, segment_bytes_max=100)
     writer.append([_outcome(number) for number in range(20)])

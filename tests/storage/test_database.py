@@ -146,6 +146,26 @@ def test_a_database_that_a_newer_release_says_may_be_used_is_used(database_url):
         open_database(database_url)
 
 
+def fall_silent(silent, other):
+    with silent.write() as tx:
+        change(tx)
+        with other.write() as later:  # waits for the lock, which the silent one holds
+            assert change(later) == 1
+        change(tx)
+
+
+def test_a_writer_that_falls_silent_within_its_transaction_lets_the_others_in(postgresql, monkeypatch):
+    monkeypatch.setattr("storage.postgresql.IDLE_TIMEOUT_MS", 300)
+    url = postgresql.create()
+    silent, other = open_database(url), open_database(url)
+    with pytest.raises(DatabaseUnreachableError):
+        fall_silent(silent, other)
+    with silent.write() as tx:
+        assert change(tx) == 2
+    silent.close()
+    other.close()
+
+
 def test_connections_that_the_server_cut_are_made_anew(postgresql):
     database = open_database(postgresql.create())
     with pytest.raises(DatabaseUnreachableError), database.write() as tx:
