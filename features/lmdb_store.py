@@ -52,8 +52,7 @@ class LmdbStore:
         """Return the blob of each key, None where there is none, from one snapshot."""
         try:
             with self._environment.begin() as reading:
-                get = reading.get
-                return [get(key) for key in keys]
+                return list(map(reading.get, keys))
         except lmdb.MapResizedError:
             self._environment.set_mapsize(0)  # another process was given a larger map: take over its size
             return self.get_many(keys, until=until)

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from gateway.errors import BatchTooLargeError, InputMismatchError, RequestIdRepeatedError, RequestMalformedError
 from gateway.rpc.dtypes import NAME_OF, NUMBER_OF
 from gateway.rpc.prediction_codec import error_of, malformed_id
-from gateway.serving.identity import time_ordered_id
+from gateway.serving.identity import time_ordered_id, time_ordered_ids
 from gateway.serving.inputs import WIDTHS
 from gateway.serving.request import NOTHING, NOTHING_GIVEN, GivenTensor, Request
 from turnout.serving.v1 import prediction_service_pb2 as pb
@@ -103,7 +103,7 @@ def _plain(field: str, values: Sequence[T], rows: int) -> list[T]:
 def _identities(given: Sequence[str], rows: int, now_us: int) -> list[str]:
     ids = _plain("request_ids", given, rows)
     if not ids:
-        return [time_ordered_id(now_us) for _ in range(rows)]
+        return time_ordered_ids(now_us, rows)
     return [one or time_ordered_id(now_us) for one in ids] if "" in ids else ids
 
 

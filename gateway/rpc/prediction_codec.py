@@ -137,7 +137,8 @@ def encode(request: Request) -> bytes:
             if age_ms < 0:
                 parts.append(by_status[status][0])
             else:
-                age = varint(age_ms)
+                # Written out for ages of up to three days: a call of a function for each is a third of their cost.
+                age = _MORE[age_ms & _LOW] + _LAST[age_ms >> _PAIR_BITS] if _PAIR <= age_ms < _QUAD else varint(age_ms)
                 parts += (by_status[status][len(age)], age)
     return b"".join(parts)
 
@@ -170,6 +171,8 @@ def _reading_heads(inner: bytes) -> list[bytes]:
 VARINT_BYTES_MAX = 10
 _PAIR_BITS = 14
 _PAIR = 1 << _PAIR_BITS
+_QUAD = _PAIR << _PAIR_BITS
+_LOW = _PAIR - 1
 _LAST = [
     *(bytes((low,)) for low in range(0x80)),
     *(bytes((pair & 0x7F | 0x80, pair >> 7)) for pair in range(0x80, _PAIR)),
@@ -187,7 +190,7 @@ def varint(value: int) -> bytes:
     if value < _PAIR:
         return _LAST[value]
     rest = value >> _PAIR_BITS
-    return _MORE[value & (_PAIR - 1)] + (_LAST[rest] if rest < _PAIR else varint(rest))
+    return _MORE[value & _LOW] + (_LAST[rest] if rest < _PAIR else varint(rest))
 
 
 _STATUSES = range(len(pb.ViewStatus.keys()))

@@ -80,11 +80,13 @@ def _targets_together(table: ServingTable, wave: Sequence[Request]) -> list[Targ
     if not all(units) or any(request.model != model or request.version or request.alias for request in wave):
         return None
     assigned = assign_all(route.assignment, units)
+    # By the arm's place: what is assigned has a hash that goes through all its fields.
+    places = [None if one is None else one.index for one in assigned]
     try:
-        targets = {one: route.given(one) for one in set(assigned)}
+        targets = {place: route.given(one) for place, one in dict(zip(places, assigned, strict=True)).items()}
     except ModelNotServedError:
         return None
-    return [targets[one] for one in assigned]
+    return [targets[place] for place in places]
 
 
 def _target(table: ServingTable, request: Request) -> Target:

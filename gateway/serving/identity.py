@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,6 +29,14 @@ def time_ordered_id(now_us: int) -> str:
     if known != now_us:
         head, tails = _begin(now_us)
     return head + next(tails).to_bytes(_TAIL_BYTES).hex()
+
+
+def time_ordered_ids(now_us: int, number: int) -> list[str]:
+    """Return as many ids as `time_ordered_id` gives, for the rows of a batch."""
+    known, head, tails = _newest
+    if known != now_us:
+        head, tails = _begin(now_us)
+    return [head + tail.to_bytes(_TAIL_BYTES).hex() for tail in islice(tails, number)]
 
 
 def _begin(now_us: int) -> tuple[str, Iterator[int]]:

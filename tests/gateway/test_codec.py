@@ -12,7 +12,7 @@ from gateway.models.session import Session
 from gateway.models.slots import Slot, VersionKey
 from gateway.rpc import prediction_codec
 from gateway.rpc.dtypes import NUMBER_OF
-from gateway.serving.identity import time_ordered_id
+from gateway.serving.identity import time_ordered_id, time_ordered_ids
 from gateway.serving.request import Request
 from gateway.serving.table import Target
 from gateway.transport.port import Call
@@ -32,7 +32,7 @@ OUTPUTS = st.builds(
     data=st.binary(max_size=300) | st.sampled_from([127, 128, 16_383, 16_384, 1 << 21]).map(bytes),
 )
 STATUSES = st.integers(1, max(pb.ViewStatus.values()))
-AGES = st.integers(-1, 300) | st.sampled_from([16_383, 16_384, 1 << 32, (1 << 63) // 1000])
+AGES = st.integers(-1, 300) | st.sampled_from([16_383, 16_384, (1 << 28) - 1, 1 << 28, 1 << 32, (1 << 63) // 1000])
 VIEWS = st.from_regex(r"[a-z][a-z0-9_-]{0,62}", fullmatch=True)
 READINGS = st.lists(st.tuples(VIEWS, STATUSES, AGES), max_size=5, unique_by=lambda each: each[0])
 
@@ -184,6 +184,11 @@ def test_made_request_ids_sort_by_their_microsecond(times_us):
 
 def test_made_request_ids_of_one_instant_differ():
     assert len({time_ordered_id(0) for _ in range(100_000)}) == 100_000
+
+
+def test_ids_made_together_stand_in_order_between_those_made_one_by_one():
+    ids = [time_ordered_id(0), *time_ordered_ids(0, 256), time_ordered_id(0)]
+    assert ids == sorted(set(ids))
 
 
 def test_numpy_names_every_number_type_of_the_contract():
