@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +17,14 @@ from sklearn.linear_model import LogisticRegression
 
 from trainer.fit import fit
 from trainer.table import download, fetch, training_table
+from turnout import Client
+from turnout.experiments.v1 import experiment_service_pb2 as experiments_pb
 from turnout.registry.v1 import registry_service_pb2 as registry_pb
 from turnout.trainer.v1 import run_pb2
 from turnout.trainer.v1 import trainer_service_pb2 as pb
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "gateway"))
+from ramps import scoring_model
 
 ROOT = Path(__file__).parents[2]
 DAY_US = 86_400_000_000
@@ -125,6 +132,11 @@ def test_runs_survive_trainers_that_are_killed_at_each_step_and_publish_once(tow
         trainers[place].kill()
         trainers[place].wait()
         trainers[place] = town.trainer(place, *flags)
+    town.wait(lambda: any(each.step == run_pb2.RUN_STEP_PUBLISH for each in town.run("killed").steps))
+    for place, trainer in trainers.items():
+        trainer.kill()
+        trainer.wait()
+        trainers[place] = town.trainer(place, *flags)
     town.wait(lambda: town.run("killed").end_time_us)
     for trainer in trainers.values():
         trainer.kill()
@@ -138,6 +150,65 @@ def test_runs_survive_trainers_that_are_killed_at_each_step_and_publish_once(tow
     assert events.count("deployed") == 1
     assert sum(each.attempts for each in run.steps) > 5
     town.wait(lambda: not children_of(town))
+
+
+KILLS = 50
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3_000)
+def test_fifty_kills_at_random_times_leave_each_run_ended_once_published_once_and_in_one_experiment(town):
+    generator = np.random.default_rng(11)
+    town.policy("often", lambda text: text.replace('mode = "immediate"', f'mode = "ramp"{MATURE}'))
+    town.start("often")
+    town.work()
+    town.go_to(56)
+    flags, kills, number, steps = ("--lease", "1"), 0, 1, Counter()
+    while kills < KILLS:
+        number = int(town.start("often").name.rpartition("/")[2])
+        trainers = {place: town.trainer(place, *flags) for place in ("first", "second")}
+        while town.state_of("often", number) in ("QUEUED", "RUNNING"):
+            place = ("first", "second")[generator.integers(2)]
+            time.sleep(generator.uniform(0.2, 6))
+            begun = town.run("often", number).steps
+            steps[run_pb2.RunStep.Name(begun[-1].step) if begun else "none"] += 1
+            trainers[place].kill()
+            trainers[place].wait()
+            trainers[place] = town.trainer(place, *flags)
+            kills += 1
+        for trainer in trainers.values():
+            trainer.kill()
+            trainer.wait()
+        run = town.run("often", number)
+        assert town.state_of("often", number) == "DEPLOYING", run
+        events = [each.kind for each in events_of(town, run)]
+        assert (events.count("step_done"), events.count("deploying")) == (5, 1)
+        name = experiments_pb.ConcludeExperimentRequest(name=run.experiment, reason="the next one")
+        town.control.experiments.ConcludeExperiment(name)
+        town.wait(lambda: not children_of(town))
+    listed = town.control.registry.ListVersions(registry_pb.ListVersionsRequest(parent="models/often", page_size=100))
+    assert len(listed.versions) == number
+    request = experiments_pb.ListExperimentsRequest(page_size=100)
+    mine = [each for each in town.control.experiments.ListExperiments(request).experiments if "often" in each.name]
+    assert len(mine) == number - 1
+    sys.stdout.write(f"\n{kills} kills in {number - 1} runs, by the last step begun: {dict(steps)}\n")
+
+
+MATURE = ', shares = [0.5, 1.0], outcome = "label", step_units = 20'
+
+
+def events_of(town, run):
+    """Return what has happened to a run so far."""
+    found = []
+    told = town.training.WatchRun(pb.WatchRunRequest(name=run.name), timeout=60)
+    for each in told:
+        if not each.HasField("event"):
+            break
+        found.append(each.event)
+        if each.event.kind == "deploying":
+            told.cancel()
+            break
+    return found
 
 
 def working_at(town, name, step):
@@ -214,3 +285,33 @@ def test_what_is_hostile_or_broken_is_stopped_within_its_budget_and_says_why(tow
     assert champion(town, "good") == 1
     assert town.left() == []
     assert children_of(town) == []
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_serving_is_undisturbed_while_a_run_eats_memory(town, tmp_path):
+    graph = tmp_path / "served.onnx"
+    graph.write_bytes(scoring_model())
+    made = town.control.publish_version("served", graph, alias="champion")
+    town.control.wait_for_revision(made.revision)
+    (tmp_path / "greedy.py").write_text(HUNGRY)
+    town.policy("greedy", by_script("hungry"))
+    took = {"quiet": [], "training": []}
+    with Client(town.gateway.data_address) as client:
+
+        def ask(when):
+            began = time.perf_counter()
+            client.predict("served", inputs={"x": np.zeros((1, 4), np.float32)})  # raises what fails
+            took[when].append(time.perf_counter() - began)
+            time.sleep(0.002)
+
+        for _ in range(2_000):
+            ask("quiet")
+        town.start("greedy")
+        trainer = town.trainer("greedy", "--once", "--script", f"hungry={sys.executable} {tmp_path}/greedy.py")
+        while trainer.poll() is None:
+            ask("training")
+    assert town.state_of("greedy") == "FAILED"
+    quiet, training = (np.quantile(each, 0.99) * 1e3 for each in took.values())
+    said = f"{len(took['training'])} calls during the run, 0 failed; p99 {training:.1f} ms against {quiet:.1f} ms"
+    sys.stdout.write(f"\n{said}, {training / quiet:.1f} times; {town.run('greedy').findings}\n")

@@ -75,7 +75,7 @@ def perform(step: str, folder: Path, budget: Budget, *, connected: bool, lost: C
         finally:
             _kill(process)
     if problem:
-        raise StepFailedError(f"the step {step!r} {problem}", step=step)
+        raise StepFailedError(f"the step '{step}' {problem}", step=step)
     return Ended(process.returncode, log.read_text(errors="replace")[-_LOG_CHARACTERS_MAX:])
 
 
