@@ -49,3 +49,8 @@ def test_what_the_file_allows_is_answered_as_the_file_says(place, tmp_path):
 @pytest.mark.parametrize("seed", range(2))
 def test_much_of_what_the_file_allows_is_answered_as_the_file_says(place, tmp_path, seed):
     assert asked(place, tmp_path, phases="coverage,fuzzing", examples=300, seed=seed) > 3000
+
+
+def test_a_colon_in_a_name_is_no_other_path(place):
+    status, _, told = place.ask("GET", "/v2/models/echo/versions/a%3A/ready")
+    assert (status, told) == (404, {"ready": False})
