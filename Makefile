@@ -84,7 +84,7 @@ soak: $(DEV_READY)  ## Run the long form of the proofs; takes hours
 
 .PHONY: docs
 docs: $(DEV_READY)  ## Make the site of the documents and the reference: build/site, which opens without a network
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo 'build/site/index.html'
 
 # --- to change it: what is fast comes first ---

@@ -35,6 +35,7 @@ RUN = {
     ("docs/experiments.md", "console"): README,
     ("docs/experiments.md", "python"): README,
     ("docs/http.md", "console"): README,
+    ("docs/load.md", "console"): "tests/cli/test_load.py",
     ("docs/open-inference.md", "console"): "tests/gateway/inference/test_stock_clients.py",
     ("docs/registry.md", "console"): README,
     ("docs/security.md", "console"): "tests/project/test_security_guide.py",

@@ -53,7 +53,7 @@ def site(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     programs = Path(sys.prefix) / "bin"
     done = subprocess.run(
-        [programs / "mkdocs", "build", "--quiet", "--site-dir", folder],
+        [programs / "mkdocs", "build", "--site-dir", folder],  # --quiet would make it deaf to warnings
         cwd=root,
         env=os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
