@@ -35,6 +35,12 @@ class ScriptFailedError(PreconditionError):
     reason = "SCRIPT_FAILED"
 
 
+class SearchFailedError(PreconditionError):
+    """No parameters could be searched for."""
+
+    reason = "SEARCH_FAILED"
+
+
 class EvaluationFailedError(PreconditionError):
     """Candidate and champion cannot be compared."""
 

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from sklearn.base import BaseEstimator, is_classifier
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.frozen import FrozenEstimator
+from skl2onnx.sklapi import CastTransformer
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
-from sklearn.utils.class_weight import compute_sample_weight
 
 from trainer.errors import EstimatorRefusedError
-from trainer.records.policy import Calibration
+from trainer.records.policy import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from trainer.fit import Classifier
+    from trainer.fit import Model
     from trainer.records.policy import Estimator, Training
 
-    Floats = NDArray[np.float64]
-    Labels = NDArray[np.int64]
-
 ALLOWED = ("sklearn",)
+_COMPARE_IN_FLOAT64 = ("lightgbm.", "sklearn.ensemble._hist_gradient_boosting.")
+_KINDS = {
+    Task.BINARY: ("classifier", is_classifier),
+    Task.MULTICLASS: ("classifier", is_classifier),
+    Task.REGRESSION: ("regressor", is_regressor),
+}
 
 
-def build(training: Training, *, allowed: Sequence[str] = ALLOWED) -> Classifier:
+def build(
+    training: Training, *, allowed: Sequence[str] = ALLOWED, parameters: Mapping[str, object] | None = None
+) -> Model:
     """Return the estimator behind its transformers, unfitted, or raise EstimatorRefusedError.
 
     Parameters
@@ -39,46 +40,26 @@ def build(training: Training, *, allowed: Sequence[str] = ALLOWED) -> Classifier
         What learns.
     allowed
         The packages and modules that classes may be of.
+    parameters
+        What the estimator is made with beyond, or instead of, what the policy says.
     """
     if training.estimator is None:
         raise EstimatorRefusedError("the policy names no estimator")
-    steps = [_make(each, training, allowed) for each in (*training.transformers, training.estimator)]
+    learns = replace(training.estimator, parameters={**training.estimator.parameters, **(parameters or {})})
+    steps = [_make(each, training, allowed) for each in (*training.transformers, learns)]
     last: Any = steps[-1]
-    if not is_classifier(last):
-        raise EstimatorRefusedError(f"{training.estimator.path} is no classifier", path=training.estimator.path)
+    kind, is_one = _KINDS[training.task]
+    if not is_one(last):
+        raise EstimatorRefusedError(f"{training.estimator.path} is no {kind}", path=training.estimator.path)
     for step in steps[:-1]:
         if not hasattr(step, "transform"):
             raise EstimatorRefusedError(f"{type(step).__name__} does not transform rows")
+    if len(steps) > 1 and type(last).__module__.startswith(_COMPARE_IN_FLOAT64):
+        # Their graphs compare in float32: so they learn from what the transformers give rounded to that.
+        steps.insert(-1, CastTransformer())
     if len(steps) == 1:
-        return cast("Classifier", last)
-    return cast("Classifier", Pipeline([(f"step{at}", step) for at, step in enumerate(steps)]))
-
-
-def learn(
-    training: Training,
-    estimator: Classifier,
-    train: tuple[Floats, Labels],
-    validation: tuple[Floats, Labels],
-) -> Classifier:
-    """Fit an estimator to the training rows, stop and calibrate it by the validation rows, and return it.
-
-    Raises
-    ------
-    EstimatorRefusedError
-        It cannot stop early, or takes no weights, and the policy asks for that.
-    """
-    rows, labels = train
-    fitting: dict[str, Any] = {}
-    if training.early_stopping_rounds:
-        fitting |= _early(training.early_stopping_rounds, estimator, validation)
-    if training.balanced:
-        fitting |= _balanced(estimator, labels)
-    estimator.fit(rows, labels, **fitting)
-    if training.calibration is Calibration.NONE:
-        return estimator
-    calibrated = CalibratedClassifierCV(FrozenEstimator(estimator), method=training.calibration.value)
-    calibrated.fit(*validation)
-    return cast("Classifier", calibrated)
+        return cast("Model", last)
+    return cast("Model", Pipeline([(f"step{at}", step) for at, step in enumerate(steps)]))
 
 
 def _make(named: Estimator, training: Training, allowed: Sequence[str]) -> Any:
@@ -105,28 +86,3 @@ def _make(named: Estimator, training: Training, allowed: Sequence[str]) -> Any:
     except (TypeError, ValueError) as error:
         raise EstimatorRefusedError(f"{named.path} cannot be made so: {error}", path=named.path) from error
     return made
-
-
-def _early(rounds: int, estimator: Any, validation: tuple[Floats, Labels]) -> dict[str, Any]:
-    """Let an estimator stop early, and return what its fit takes for that."""
-    if "X_val" not in inspect.signature(estimator.fit).parameters:
-        raise EstimatorRefusedError(
-            f"{type(estimator).__name__} cannot stop early by rows of a later time; "
-            "sklearn.ensemble.HistGradientBoostingClassifier without transformers can"
-        )
-    estimator.set_params(early_stopping=True, n_iter_no_change=rounds)
-    rows, labels = validation
-    return {"X_val": rows, "y_val": labels}
-
-
-def _balanced(estimator: Any, labels: Labels) -> dict[str, Any]:
-    """Let both classes weigh the same, and return what the estimator's fit takes for that."""
-    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
-    if "class_weight" in last.get_params(deep=False):
-        last.set_params(class_weight="balanced")
-        return {}
-    if "sample_weight" not in inspect.signature(last.fit).parameters:
-        raise EstimatorRefusedError(f"{type(last).__name__} takes no weights: it cannot be balanced")
-    weights = compute_sample_weight("balanced", labels)
-    name = f"{estimator.steps[-1][0]}__sample_weight" if isinstance(estimator, Pipeline) else "sample_weight"
-    return {name: weights}

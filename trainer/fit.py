@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import sklearn
-from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
+from trainer.answers import metrics_of, of_estimator
 from trainer.errors import TrainingTableError
+from trainer.records.policy import Task
 from trainer.rounding import rounded
 
 if TYPE_CHECKING:
@@ -18,23 +19,28 @@ if TYPE_CHECKING:
     from trainer.table import TrainingTable
 
 _PARAMETER_CHARACTERS_MAX = 200
+_LIBRARIES = {"sklearn": "scikit-learn", "lightgbm": "LightGBM", "xgboost": "XGBoost"}
 
 
-class Classifier(Protocol):
-    """What training needs of a scikit-learn classifier."""
+class Model(Protocol):
+    """What training needs of an estimator that learns."""
 
-    classes_: NDArray[Any]
-
-    def fit(self, rows: NDArray[np.float64], labels: NDArray[np.int64]) -> object:
+    def fit(self, rows: NDArray[np.float64], labels: NDArray[Any]) -> object:
         """Learn from rows [n, features] and labels [n]."""
-        ...
-
-    def predict_proba(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the probabilities [n, classes]."""
         ...
 
     def get_params(self, *, deep: bool = ...) -> dict[str, object]:
         """Return the parameters."""
+        ...
+
+
+class Classifier(Model, Protocol):
+    """What training needs of a scikit-learn classifier."""
+
+    classes_: NDArray[Any]
+
+    def predict_proba(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probabilities [n, classes]."""
         ...
 
 
@@ -45,7 +51,7 @@ class Fitted:
     Attributes
     ----------
     estimator
-        The classifier.
+        What learned.
     algorithm
         Its class's name; of a pipeline that of its last step.
     framework
@@ -53,18 +59,20 @@ class Fitted:
     parameters
         The parameters that are plain values.
     metrics
-        On the later rows, which it has not seen: ``brier``, ``log_loss``, ``roc_auc``, ``holdout_rows``; and
-        ``training_rows``.
+        On the later rows, which it has not seen: those of its task, and ``holdout_rows``; and ``training_rows``.
     held_out
         Which rows of the table those were, the earliest first [n].
+    task
+        What was learned.
     """
 
-    estimator: Classifier
+    estimator: Model
     algorithm: str
     framework: str
     parameters: dict[str, str]
     metrics: dict[str, float]
     held_out: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    task: Task = Task.BINARY
 
 
 def fit(estimator: Classifier, table: TrainingTable, *, holdout: float = 0.2) -> Fitted:
@@ -92,33 +100,27 @@ def fit(estimator: Classifier, table: TrainingTable, *, holdout: float = 0.2) ->
                 "the earlier and the later rows must each hold both labels, 0 and 1", rows=len(labels), cut=cut
             )
     estimator.fit(rows[:cut], labels[:cut])
-    metrics = judge(estimator, rows[cut:], labels[cut:]) | {"training_rows": float(cut)}
-    return Fitted(estimator, *described(estimator), metrics=metrics, held_out=order[cut:])
+    metrics = metrics_of(Task.BINARY, labels[cut:], of_estimator(estimator, rows[cut:], Task.BINARY))
+    return Fitted(
+        estimator, *described(estimator), metrics=metrics | {"training_rows": float(cut)}, held_out=order[cut:]
+    )
 
 
-def judge(estimator: Classifier, rows: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:
-    """Return brier, log_loss, roc_auc and holdout_rows of a fitted classifier on rows it has not seen."""
-    late = estimator.predict_proba(rows)[:, 1]
-    return {
-        "brier": float(brier_score_loss(labels, late)),
-        "log_loss": float(log_loss(labels, late, labels=[0, 1])),
-        "roc_auc": float(roc_auc_score(labels, late)),
-        "holdout_rows": float(len(labels)),
-    }
-
-
-def described(estimator: Classifier) -> tuple[str, str, dict[str, str]]:
+def described(estimator: Model) -> tuple[str, str, dict[str, str]]:
     """Return the algorithm, the framework with its version, and the plain parameters of an estimator."""
-    return _algorithm(estimator), f"scikit-learn {sklearn.__version__}", _plain(estimator)
+    last = _last(estimator)
+    library = type(last).__module__.partition(".")[0]
+    name, version = _LIBRARIES.get(library, library), getattr(importlib.import_module(library), "__version__", "")
+    return type(last).__name__, f"{name} {version}".strip(), _plain(estimator)
 
 
-def _algorithm(estimator: object) -> str:
-    """Return the name of the class that learns."""
+def _last(estimator: object) -> object:
+    """Return what learns: of a pipeline its last step."""
     steps = getattr(estimator, "steps", None)
-    return type(steps[-1][1] if steps else estimator).__name__
+    return steps[-1][1] if steps else estimator
 
 
-def _plain(estimator: Classifier) -> dict[str, str]:
+def _plain(estimator: Model) -> dict[str, str]:
     """Return the parameters whose values are numbers, texts, truth values or None."""
     return {
         name: str(value)[:_PARAMETER_CHARACTERS_MAX]

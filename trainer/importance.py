@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
+from trainer.export import PROBABILITIES
 from trainer.parity import runner
 from trainer.rounding import loses_detail, rounded
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 ROWS_MAX = 5_000
 REPEATS = 5
-METRIC = "brier"
+METRIC, OF_NUMBERS = "brier", "mse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def importance(
     estimator: object,
     exported: Exported,
     rows: Floats,
-    labels: NDArray[np.int64],
+    labels: NDArray[Any],
     names: Sequence[str],
     *,
     repeats: int = REPEATS,
@@ -93,7 +94,7 @@ def importance(
     Parameters
     ----------
     estimator, exported
-        The fitted classifier of two classes, 0 and 1, and its graph, which is what is asked.
+        The fitted classifier of classes 0, 1 and so on, or regressor, and its graph, which is what is asked.
     rows, labels
         Rows that it has not learned from [n, features], and their labels; at most `ROWS_MAX` are taken, evenly.
     names
@@ -103,8 +104,9 @@ def importance(
 
     Notes
     -----
-    The loss of a row is :math:`(p - y)^2`. With :math:`d_i` the mean over the repeats of what row *i* loses by the
-    permutation, the importance is :math:`\bar d` and its standard error :math:`s_d / \sqrt n`. Each row gets the value
+    The loss of a row is :math:`(p - y)^2`, of more than two classes :math:`\sum_k (p_k - [y = k])^2`. With :math:`d_i`
+    the mean over the repeats of what row *i* loses by the permutation, the importance is :math:`\bar d` and its
+    standard error :math:`s_d / \sqrt n`. Each row gets the value
     of another row in each repeat (a random cyclic shift of a random order), so that none keeps its own by chance.
 
     Assumptions: the rows are independent. Features that tell the same share their importance: each alone may look
@@ -120,8 +122,11 @@ def importance(
     run = runner(exported)
 
     def losses(given: Floats) -> Floats:
-        said = run(given)["probabilities"][:, -1].astype(np.float64)
-        return (said - labels) ** 2
+        said = np.asarray(run(given)[exported.output], np.float64).reshape(len(given), -1)
+        if said.shape[1] <= 2:  # noqa: PLR2004  (a number, or two probabilities that say the same)
+            return np.asarray((said[:, -1] - labels) ** 2)
+        found: Floats = ((said - (labels[:, np.newaxis] == np.arange(said.shape[1]))) ** 2).sum(axis=1)
+        return found
 
     whole = losses(rows)
     native, kind = native_importance(estimator, rows)
@@ -131,7 +136,8 @@ def importance(
         error = float(lost.std(ddof=1) / np.sqrt(len(lost))) if len(lost) > 1 else 0.0
         found.append(FeatureImportance(name, float(lost.mean()), error, None if native is None else native[column]))
     found.sort(key=lambda one: (-one.increase, one.feature))
-    return Importance(METRIC, float(whole.mean()), len(rows), repeats, seed, kind, tuple(found))
+    metric = METRIC if exported.output == PROBABILITIES else OF_NUMBERS
+    return Importance(metric, float(whole.mean()), len(rows), repeats, seed, kind, tuple(found))
 
 
 def native_importance(estimator: object, rows: Floats) -> tuple[list[float] | None, str]:

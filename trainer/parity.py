@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -15,7 +16,10 @@ import numpy as np
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
+from sklearn.base import is_regressor
+from sklearn.pipeline import Pipeline
 
+from trainer.adversarial import adversarial_rows, extreme_rows, threshold_rows
 from trainer.errors import ParityRefusedError
 from trainer.rounding import loses_detail, rounded
 
@@ -25,10 +29,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trainer.export import Exported
-    from trainer.fit import Classifier
+    from trainer.fit import Model
 
-_ADVERSARIAL_BASES_MAX = 64
 _PROBE_ROWS_MAX = 1_024
+_WORST, _WORST_DELTA = 3, 1e30
+_SCALE_ROWS_MAX = 20_000
+# The part of the rows next to splits that may get another answer, and another label: there the last bit decides.
+_SPLIT_RATE_MAX, _FLIP_RATE_MAX = 0.05, 0.02
 # The part of the rows that may differ by more than the tolerance without a flip: a row that lies on a tree's threshold.
 _STEP_RATE_MAX = 0.001
 
@@ -50,13 +57,16 @@ class Agreement:
     rows
         How many were compared.
     max_delta, mean_delta
-        The largest and the mean difference of a probability.
+        The largest and the mean difference of a probability; of a number in standard deviations of what the estimator
+        says of real rows, or where it says what lies further off, as a part of that distance.
     beyond_tolerance
         Rows with a difference above the tolerance.
     label_flips
         Rows that got another label although the estimator's two best classes lie further apart than the tolerance.
     ties
         Rows that got another label where they do not.
+    worst
+        The rows that differ most, those beyond the tolerance alone: their values, and what the two said.
     """
 
     rows: int
@@ -65,6 +75,16 @@ class Agreement:
     beyond_tolerance: int
     label_flips: int
     ties: int
+    worst: tuple[WorstRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorstRow:
+    """A row that differs: its values, what the estimator says of it, and what the graph does; as text."""
+
+    values: tuple[str, ...]
+    estimator: tuple[str, ...]
+    graph: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +94,21 @@ class Certificate:
     Attributes
     ----------
     verdict
-        DISAGREES on any flip, or when more than one row in a thousand differs by more than the tolerance.
+        DISAGREES on any flip of a real or an adversarial row, when more than one of those in a thousand differs by more
+        than the tolerance, or when of those next to splits more than one in fifty flips or in twenty differs.
     reason
         Why, as a sentence; empty for AGREES.
     tolerance
-        The largest difference of a probability that passes.
+        The largest difference that passes.
     dtype
         The element type of the graph's input.
-    real, adversarial
-        The comparison on rows of the training table, and on rows made from them to provoke.
+    real, adversarial, splits
+        The comparison on rows of the training table, on rows made from them to provoke, and on rows next to the splits
+        of trees.
     left_out
-        Kinds of adversarial rows that were not compared, and why: what the estimator itself refuses, and missing
-        values where no real row has any (an estimator's answer to those is an accident of its code).
+        Kinds of adversarial rows that do not count, and why: what the estimator itself refuses, missing values where no
+        real row has any (an estimator's answer to those is an accident of its code), and the ends of float32 where the
+        two differ.
     versions
         The libraries that took part.
     """
@@ -96,8 +119,14 @@ class Certificate:
     dtype: str
     real: Agreement
     adversarial: Agreement
+    splits: Agreement
     left_out: dict[str, str]
     versions: dict[str, str]
+
+    @property
+    def flips(self) -> int:
+        """How many real and adversarial rows got another label."""
+        return self.real.label_flips + self.adversarial.label_flips
 
     def to_json(self) -> str:
         """Return the certificate as a JSON object."""
@@ -108,7 +137,7 @@ class Certificate:
         if self.verdict is Verdict.DISAGREES:
             raise ParityRefusedError(
                 f"the ONNX graph does not answer as the estimator does: {self.reason}",
-                label_flips=self.real.label_flips + self.adversarial.label_flips,
+                label_flips=self.flips,
                 max_delta=max(self.real.max_delta, self.adversarial.max_delta),
             )
 
@@ -128,61 +157,50 @@ class ProbeRows:
 
 
 def certify(
-    estimator: Classifier, exported: Exported, rows: NDArray[np.float64], *, tolerance: float = 1e-4, seed: int = 0
+    estimator: Model, exported: Exported, rows: NDArray[np.float64], *, tolerance: float = 1e-4, seed: int = 0
 ) -> Certificate:
-    """Return the certificate of an exported classifier.
+    """Return the certificate of an exported classifier or regressor.
 
-    Both answer the same values: what `fit.rounded` makes of the rows, as the estimator learned from them. The gateway
-    rounds so too, when it fills the graph's input.
+    Both answer the same values: what `rounding.rounded` makes of the rows, as the estimator learned from them. The
+    gateway rounds so too, when it fills the graph's input.
 
     Parameters
     ----------
     estimator
-        The classifier that was exported.
+        What was exported.
     exported
         Its graph.
     rows
         Real rows [n, features] with n at least 1, as they will come.
     tolerance
-        The largest difference of a probability that passes.
+        The largest difference that passes.
     seed
         Of the choice of rows that adversarial ones are made from.
     """
-    run = runner(exported)
     wide = loses_detail(rows)
-    real = _compare(estimator, run, rounded(rows, wide=wide), tolerance)
+    compare = _Comparison(estimator, exported, rounded(rows, wide=wide), tolerance)
+    real = compare.on(rounded(rows, wide=wide))
     parts, left_out = [], {}
     for kind, made in adversarial_rows(rows, seed=seed).items():
         if not len(made):
             left_out[kind] = "no real row has such a value"
-        elif not _accepts(estimator, made):
+        elif not compare.takes(made):
             left_out[kind] = "the estimator refuses it"
         else:
             parts.append(rounded(made, wide=wide))
-    adversarial = _compare(estimator, run, np.concatenate(parts) if parts else rows[:0], tolerance)
-    verdict, reason = _judge(real, adversarial, tolerance)
-    return Certificate(verdict, reason, tolerance, exported.dtype, real, adversarial, left_out, _versions())
-
-
-def adversarial_rows(rows: NDArray[np.float64], *, seed: int) -> dict[str, NDArray[np.float64]]:
-    """Return rows made to provoke a disagreement, by kind: each a real row with one column changed."""
-    generator = np.random.default_rng(seed)
-    chosen = generator.choice(len(rows), size=min(_ADVERSARIAL_BASES_MAX, len(rows)), replace=False)
-    bases = rows[np.sort(chosen)]
-    finite = np.where(np.isfinite(rows), rows, 0.0)
-    low, high = finite.min(axis=0), finite.max(axis=0)
-    single = finite.astype(np.float32)
-    neighbours = np.nextafter(single[chosen], np.float32(np.inf)).astype(np.float64)
-    return {
-        "lowest": _replace(bases, lambda column: low[column]),
-        "highest": _replace(bases, lambda column: high[column]),
-        "zero": _replace(bases, lambda _: 0.0),
-        "far below": _replace(bases, lambda column: low[column] - 1e3 * (high[column] - low[column] + 1)),
-        "far above": _replace(bases, lambda column: high[column] + 1e3 * (high[column] - low[column] + 1)),
-        "next float32": _replace(bases, lambda column: neighbours[np.argsort(chosen), column]),
-        "missing": _replace(bases, lambda _: np.nan, columns=np.flatnonzero(np.isnan(rows).any(axis=0))),
-        "infinite": _replace(bases, lambda _: np.inf),
-    }
+    for kind, made in extreme_rows(rows).items():
+        if not compare.takes(made):
+            left_out[kind] = "the estimator refuses it"
+        elif (found := compare.on(rounded(made, wide=wide))).beyond_tolerance:
+            left_out[kind] = f"{found.beyond_tolerance} of {found.rows} rows differ: float32 ends there"
+    adversarial = compare.on(np.concatenate(parts) if parts else rows[:0])
+    near, problem = threshold_rows(estimator, exported.content, rows, seed=seed)
+    if problem:
+        left_out["next to splits"] = problem
+    splits = compare.on(rounded(near, wide=wide))
+    verdict, reason = _judge(real, adversarial, splits, tolerance)
+    versions = _versions(type(_last(estimator)).__module__.partition(".")[0])
+    return Certificate(verdict, reason, tolerance, exported.dtype, real, adversarial, splits, left_out, versions)
 
 
 def probe_rows(exported: Exported, rows: NDArray[np.float64], *, count: int = 32) -> ProbeRows:
@@ -199,32 +217,9 @@ def probe_rows(exported: Exported, rows: NDArray[np.float64], *, count: int = 32
     """
     run = runner(exported)
     count = max(1, min(count, _PROBE_ROWS_MAX, len(rows)))
-    order = np.argsort(run(rows)["probabilities"][:, -1], kind="stable")
+    order = np.argsort(run(rows)[exported.output][:, -1], kind="stable")
     chosen = rows[order[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]]
     return ProbeRows({exported.input: chosen.astype(exported.dtype)}, run(chosen))
-
-
-def _replace(
-    bases: NDArray[np.float64],
-    value: Callable[[int], float | NDArray[np.float64]],
-    *,
-    columns: NDArray[np.int64] | None = None,
-) -> NDArray[np.float64]:
-    """Return the rows once for each of the columns (all, unless named), with that column changed."""
-    chosen = range(bases.shape[1]) if columns is None else columns.tolist()
-    made = np.repeat(bases[np.newaxis], len(chosen), axis=0)
-    for index, column in enumerate(chosen):
-        made[index, :, column] = value(column)
-    return made.reshape(-1, bases.shape[1])
-
-
-def _accepts(estimator: Classifier, rows: NDArray[np.float64]) -> bool:
-    """Return whether the estimator takes such rows: scikit-learn refuses what it cannot take by ValueError."""
-    try:
-        estimator.predict_proba(rows[:1])
-    except ValueError:
-        return False
-    return True
 
 
 def runner(exported: Exported) -> Callable[[NDArray[np.float64]], dict[str, NDArray[Any]]]:
@@ -241,54 +236,103 @@ def runner(exported: Exported) -> Callable[[NDArray[np.float64]], dict[str, NDAr
     return run
 
 
-def _compare(
-    estimator: Classifier,
-    run: Callable[[NDArray[np.float64]], dict[str, NDArray[Any]]],
-    rows: NDArray[np.float64],
-    tolerance: float,
-) -> Agreement:
-    """Return how the two answer the rows."""
-    if not len(rows):
-        return Agreement(0, 0.0, 0.0, 0, 0, 0)
-    expected = estimator.predict_proba(rows)
-    outputs = run(rows)
-    # A difference that is not a number is as bad as one can be.
-    delta = np.nan_to_num(np.abs(expected - outputs["probabilities"]), nan=np.inf).max(axis=1)
-    labels = estimator.classes_[expected.argmax(axis=1)]
-    differs = labels != outputs["label"]
-    best = np.sort(expected, axis=1)
-    clear = best[:, -1] - best[:, -2] > 2 * tolerance
-    return Agreement(
-        rows=len(rows),
-        max_delta=float(delta.max()),
-        mean_delta=float(delta.mean()),
-        beyond_tolerance=int((delta > tolerance).sum()),
-        label_flips=int((differs & clear).sum()),
-        ties=int((differs & ~clear).sum()),
-    )
+class _Comparison:
+    """The two side by side on the same rows."""
+
+    def __init__(self, estimator: Any, exported: Exported, real: NDArray[np.float64], tolerance: float) -> None:
+        self._estimator = estimator
+        self._run = runner(exported)
+        self._output = exported.output
+        self._tolerance = tolerance
+        self._numbers = is_regressor(estimator)
+        said = self._say(real[:_SCALE_ROWS_MAX]) if self._numbers else np.zeros(1)
+        self._middle, self._spread = float(said.mean()), float(said.std())
+
+    def takes(self, rows: NDArray[np.float64]) -> bool:
+        """Return whether the estimator takes such rows: scikit-learn refuses what it cannot take by ValueError."""
+        try:
+            self._say(rows[:1])
+        except ValueError:
+            return False
+        return True
+
+    def on(self, rows: NDArray[np.float64]) -> Agreement:
+        """Return how the two answer the rows."""
+        if not len(rows):
+            return Agreement(0, 0.0, 0.0, 0, 0, 0)
+        expected = self._say(rows)
+        outputs = self._run(rows)
+        got = np.asarray(outputs[self._output], np.float64).reshape(expected.shape)
+        with np.errstate(invalid="ignore", over="ignore"):
+            delta = np.abs(expected - got)
+            if self._numbers:
+                delta /= np.maximum(np.abs(expected - self._middle), self._spread or 1.0)
+        same = (expected == got) | (np.isnan(expected) & np.isnan(got))
+        # A difference that is not a number is as bad as one can be.
+        delta = np.where(same, 0.0, np.nan_to_num(delta, nan=_WORST_DELTA, posinf=_WORST_DELTA)).max(axis=1)
+        flips = ties = 0
+        if not self._numbers:
+            differs = self._estimator.classes_[expected.argmax(axis=1)] != outputs["label"]
+            best = np.sort(expected, axis=1)
+            clear = best[:, -1] - best[:, -2] > 2 * self._tolerance
+            flips, ties = int((differs & clear).sum()), int((differs & ~clear).sum())
+        order = np.argsort(-delta, kind="stable")[:_WORST]
+        return Agreement(
+            rows=len(rows),
+            max_delta=float(delta.max()),
+            mean_delta=float(delta.mean()),
+            beyond_tolerance=int((delta > self._tolerance).sum()),
+            label_flips=flips,
+            ties=ties,
+            worst=tuple(
+                WorstRow(_texts(rows[at]), _texts(expected[at]), _texts(got[at]))
+                for at in order
+                if delta[at] > self._tolerance
+            ),
+        )
+
+    def _say(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what the estimator says of rows, [n, 1] of numbers and [n, classes] of probabilities."""
+        with np.errstate(all="ignore"):  # what overflows on the way is the estimator's answer
+            if self._numbers:
+                return np.asarray(self._estimator.predict(rows), np.float64).reshape(len(rows), 1)
+            return np.asarray(self._estimator.predict_proba(rows), np.float64)
 
 
-def _judge(real: Agreement, adversarial: Agreement, tolerance: float) -> tuple[Verdict, str]:
+def _judge(real: Agreement, adversarial: Agreement, splits: Agreement, tolerance: float) -> tuple[Verdict, str]:
     """Return the verdict and its reason."""
-    for name, part in (("real", real), ("adversarial", adversarial)):
-        if part.label_flips:
+    for name, part, rate in (("real", real, 0.0), ("adversarial", adversarial, 0.0), ("split", splits, _FLIP_RATE_MAX)):
+        if part.label_flips > rate * part.rows:
             return Verdict.DISAGREES, f"{part.label_flips} of {part.rows} {name} rows get another label"
-    for name, part in (("real", real), ("adversarial", adversarial)):
-        if part.beyond_tolerance > _STEP_RATE_MAX * part.rows:
+    bounds = (("real", real, _STEP_RATE_MAX), ("adversarial", adversarial, _STEP_RATE_MAX))
+    for name, part, rate in (*bounds, ("split", splits, _SPLIT_RATE_MAX)):
+        if part.beyond_tolerance > rate * part.rows:
             return (
                 Verdict.DISAGREES,
                 f"{part.beyond_tolerance} of {part.rows} {name} rows differ by more than {tolerance:g}",
             )
-    if real.beyond_tolerance or adversarial.beyond_tolerance:
-        steps = real.beyond_tolerance + adversarial.beyond_tolerance
-        return (
-            Verdict.AGREES_WITH_STEPS,
-            f"{steps} rows on a threshold differ by more than {tolerance:g}; no label differs",
+    steps = real.beyond_tolerance + adversarial.beyond_tolerance + splits.beyond_tolerance
+    if steps:
+        flips = (
+            f"{splits.label_flips} labels of rows next to splits differ" if splits.label_flips else "no label differs"
         )
+        return (Verdict.AGREES_WITH_STEPS, f"{steps} rows on a threshold differ by more than {tolerance:g}; {flips}")
     return Verdict.AGREES, ""
 
 
-def _versions() -> dict[str, str]:
+def _texts(values: NDArray[np.float64]) -> tuple[str, ...]:
+    return tuple(f"{value:.9g}" for value in values)
+
+
+def _last(estimator: Any) -> object:
+    return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+
+
+def _versions(library: str) -> dict[str, str]:
     """Return the versions of the libraries that took part."""
-    names = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "protobuf")
-    return {name: importlib.metadata.version(name) for name in names}
+    also = {"lightgbm": ("lightgbm", "onnxmltools"), "xgboost": ("xgboost-cpu", "xgboost", "onnxmltools")}
+    found = {}
+    for name in ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "protobuf", *also.get(library, ())):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from features.profile import ColumnProfile, ProfileBuilder
+from trainer.answers import columns, of_graph
+from trainer.evaluation.verdict import INCREASES
 from trainer.export import export
 from trainer.importance import importance
 from trainer.lineage import code_fingerprint, graph_fingerprint
-from trainer.parity import ProbeRows, Verdict, certify, probe_rows, runner
-from trainer.rounding import rounded
+from trainer.parity import ProbeRows, Verdict, certify, probe_rows
 from turnout import resources
 from turnout.registry.v1 import comparison_pb2
 from turnout.registry.v1 import registry_service_pb2 as registry_pb
@@ -27,19 +28,19 @@ if TYPE_CHECKING:
 
     from features.profile import Profile
     from trainer.export import Exported
-    from trainer.fit import Classifier, Fitted
+    from trainer.fit import Fitted, Model
     from trainer.importance import Importance
     from trainer.parity import Certificate
+    from trainer.records.policy import Task
     from trainer.table import TrainingTable
     from turnout.control import Control
 
 _PARITY_ROWS_MAX = 20_000
-LABEL, OUTPUT = "label", "output:probabilities"
-"""What a profile calls the label, and the probability of the second class."""
+LABEL = "label"
+"""What a profile calls the label."""
 DIRECTIONS = {
-    "brier": comparison_pb2.METRIC_DIRECTION_DECREASE,
-    "log_loss": comparison_pb2.METRIC_DIRECTION_DECREASE,
-    "roc_auc": comparison_pb2.METRIC_DIRECTION_INCREASE,
+    name: comparison_pb2.METRIC_DIRECTION_INCREASE if better else comparison_pb2.METRIC_DIRECTION_DECREASE
+    for name, better in INCREASES.items()
 }
 """Which way each of the trainer's metrics is better."""
 
@@ -88,9 +89,8 @@ class Published:
 def prove(fitted: Fitted, table: TrainingTable, *, tolerance: float = 1e-4) -> Candidate:
     """Return the candidate that an estimator makes, or raise ExportFailedError or ParityRefusedError."""
     rows = table.rows[-_PARITY_ROWS_MAX:]
-    exported, certificate = faithful(fitted.estimator, table.rows, tolerance=tolerance)
-    held_out = fitted.held_out
-    names, labels = table.feature_names, table.labels[held_out].astype(np.int64)
+    names, held_out = table.feature_names, fitted.held_out
+    exported, certificate = faithful(fitted.estimator, table.rows, tolerance=tolerance, names=names)
     return Candidate(
         fitted=fitted,
         exported=exported,
@@ -100,15 +100,15 @@ def prove(fitted: Fitted, table: TrainingTable, *, tolerance: float = 1e-4) -> C
         data_fingerprint=table.fingerprint,
         code_fingerprint=f"{code_fingerprint()} {graph_fingerprint(exported.content)}",
         definition=table.definition,
-        profile=profile_of(table, fitted.held_out, exported),
-        importance=importance(fitted.estimator, exported, table.rows[held_out], labels, names)
+        profile=profile_of(table, fitted.held_out, exported.content, fitted.task),
+        importance=importance(fitted.estimator, exported, table.rows[held_out], table.labels[held_out], names)
         if len(held_out)
         else None,
     )
 
 
 def faithful(
-    estimator: Classifier, rows: NDArray[np.float64], *, tolerance: float = 1e-4
+    estimator: Model, rows: NDArray[np.float64], *, tolerance: float = 1e-4, names: Sequence[str] = ()
 ) -> tuple[Exported, Certificate]:
     """Return the first form of the graph that answers as the estimator does: float32, else float64.
 
@@ -119,11 +119,11 @@ def faithful(
     ExportFailedError, ParityRefusedError
         There is none.
     """
-    asked, exported = rows[-_PARITY_ROWS_MAX:], export(estimator, rows)
+    asked, exported = rows[-_PARITY_ROWS_MAX:], export(estimator, rows, names=names)
     certificate = certify(estimator, exported, asked, tolerance=tolerance)
     if certificate.verdict is Verdict.DISAGREES and exported.dtype == "float32":
         try:
-            wider = export(estimator, rows, wide=True)
+            wider = export(estimator, rows, wide=True, names=names)
             proved = certify(estimator, wider, asked, tolerance=tolerance)
         except Exception:  # noqa: BLE001  (ONNX Runtime refuses some graphs of float64 by classes of its own)
             certificate.require()
@@ -135,8 +135,8 @@ def faithful(
     return exported, certificate
 
 
-def profile_of(table: TrainingTable, held_out: NDArray[np.int64], exported: Exported) -> Profile:
-    """Return the profile of a training table: its features, ``label``, and the output on the rows that were held out.
+def profile_of(table: TrainingTable, held_out: NDArray[np.int64], content: bytes, task: Task) -> Profile:
+    """Return the profile of a training table: its features, ``label``, and the answers on the rows that were held out.
 
     What the graph says of rows that it learned from is surer than what it will say of others, hence only those.
     """
@@ -145,9 +145,9 @@ def profile_of(table: TrainingTable, held_out: NDArray[np.int64], exported: Expo
     profile = builder.profile()
     if not len(held_out):
         return profile
-    said = runner(exported)(rounded(table.rows[held_out]))["probabilities"][:, -1].astype(np.float64)
-    output = ColumnProfile.of(said)
-    return replace(profile, columns={**profile.columns, OUTPUT: output}).compressed()
+    said = columns(of_graph(content, table.rows[held_out], task), task)
+    outputs = {name: ColumnProfile.of(values) for name, values in said.items()}
+    return replace(profile, columns={**profile.columns, **outputs}).compressed()
 
 
 def publish(
@@ -193,7 +193,7 @@ def said_of(
         framework=fitted.framework,
         parameters=fitted.parameters,
         metrics=fitted.metrics,
-        metric_directions=DIRECTIONS,
+        metric_directions={name: way for name, way in DIRECTIONS.items() if name in fitted.metrics},
         data_fingerprint=candidate.data_fingerprint,
         code_fingerprint=candidate.code_fingerprint,
         parents=parents,

@@ -65,6 +65,49 @@ def split(event_time_us: Indexes, *, validation_share: float, test_share: float,
     return Parts(train, validation, test)
 
 
+def walk(event_time_us: Indexes, parts: Parts, *, folds: int, validation_share: float, gap_us: int) -> list[Parts]:
+    """Return the folds of a walk forward, the earliest first: the part that judges, cut, each with the rows before it.
+
+    Parameters
+    ----------
+    event_time_us
+        The rows' times [n].
+    parts
+        The whole; its `test` is cut into parts of equal rows, between two times.
+    folds
+        Into how many.
+    validation_share
+        The part of all rows before a fold that validates.
+    gap_us
+        The time between two parts.
+
+    Raises
+    ------
+    TrainingTableError
+        A fold has no rows.
+    """
+    times = event_time_us[parts.test]
+    starts = [int(np.searchsorted(times, times[len(times) * at // folds])) for at in range(folds)]
+    ends = [*starts[1:], len(times)]
+    order = np.argsort(event_time_us, kind="stable")
+    sorted_us = event_time_us[order]
+    found = []
+    for number, (start, end) in enumerate(zip(starts, ends, strict=True), 1):
+        if start == end:
+            raise TrainingTableError(f"the fold {number} of {folds} has no rows", part="test")
+        test = parts.test[start:end]
+        first = int(np.searchsorted(sorted_us, event_time_us[test[0]]))
+        validation_start = first - int(len(order) * validation_share)
+        if validation_start > 0:
+            validation_start = int(np.searchsorted(sorted_us, sorted_us[validation_start]))
+        validation = order[validation_start : _end(sorted_us, first, gap_us)] if validation_share else order[:0]
+        train = order[: _end(sorted_us, validation_start if validation_share else first, gap_us)]
+        if not len(train) or (validation_share and not len(validation)):
+            raise TrainingTableError(f"the fold {number} of {folds} has no rows to learn from", part="train")
+        found.append(Parts(train, validation, test))
+    return found
+
+
 def _end(times: Indexes, start: int, gap_us: int) -> int:
     """Return how many rows come so long before the part that starts at a row."""
     if start >= len(times):

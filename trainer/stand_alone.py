@@ -37,7 +37,7 @@ def standing_alone(candidate: Candidate, table: TrainingTable) -> Candidate:
         raw=raw.columns,
         transforms=raw.transforms,
     )
-    alone = Exported(content, "float64", RAW_INPUT)
+    alone = Exported(content, "float64", RAW_INPUT, candidate.exported.output)
     inexact = any(name in str(transform.tree) for transform in raw.transforms for name in ("log(", "exp("))
     tolerance = candidate.certificate.tolerance if inexact else 0.0
     before, after = runner(candidate.exported)(table.rows[-_ROWS_MAX:]), runner(alone)(raw.rows[-_ROWS_MAX:])

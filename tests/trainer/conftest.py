@@ -67,6 +67,13 @@ name = "visit"
 features = ["shop.price", "shop.crowd"]
 
 [[set]]
+name = "visit-mixed"
+features = ["shop.price", "transform.mixed"]
+[[set.transform]]
+name = "mixed"
+expression = "shop.price * 2 - shop.crowd"
+
+[[set]]
 name = "visit-and-bill"
 features = ["shop.price", "shop.crowd", "bill.amount"]
 """
@@ -152,9 +159,13 @@ class Town:
 
     def policy(self, name, change=lambda text: text):
         """Create a policy for a model of the same name, its text changed."""
+        return self.training.CreatePolicy(read_policy(self.policy_file(name, change))).policy
+
+    def policy_file(self, name, change=lambda text: text):
+        """Write a policy for a model of the same name, its text changed."""
         path = self._folder / f"{name}.toml"
         path.write_text(change(POLICY.format(name=name)))
-        return self.training.CreatePolicy(read_policy(path)).policy
+        return path
 
     def start(self, name, **options):
         return self.training.StartRun(pb.StartRunRequest(parent=f"policies/{name}", reason="to see", **options)).run

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from trainer.errors import EstimatorRefusedError, TrainingTableError
-from trainer.estimators import build, learn
+from trainer.estimators import build
+from trainer.learning import learn
 from trainer.records.policy import Estimator, Training
 from trainer.split import split
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -119,6 +120,32 @@ def test_what_is_only_known_after_the_label_is_no_help_through_the_trainer(town)
     assert unfair > 0.999
     assert fair == pytest.approx(fit(LogisticRegression(), without).metrics["roc_auc"], abs=1e-3)
     assert 0.7 < fair < 0.95
+
+
+def test_a_script_of_ones_own_is_tried_and_published_without_a_policy(town, tmp_path):
+    script, left = tmp_path / "own.py", tmp_path / "own.onnx"
+    script.write_text(GOOD)
+    words = [
+        "train",
+        str(town.policy_file("own")),
+        "--script",
+        f"{sys.executable} {script}",
+        "--out",
+        str(left),
+        "--publish",
+    ]
+    words += ["--as-of", str(FIRST_US + 30 * DAY_US), "--server", town.gateway.control_address]
+    done = subprocess.run(
+        [Path(sys.executable).with_name("turnout"), *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["verdict"], said["version"]) == ("BLESSED", "models/own/versions/1")
+    version = town.control.registry.GetVersion(registry_pb.GetVersionRequest(name=said["version"])).version
+    assert version.facts.code_fingerprint.startswith("script:")
+    assert version.facts.metrics["brier"] == pytest.approx(said["metrics"]["brier"])
+    assert version.probe_rows > 0
+    assert left.stat().st_size > 0
 
 
 @pytest.mark.timeout(600)  # of processes that are started one by one, on machines with much else to do
@@ -263,6 +290,22 @@ def by_script(name):
     return change
 
 
+def of_numbers(text):
+    """Return a policy that learns numbers, of computed features too, walking forward."""
+    changes = {
+        "label, region": "2 + label * 3 AS label, region",
+        '"visit"\n': '"visit-mixed"\nfolds = 2\n',
+        "sklearn.linear_model.LogisticRegression": "sklearn.ensemble.HistGradientBoostingRegressor",
+        "[training]": '[training]\ntask = "regression"\nearly_stopping_rounds = 5',
+        '{ kind = "performance", settings = { metric = "brier", relative = 0.1, window = "8d" } },': "",
+        'guardrails = [{ metric = "roc_auc", margin = 0.02 }]': 'guardrails = [{ metric = "r2", at_least = 0.05 }]',
+    }
+    for before, after in changes.items():
+        assert before in text
+        text = text.replace(before, after)
+    return text
+
+
 @pytest.mark.timeout(600)  # of processes that are started one by one, on machines with much else to do
 def test_what_is_hostile_or_broken_is_stopped_within_its_budget_and_says_why(town, tmp_path):
     scripts = {"endless": ENDLESS, "hungry": HUNGRY, "garbled": GARBLED, "good": GOOD}
@@ -272,17 +315,24 @@ def test_what_is_hostile_or_broken_is_stopped_within_its_budget_and_says_why(tow
         flags += ["--script", f"{name}={sys.executable} {tmp_path / name}.py"]
         town.policy(name, by_script(name))
     town.policy("path", lambda text: text.replace("sklearn.linear_model.LogisticRegression", "os.system"))
-    names = [*scripts, "path"]
+    town.policy("numbers", of_numbers)
+    names = [*scripts, "path", "numbers"]
     for name in names:
         town.start(name)
     town.work(*flags)
     ended = {name: (town.state_of(name), "; ".join(town.run(name).findings)) for name in names}
-    assert {name: state for name, (state, _) in ended.items()} == dict.fromkeys(names, "FAILED") | {"good": "DEPLOYED"}
+    assert {name: state for name, (state, _) in ended.items()} == dict.fromkeys(names, "FAILED") | {
+        "good": "DEPLOYED",
+        "numbers": "DEPLOYED",
+    }
     assert "took longer than 8 s" in ended["endless"][1]
     assert "MemoryError" in ended["hungry"][1] or "bytes of memory" in ended["hungry"][1]
     assert "the graph does not answer" in ended["garbled"][1]
     assert "os.system is not of what the operator of this trainer allows: sklearn" in ended["path"][1]
     assert champion(town, "good") == 1
+    trained = result(town.run("numbers"), run_pb2.RUN_STEP_TRAIN)
+    assert len(trained["folds"]) == 2
+    assert "r2" in result(town.run("numbers"), run_pb2.RUN_STEP_EVALUATE)["metrics"]
     assert town.left() == []
     assert children_of(town) == []
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+INCREASES = {name: better for known in METRICS.values() for name, better in known.items()}
+"""The metrics of all tasks, and whether more is better."""
 ROWS_MAX = 50_000
 """How many rows are compared at most; of more, as many are drawn."""
 SLICE_VALUES_MAX = 20
@@ -63,7 +65,7 @@ class Judgement:
     verdict, reasons
         Whether it may get traffic, and each cause why not; for BLESSED what it has shown.
     rows, positives
-        How many held-out rows, and how many of them have the label 1.
+        How many held-out rows, and how many of them have the label 1; None where labels are not 0 and 1.
     metrics
         The candidate's own, by name.
     comparisons
@@ -78,7 +80,7 @@ class Judgement:
     verdict: Blessing
     reasons: tuple[str, ...]
     rows: int
-    positives: int
+    positives: int | None
     metrics: Mapping[str, float]
     comparisons: tuple[Comparison, ...] = ()
     slices: Mapping[str, Comparison] | None = None
@@ -98,13 +100,15 @@ class Held:
     Attributes
     ----------
     labels
-        0 or 1 [n].
+        0 or 1; 0, 1, 2 and so on; or numbers [n].
     candidate
-        The candidate's probabilities of 1 [n].
+        What the candidate says: the probabilities of 1 [n], those of the classes [n, classes], or numbers [n].
     champion, baseline
-        The champion's, and those of its recipe on the candidate's data; None where there is none.
+        What the champion says, and its recipe on the candidate's data; None where there is none.
     slices
         Columns of the label rows by name [n].
+    task
+        What is learned.
     """
 
     labels: Floats
@@ -112,6 +116,7 @@ class Held:
     champion: Floats | None = None
     baseline: Floats | None = None
     slices: Mapping[str, NDArray[Any]] | None = None
+    task: Task = Task.BINARY
 
     def at(self, chosen: NDArray[Any]) -> Held:
         """Return these rows of it."""
@@ -121,6 +126,7 @@ class Held:
             None if self.champion is None else self.champion[chosen],
             None if self.baseline is None else self.baseline[chosen],
             {name: values[chosen] for name, values in (self.slices or {}).items()},
+            self.task,
         )
 
 
@@ -135,8 +141,7 @@ def judge(evaluation: Evaluation, primary: EvaluationMetric, held: Held, *, seed
     named = [primary, *evaluation.guardrails]
     count = len(held.labels)
     own = {
-        name: float(weighted(name, held.labels, held.candidate)(np.ones((1, count)))[0])
-        for name in METRICS[Task.BINARY]
+        name: float(weighted(name, held.labels, held.candidate)(np.ones((1, count)))[0]) for name in METRICS[held.task]
     }
     reasons = _bounds(named, own)
     if count < evaluation.rows_min:
@@ -184,7 +189,7 @@ def _judgement(held: Held, own: dict[str, float], against: list[str], shown: lis
         Blessing.NOT_BLESSED if against else Blessing.BLESSED,
         tuple(against or shown),
         len(held.labels),
-        int(held.labels.sum()),
+        int(held.labels.sum()) if held.task is Task.BINARY else None,
         own,
     )
 
@@ -202,7 +207,7 @@ def _bounds(named: list[EvaluationMetric], own: Mapping[str, float]) -> list[str
 
 def _compare(metric: str, labels: Floats, candidate: Floats, other: Floats, *, alpha: float, seed: int) -> Comparison:
     of_candidate, of_other = weighted(metric, labels, candidate), weighted(metric, labels, other)
-    sign = 1.0 if METRICS[Task.BINARY][metric] else -1.0
+    sign = 1.0 if INCREASES[metric] else -1.0
     found: Interval = paired(
         lambda weights: sign * (of_candidate(weights) - of_other(weights)), len(labels), alpha=alpha, seed=seed
     )

@@ -29,9 +29,11 @@ class TriggerKind(enum.StrEnum):
 
 
 class Task(enum.StrEnum):
-    """What is learned: labels 0 and 1."""
+    """What is learned: labels 0 and 1; 0, 1, 2 and so on; numbers."""
 
     BINARY = "binary"
+    MULTICLASS = "multiclass"
+    REGRESSION = "regression"
 
 
 class Calibration(enum.StrEnum):
@@ -88,6 +90,7 @@ class TrainingData:
     validation_share: float = 0.1
     test_share: float = 0.2
     gap_us: int | None = None
+    folds: int = 0
 
     @property
     def gap(self) -> int:
@@ -104,6 +107,15 @@ class Estimator:
 
 
 @dataclass(frozen=True, slots=True)
+class Search:
+    """A search for parameters of the estimator; see the contract's Search."""
+
+    trials: int = 0
+    time_s: int = 0
+    space: dict[str, Plain] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Training:
     """What learns: an estimator behind its transformers, or a script of the operator's."""
 
@@ -115,6 +127,9 @@ class Training:
     balanced: bool = False
     calibration: Calibration = Calibration.NONE
     script: str = ""
+    class_weights: tuple[float, ...] = ()
+    rows_per_rarest: float = 0.0
+    search: Search | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +215,16 @@ class Definition:
 
 METRICS = {
     Task.BINARY: {"brier": False, "log_loss": False, "roc_auc": True, "accuracy": True, "f1": True},
+    Task.MULTICLASS: {"log_loss": False, "brier": False, "accuracy": True, "f1": True},
+    Task.REGRESSION: {"rmse": False, "mae": False, "r2": True},
 }
 """The metrics of each task, and whether more is better."""
+WATCHED = {
+    Task.BINARY: ("brier", "log_loss", "roc_auc", "accuracy", "f1"),
+    Task.MULTICLASS: ("log_loss", "brier", "accuracy"),
+    Task.REGRESSION: ("rmse", "mae"),
+}
+"""Those that triggers look at: they have intervals by themselves."""
 
 
 def primary_of(definition: Definition) -> EvaluationMetric:

@@ -12,7 +12,18 @@ import msgspec
 from croniter import croniter
 
 from trainer.records.errors import PolicyInvalidError
-from trainer.records.policy import DAY_US, METRICS, Calibration, Definition, DeploymentMode, OutcomeMetric
+from trainer.records.policy import (
+    DAY_US,
+    METRICS,
+    WATCHED,
+    Calibration,
+    Definition,
+    DeploymentMode,
+    OutcomeMetric,
+    Task,
+    TriggerKind,
+)
+from trainer.records.search import check_search
 from trainer.records.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -23,6 +34,8 @@ if TYPE_CHECKING:
 TRIGGERS_MAX = 32
 GUARDRAILS_MAX = 8
 SLICES_MAX = 4
+FOLDS_MAX = 20
+CLASSES_MAX = 100
 TRANSFORMERS_MAX = 16
 SQL_CHARS_MAX = 65_536
 PARAMETERS_CHARS_MAX = 16_384
@@ -35,6 +48,8 @@ _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _COLUMN = re.compile(r"[A-Za-z_][\w.]{0,127}", re.ASCII)
 _CRON_FIELDS = 5
+WEIGHT_MAX = 1e6
+_OF_METRICS = (TriggerKind.PERFORMANCE, TriggerKind.ESTIMATED_PERFORMANCE)
 
 
 def definition_of(document: Mapping[str, object]) -> Definition:
@@ -123,6 +138,8 @@ def _check_data(definition: Definition) -> None:
         _refuse("data.gap_us", "is shorter than the label delay: what is judged by would have been learned from")
     if not data.rows_max:
         _refuse("data.rows_max", "is 0")
+    if data.folds > FOLDS_MAX:
+        _refuse("data.folds", f"are more than {FOLDS_MAX}")
 
 
 def _check_training(definition: Definition) -> None:
@@ -131,15 +148,47 @@ def _check_training(definition: Definition) -> None:
         _refuse("training", "has an estimator or a script: one of them")
     if training.script and not _NAME.fullmatch(training.script):
         _refuse("training.script", "is the name of a script that the operator allows, not a path")
-    if training.script and (training.transformers or training.early_stopping_rounds or training.balanced):
+    of_an_estimator = (
+        training.transformers, training.early_stopping_rounds, training.balanced, training.class_weights,
+        training.rows_per_rarest, training.search, training.calibration is not Calibration.NONE,
+    )  # fmt: skip
+    if training.script and any(of_an_estimator):
         _refuse("training", "has settings that only an estimator takes")
     if len(training.transformers) > TRANSFORMERS_MAX:
         _refuse("training.transformers", f"are more than {TRANSFORMERS_MAX}")
     for each in (*training.transformers, *([] if training.estimator is None else [training.estimator])):
         _check_estimator(each)
-    needs = training.early_stopping_rounds or training.calibration is not Calibration.NONE
+    needs = training.early_stopping_rounds or training.calibration is not Calibration.NONE or training.search
     if needs and not definition.data.validation_share:
-        _refuse("data.validation_share", "is 0, and early stopping and calibration need validation rows")
+        _refuse("data.validation_share", "is 0; early stopping, calibration and a search need validation rows")
+    _check_classes(definition)
+    if training.search is not None:
+        check_search(training.search, _refuse)
+
+
+def _check_classes(definition: Definition) -> None:
+    """Refuse what is of classes where numbers are learned, and triggers that judge another task."""
+    training = definition.training
+    weights, ratio = training.class_weights, training.rows_per_rarest
+    of_classes = (training.balanced, training.calibration is not Calibration.NONE, weights, ratio)
+    if training.task is Task.REGRESSION and any(of_classes):
+        _refuse("training", "is of numbers: there are no classes to balance, to weigh, to sample or to calibrate")
+    if training.balanced and weights:
+        _refuse("training.class_weights", "and `balanced` both say what classes weigh")
+    if len(weights) > CLASSES_MAX or not all(0 < each < WEIGHT_MAX for each in weights):
+        _refuse("training.class_weights", f"are at most {CLASSES_MAX} numbers above 0 and below {WEIGHT_MAX:g}")
+    if training.task is Task.BINARY and len(weights) not in (0, 2):
+        _refuse("training.class_weights", "are two, of the labels 0 and 1")
+    if ratio and not 1 <= ratio < WEIGHT_MAX:
+        _refuse("training.rows_per_rarest", f"is at least 1 and below {WEIGHT_MAX:g}")
+    for trigger in definition.triggers:
+        metrics, metric = WATCHED[training.task], trigger.settings.get("metric", WATCHED[Task.BINARY][0])
+        if trigger.kind is TriggerKind.ESTIMATED_PERFORMANCE and training.task is not Task.BINARY:
+            _refuse(f"triggers.{trigger.kind}", "estimates of labels 0 and 1 alone")
+        if trigger.kind in _OF_METRICS and metric not in metrics:
+            _refuse(f"triggers.{trigger.kind}.metric", f"must be one of this task: {', '.join(metrics)}")
+        if trigger.kind is TriggerKind.CHANGE_POINT and training.task is Task.REGRESSION:
+            _refuse(f"triggers.{trigger.kind}", "judges errors of probabilities; those of numbers have no bound")
 
 
 def _check_estimator(estimator: Estimator) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import StepFailedError
@@ -18,6 +18,7 @@ from trainer.runner.folder import JOB, failure, finished
 from turnout import resources
 from turnout.errors import PreconditionError, TurnoutError
 from turnout.registry.v1 import registry_service_pb2 as registry_pb
+from turnout.trainer.v1 import run_pb2
 from turnout.trainer.v1 import trainer_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class _Performance:
             made = self._control.training.GetRun(pb.GetRunRequest(name=champion["run"])).run
         except TurnoutError:
             return None
-        return document_of(definition_in(made.policy))
+        return _recipe(made)
 
     def _in_child(self, step: Step, *, connected: bool) -> dict[str, Any]:
         """Return what a step found; one that is done, and whose files are here, is not done again."""
@@ -204,3 +205,15 @@ class _Performance:
             self._claim.deploy()
         except PreconditionError as error:
             raise RefusedError(f"it is published, and gets no traffic: {error}") from error
+
+
+def _recipe(made: run_pb2.Run) -> dict[str, Any]:
+    """Return the policy by which a run made its version; what a search found stands in place of the search."""
+    definition = definition_in(made.policy)
+    training = definition.training
+    said = next((each.result_json for each in made.steps if each.step == run_pb2.RUN_STEP_TRAIN), "")
+    found = (json.loads(said or "{}").get("search") or {}).get("parameters")
+    if found and training.estimator is not None:
+        learns = replace(training.estimator, parameters={**training.estimator.parameters, **found})
+        definition = replace(definition, training=replace(training, estimator=learns, search=None))
+    return document_of(definition)

@@ -7,48 +7,67 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from trainer.answers import check_labels, check_part
 from trainer.errors import TrainingTableError
+from trainer.records.policy import Task
 from trainer.runner.folder import finished
-from trainer.split import Parts, split
+from trainer.split import Parts, split, walk
 from trainer.table import TrainingTable, training_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from trainer.records.policy import Definition
 
-TABLE, OF_CHAMPION, MODEL, CHAMPION_MODEL, BASELINE = (
+TABLE, OF_CHAMPION, MODEL, CHAMPION_MODEL, SAID = (
     "table.arrow",
     "champion-table.arrow",
     "model.onnx",
     "champion.onnx",
-    "baseline.onnx",
+    "said.npz",
 )
-"""What steps leave in the folder of a run."""
+"""What steps leave in the folder of a run; the last: what was said of the rows that judge."""
+_FOLDS_MIN = 2
 
 
-def read(folder: Path, definition: Definition) -> tuple[TrainingTable, Parts]:
-    """Return the training table and its parts, or raise TrainingTableError."""
+def read(folder: Path, definition: Definition) -> tuple[TrainingTable, list[Parts]]:
+    """Return the training table and its folds, the last of which is published; or raise TrainingTableError."""
     said = finished(folder, "table")
     if said is None:
         raise TrainingTableError("the training table is gone")
     table = table_in(
         folder / TABLE, said["feature_names"], definition.data.feature_set, said["fingerprint"], said["definition"]
     )
-    if not np.isin(table.labels, (0, 1)).all():
-        raise TrainingTableError("a label is neither 0 nor 1")
+    task = definition.training.task
+    check_labels(table.labels, task)
+    folds = folds_of(table.event_time_us, definition)
+    classes = classes_of(table, task)
+    check_part(table.labels[judging(folds)], task, part="test", classes=classes)
+    for parts in folds:
+        check_part(table.labels[parts.train], task, part="train", classes=classes)
+    return table, folds
+
+
+def judging(folds: Sequence[Parts]) -> NDArray[np.int64]:
+    """Return the rows that judge, of all folds."""
+    return np.concatenate([parts.test for parts in folds])
+
+
+def classes_of(table: TrainingTable, task: Task) -> int:
+    """Return how many classes the labels of a table are of; 0 of numbers."""
+    return 0 if task is Task.REGRESSION else int(table.labels.max()) + 1
+
+
+def folds_of(event_time_us: NDArray[np.int64], definition: Definition) -> list[Parts]:
+    """Return the folds of rows at these times, the last of which is published, or raise TrainingTableError."""
     data = definition.data
-    parts = split(
-        table.event_time_us,
-        validation_share=data.validation_share,
-        test_share=data.test_share,
-        gap_us=data.gap,
-    )
-    for name in ("train", "test"):
-        if len(np.unique(table.labels[getattr(parts, name)])) < 2:  # noqa: PLR2004  (both labels)
-            raise TrainingTableError(f"the part {name!r} has one label alone", part=name)
-    return table, parts
+    parts = split(event_time_us, validation_share=data.validation_share, test_share=data.test_share, gap_us=data.gap)
+    if data.folds < _FOLDS_MIN:
+        return [parts]
+    return walk(event_time_us, parts, folds=data.folds, validation_share=data.validation_share, gap_us=data.gap)
 
 
 def table_in(

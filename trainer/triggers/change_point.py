@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.lazy_scipy import special
-from trainer.triggers.metrics import wilson
+from trainer.triggers.metrics import answered, squares, wilson
 from trainer.triggers.verdict import Evidence, Verdict, insufficient
 
 if TYPE_CHECKING:
@@ -151,8 +151,8 @@ class ChangePoint:
 def _losses(labelled: Labelled | None) -> tuple[Floats, NDArray[np.int64]]:
     if labelled is None:
         return np.empty(0), np.empty(0, np.int64)
-    known = np.isfinite(labelled.labels) & np.isfinite(labelled.scores)
-    return (labelled.scores[known] - labelled.labels[known]) ** 2, labelled.time_us[known]
+    known = np.isfinite(labelled.labels) & answered(labelled.scores)
+    return squares(labelled.scores[known], labelled.labels[known]), labelled.time_us[known]
 
 
 def _upper(losses: Floats, alpha: float) -> float:

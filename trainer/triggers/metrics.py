@@ -45,7 +45,8 @@ def measure(metric: str, scores: Floats, labels: Floats, *, alpha: float) -> Est
     metric
         Which.
     scores, labels
-        The probability of 1 and the label 0 or 1; for mae, mse and rmse numbers. All finite.
+        The probability of 1 and the label 0 or 1; for mae, mse and rmse numbers; the probabilities of classes
+        [n, classes] and the class, for log_loss, brier (the sum over the classes) and accuracy. All finite.
     alpha
         One minus the confidence; both ends together.
 
@@ -61,6 +62,8 @@ def measure(metric: str, scores: Floats, labels: Floats, *, alpha: float) -> Est
     ----------
     E. B. Wilson, JASA 22 (1927). E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Biometrics 44 (1988).
     """
+    if scores.ndim > 1:
+        return _of_classes(metric, scores, labels, alpha)
     if metric == "roc_auc":
         return _roc_auc(scores, labels, alpha)
     if metric in _COUNTS:
@@ -74,6 +77,32 @@ def measure(metric: str, scores: Floats, labels: Floats, *, alpha: float) -> Est
     if metric == "rmse":
         return Estimate(math.sqrt(given.value), math.sqrt(max(0.0, given.low)), math.sqrt(given.high), given.rows)
     return given
+
+
+def squares(scores: Floats, labels: Floats) -> Floats:
+    """Return the squared error of each answer [n], in [0, 1] for probabilities: of classes half the sum over them."""
+    if scores.ndim == 1:
+        return (scores - labels) ** 2
+    hot = labels[:, np.newaxis] == np.arange(scores.shape[1])
+    found: Floats = ((scores - hot) ** 2).sum(axis=1) / 2
+    return found
+
+
+def answered(scores: Floats) -> NDArray[np.bool_]:
+    """Return which answers are finite [n]."""
+    return np.asarray(np.isfinite(scores).reshape(len(scores), -1).all(axis=1), np.bool_)
+
+
+def _of_classes(metric: str, scores: Floats, labels: Floats, alpha: float) -> Estimate:
+    if metric == "accuracy":
+        hits = int((scores.argmax(axis=1) == labels).sum())
+        return Estimate(hits / len(labels) if len(labels) else math.nan, *wilson(hits, len(labels), alpha), len(labels))
+    if metric == "brier":
+        return _mean(2 * squares(scores, labels), alpha)
+    at = np.minimum(labels.astype(np.int64), scores.shape[1] - 1)
+    # A class that the version has never seen had no chance.
+    true = np.where(labels < scores.shape[1], scores[np.arange(len(labels)), at], 0.0)
+    return _mean(-np.log(np.clip(true, _LEAST, 1)), alpha)
 
 
 def wilson(hits: int, total: int, alpha: float) -> tuple[float, float]:

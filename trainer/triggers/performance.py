@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.triggers.metrics import measure
+from trainer.triggers.metrics import answered, measure
 from trainer.triggers.threshold import threshold_of, verdict_of
 from trainer.triggers.verdict import Evidence, Verdict, insufficient
 
@@ -57,7 +57,7 @@ class Performance:
             return insufficient(KIND, what, metric=self.metric)
         if stored.labelled is None:
             return insufficient(KIND, "no prediction of the window has a label", metric=self.metric)
-        known = np.isfinite(stored.labelled.labels) & np.isfinite(stored.labelled.scores)
+        known = np.isfinite(stored.labelled.labels) & answered(stored.labelled.scores)
         rows = int(known.sum())
         if rows < self.rows_min:
             return insufficient(

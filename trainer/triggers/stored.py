@@ -53,7 +53,8 @@ class Labelled:
     Attributes
     ----------
     scores
-        What the version said: the probability of the positive class, or the predicted number.
+        What the version said: the probability of the positive class, those of the classes [n, classes], or the
+        predicted number.
     labels
         What became true; NaN where it is not known yet.
     time_us

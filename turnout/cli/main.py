@@ -42,6 +42,7 @@ from turnout.cli import (  # noqa: F401  (they add commands to `models` and `exp
     shadow_compare,
     status,
     tokens,
+    train,
     trainer,
     webhooks,
 )
@@ -87,6 +88,7 @@ app.add_typer(shadow.app, name="shadow")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(policies.app, name="policies")
 app.add_typer(runs.app, name="runs")
+app.command("train")(train.train)
 app.command("trainer")(trainer.trainer)
 app.command("predict")(predict.predict)
 app.command("predict-batch")(predict_batch.predict_batch)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.champion import find_champion, probabilities
+from trainer.answers import columns, of_graph
+from trainer.champion import find_champion
 from trainer.errors import TrainingTableError
-from trainer.records.policy import DAY_US, TriggerKind
+from trainer.records.policy import DAY_US, Task, TriggerKind
 from trainer.records.rules import definition_of
 from trainer.runner.folder import finish
-from trainer.split import split
+from trainer.runner.tables import folds_of
 from trainer.table import download, training_table
 from trainer.triggers.catalogue import trigger_of
 from trainer.triggers.stored import Labelled, Rows, StatusCount, Stored
@@ -35,7 +36,6 @@ ROWS_MAX = 20_000
 """How many rows a trigger looks at, of the reference and of the window: a fair sample of more."""
 ORDER_WINDOWS = 4
 """With how many windows before it a window's feature lookups are compared."""
-_OUTPUT = "output:probabilities"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +155,15 @@ def _known_labels(table: TrainingTable, until_us: int) -> TrainingTable:
 
 def _scores(known: _Known, rows: Any) -> Any:
     if known.champion.feature_set != known.definition.data.feature_set:
-        return np.full(len(rows), np.nan)  # it takes other features: what it said is not known here
-    return probabilities(known.graph, rows)
+        width = (len(rows),) if known.definition.training.task is not Task.MULTICLASS else (len(rows), 1)
+        return np.full(width, np.nan)  # it takes other features: what it said is not known here
+    return of_graph(known.graph, rows, known.definition.training.task)
 
 
 def _columns(known: _Known, table: TrainingTable) -> Rows:
-    columns = {name: table.rows[:, at] for at, name in enumerate(table.feature_names)}
-    return Rows({**columns, "label": table.labels, _OUTPUT: _scores(known, table.rows)})
+    features = {name: table.rows[:, at] for at, name in enumerate(table.feature_names)}
+    said = columns(_scores(known, table.rows), known.definition.training.task)
+    return Rows({**features, "label": table.labels, **said})
 
 
 def _labelled(known: _Known, table: TrainingTable) -> Labelled:
@@ -170,14 +172,10 @@ def _labelled(known: _Known, table: TrainingTable) -> Labelled:
 
 def _held_out(known: _Known, table: TrainingTable) -> Labelled | None:
     """Return the reference's rows that judged the version, not those that it learned from."""
-    data = known.definition.data
     try:
-        parts = split(
-            table.event_time_us, validation_share=data.validation_share, test_share=data.test_share, gap_us=data.gap
-        )
+        at = folds_of(table.event_time_us, known.definition)[-1].test
     except TrainingTableError:
         return None
-    at = parts.test
     return Labelled(_scores(known, table.rows[at]), table.labels[at], table.event_time_us[at])
 
 

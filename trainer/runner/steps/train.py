@@ -3,60 +3,78 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.estimators import build, learn
-from trainer.export import export
+from trainer.answers import metrics_of, of_estimator, of_graph, widened
+from trainer.estimators import build
 from trainer.fit import Fitted, described
-from trainer.fit import judge as measure
+from trainer.learning import labels_of, learn
 from trainer.publish import prove, said_of
 from trainer.records.rules import definition_of
 from trainer.rounding import rounded
 from trainer.runner.folder import finish, finished
+from trainer.runner.given import Given
 from trainer.runner.steps import script
-from trainer.runner.tables import BASELINE, MODEL, read
+from trainer.runner.steps.search import searched
+from trainer.runner.tables import MODEL, SAID, judging, read
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from trainer.records.policy import Definition
+    from numpy.typing import NDArray
+
+    from trainer.fit import Model
     from trainer.split import Parts
-    from trainer.table import TrainingTable
+
+    Floats = NDArray[np.float64]
 
 Job = dict[str, Any]
 
 
 def run(job: Job, folder: Path) -> None:
-    """Leave the candidate's graph, what is said of it, and the champion's recipe fitted to the same rows."""
+    """Leave the candidate's graph, its facts, and what it and the champion's recipe say of the rows that judge."""
     definition = definition_of(job["definition"])
-    table, parts = read(folder, definition)
-    rows, labels = rounded(table.rows), table.labels.astype(np.int64)
-    how = script.train if definition.training.script else _train
-    result, files = how(job, folder, definition, table, parts)
-    result |= {"train": len(parts.train), "validation": len(parts.validation), "test": len(parts.test)}
-    result["baseline"] = _train_baseline(job, folder, rows, labels, parts)
-    if result["baseline"] == "fitted":
-        files.append(BASELINE)
-    finish(folder, "train", result, files)
+    table, folds = read(folder, definition)
+    given, task = Given(job, folder, definition, table), definition.training.task
+    chosen, search = searched(given, folds[0])
+    said = [_earlier(given, parts, chosen) for parts in folds[:-1]]
+    how = script.train if given.training.script else partial(_train, chosen=chosen)
+    result, files = how(given, folds[-1])
+    said.append(of_graph((folder / MODEL).read_bytes(), table.rows[folds[-1].test], task))
+    kept = {"candidate": _joined(said)}
+    baseline, why = _baseline(given, folds)
+    if baseline is not None:
+        kept["baseline"] = baseline
+    np.savez(folder / SAID, allow_pickle=False, **kept)
+    last = folds[-1]
+    result |= {"train": len(last.train), "validation": len(last.validation), "test": len(judging(folds))}
+    result |= {"baseline": why, "search": search}
+    result["folds"] = [
+        {"train": len(parts.train), "test": len(parts.test), "metrics": metrics_of(task, table.labels[parts.test], one)}
+        for parts, one in zip(folds, said, strict=True)
+        if len(folds) > 1
+    ]
+    finish(folder, "train", result, [*files, SAID])
 
 
-def _train(
-    job: Job, folder: Path, definition: Definition, table: TrainingTable, parts: Parts
-) -> tuple[dict[str, Any], list[str]]:
+def _train(given: Given, parts: Parts, *, chosen: Mapping[str, object]) -> tuple[dict[str, Any], list[str]]:
     """Fit, write as ONNX and prove; return what was found and the files that are left."""
-    rows, labels = rounded(table.rows), table.labels.astype(np.int64)
-    train, validation = ((rows[at], labels[at]) for at in (parts.train, parts.validation))
-    estimator = build(definition.training, allowed=job["allowed"])
-    estimator = learn(definition.training, estimator, train, validation)
-    metrics = measure(estimator, rows[parts.test], labels[parts.test])
+    training, table, job, folder = given.training, given.table, given.job, given.folder
+    rows = rounded(table.rows)
+    estimator = _learned(given, rows, parts, chosen)
+    said = of_estimator(estimator, rows[parts.test], training.task)
+    metrics = metrics_of(training.task, table.labels[parts.test], said)
     metrics["training_rows"] = float(len(parts.train))
-    fitted = Fitted(estimator, *described(estimator), metrics=metrics, held_out=parts.test)
-    candidate = prove(fitted, table, tolerance=definition.evaluation.parity_tolerance)
-    why = f"{job['run']}: {job['reason']}"[:1_000]
+    fitted = Fitted(estimator, *described(estimator), metrics=metrics, held_out=parts.test, task=training.task)
+    candidate = prove(fitted, table, tolerance=given.definition.evaluation.parity_tolerance)
+    why = f"{job['run']}: {job['reason']}".removeprefix(": ")[:1_000]
     facts, probe = said_of(candidate, description=why, parents=_parents(folder))
-    facts.tags["run"] = job["run"]
+    facts.tags.update({"run": job["run"]} if job["run"] else {})
     (folder / MODEL).write_bytes(candidate.exported.content)
     (folder / "facts.pb").write_bytes(facts.SerializeToString())
     (folder / "probe.pb").write_bytes(probe.SerializeToString())
@@ -66,26 +84,49 @@ def _train(
         "dtype": candidate.exported.dtype,
         "parity": certificate.verdict.value,
         "max_delta": certificate.real.max_delta,
-        "label_flips": certificate.real.label_flips + certificate.adversarial.label_flips,
+        "label_flips": certificate.flips,
         "certificate": json.loads(certificate.to_json()),
     }
     return result, [MODEL, "facts.pb", "probe.pb"]
 
 
-def _train_baseline(job: Job, folder: Path, rows: Any, labels: Any, parts: Parts) -> str:
-    """Fit the champion's recipe to the candidate's rows; return `fitted`, or why not."""
-    recipe, present = job.get("champion_recipe"), (finished(folder, "table") or {}).get("champion")
+def _earlier(given: Given, parts: Parts, chosen: Mapping[str, object]) -> Floats:
+    """Return what is said of a fold by what learned from the rows before it."""
+    if given.training.script:
+        return of_graph(script.made(given, parts), given.table.rows[parts.test], given.task)
+    rows = rounded(given.table.rows)
+    return of_estimator(_learned(given, rows, parts, chosen), rows[parts.test], given.task)
+
+
+def _learned(given: Given, rows: Floats, parts: Parts, chosen: Mapping[str, object]) -> Model:
+    """Return the policy's estimator, fitted, stopped and calibrated."""
+    labels = labels_of(given.table.labels, given.task)
+    made = build(given.training, allowed=given.job["allowed"], parameters=chosen)
+    train, validation = ((rows[at], labels[at]) for at in (parts.train, parts.validation))
+    return learn(given.training, made, train, validation)
+
+
+def _baseline(given: Given, folds: Sequence[Parts]) -> tuple[Floats | None, str]:
+    """Return what the champion's recipe says, fitted to the candidate's rows, and `fitted`, or why not."""
+    recipe, present = given.job.get("champion_recipe"), (finished(given.folder, "table") or {}).get("champion")
     if present is None:
-        return "there is no champion"
+        return None, "there is no champion"
     if recipe is None:
-        return "the champion's recipe is not known: it was made by no run"
+        return None, "the champion's recipe is not known: it was made by no run"
     former = definition_of(recipe)
-    if former.data.feature_set != definition_of(job["definition"]).data.feature_set or former.training.script:
-        return "the champion's recipe takes other features"
-    pieces = [(rows[at], labels[at]) for at in (parts.train, parts.validation)]
-    estimator = learn(former.training, build(former.training, allowed=job["allowed"]), *pieces)
-    (folder / BASELINE).write_bytes(export(estimator, rows).content)
-    return "fitted"
+    if former.data.feature_set != given.definition.data.feature_set or former.training.script:
+        return None, "the champion's recipe takes other features"
+    if former.training.task is not given.task:
+        return None, "the champion's recipe learns something else"
+    if former.training.search is not None:
+        return None, "what the search of the champion's recipe found is not known"
+    theirs = replace(given, definition=former)
+    return _joined([_earlier(theirs, parts, {}) for parts in folds]), "fitted"
+
+
+def _joined(said: Sequence[Floats]) -> Floats:
+    """Return answers one after the other; those of classes as wide as the widest."""
+    return np.concatenate([widened(one, max(each.shape[-1] for each in said)) for one in said])
 
 
 def _parents(folder: Path) -> list[int]:

@@ -85,6 +85,10 @@ class _TaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Task.ValueType],
     """Not given: binary."""
     TASK_BINARY: _Task.ValueType  # 1
     """Labels 0 and 1."""
+    TASK_MULTICLASS: _Task.ValueType  # 2
+    """Labels 0, 1, 2 and so on, each of which the rows that are learned from have; at most 100."""
+    TASK_REGRESSION: _Task.ValueType  # 3
+    """Labels are numbers."""
 
 class Task(_Task, metaclass=_TaskEnumTypeWrapper):
     """What is learned."""
@@ -93,6 +97,10 @@ TASK_UNSPECIFIED: Task.ValueType  # 0
 """Not given: binary."""
 TASK_BINARY: Task.ValueType  # 1
 """Labels 0 and 1."""
+TASK_MULTICLASS: Task.ValueType  # 2
+"""Labels 0, 1, 2 and so on, each of which the rows that are learned from have; at most 100."""
+TASK_REGRESSION: Task.ValueType  # 3
+"""Labels are numbers."""
 Global___Task: _TypeAlias = Task  # noqa: Y015
 
 class _Calibration:
@@ -357,6 +365,7 @@ class TrainingData(_message.Message):
     VALIDATION_SHARE_FIELD_NUMBER: _builtins.int
     TEST_SHARE_FIELD_NUMBER: _builtins.int
     GAP_US_FIELD_NUMBER: _builtins.int
+    FOLDS_FIELD_NUMBER: _builtins.int
     feature_set: _builtins.str
     """The feature set's resource name."""
     label_sql: _builtins.str
@@ -377,6 +386,10 @@ class TrainingData(_message.Message):
     """The part, the latest, that only judges. Absent: 0.2."""
     gap_us: _builtins.int
     """The time between two parts that is left out, in microseconds; at least the label delay, which it is when absent."""
+    folds: _builtins.int
+    """Into how many parts of equal rows the part that judges is cut, 2 to 20: each is judged by what was learned from the
+    rows before it, walking forward, and what is published was learned from those before the last; 0 or 1: not cut.
+    """
     def __init__(
         self,
         *,
@@ -388,10 +401,11 @@ class TrainingData(_message.Message):
         validation_share: _builtins.float | None = ...,
         test_share: _builtins.float | None = ...,
         gap_us: _builtins.int | None = ...,
+        folds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_gap_us", b"_gap_us", "_test_share", b"_test_share", "_validation_share", b"_validation_share", "gap_us", b"gap_us", "test_share", b"test_share", "validation_share", b"validation_share"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gap_us", b"_gap_us", "_test_share", b"_test_share", "_validation_share", b"_validation_share", "feature_set", b"feature_set", "gap_us", b"gap_us", "label_delay_us", b"label_delay_us", "label_sql", b"label_sql", "rows_max", b"rows_max", "test_share", b"test_share", "validation_share", b"validation_share", "window_us", b"window_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gap_us", b"_gap_us", "_test_share", b"_test_share", "_validation_share", b"_validation_share", "feature_set", b"feature_set", "folds", b"folds", "gap_us", b"gap_us", "label_delay_us", b"label_delay_us", "label_sql", b"label_sql", "rows_max", b"rows_max", "test_share", b"test_share", "validation_share", b"validation_share", "window_us", b"window_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__gap_us: _TypeAlias = _typing.Literal["gap_us"]  # noqa: Y015
     _WhichOneofArgType__gap_us: _TypeAlias = _typing.Literal["_gap_us", b"_gap_us"]  # noqa: Y015
@@ -435,6 +449,40 @@ class Estimator(_message.Message):
 Global___Estimator: _TypeAlias = Estimator  # noqa: Y015
 
 @_typing.final
+class Search(_message.Message):
+    """A search for parameters of the estimator, on the validation rows; what judges is not looked at. The trainer needs
+    Optuna.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRIALS_FIELD_NUMBER: _builtins.int
+    TIME_S_FIELD_NUMBER: _builtins.int
+    SPACE_JSON_FIELD_NUMBER: _builtins.int
+    trials: _builtins.int
+    """How many settings are tried at most, 1 to 500."""
+    time_s: _builtins.int
+    """How long it may take, in seconds, as a part of the step's time; 0: half of that."""
+    space_json: _builtins.str
+    """What is tried, as a JSON object from the names of parameters to `{"low": 1, "high": 9}`, of whole numbers or with
+    `"log": true`, or `{"choices": [...]}`.
+    """
+    def __init__(
+        self,
+        *,
+        trials: _builtins.int = ...,
+        time_s: _builtins.int = ...,
+        space_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["space_json", b"space_json", "time_s", b"time_s", "trials", b"trials"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Search: _TypeAlias = Search  # noqa: Y015
+
+@_typing.final
 class Training(_message.Message):
     """What learns."""
 
@@ -448,6 +496,9 @@ class Training(_message.Message):
     BALANCED_FIELD_NUMBER: _builtins.int
     CALIBRATION_FIELD_NUMBER: _builtins.int
     SCRIPT_FIELD_NUMBER: _builtins.int
+    CLASS_WEIGHTS_FIELD_NUMBER: _builtins.int
+    ROWS_PER_RAREST_FIELD_NUMBER: _builtins.int
+    SEARCH_FIELD_NUMBER: _builtins.int
     task: Global___Task.ValueType
     """What is learned."""
     seed: _builtins.int
@@ -457,12 +508,16 @@ class Training(_message.Message):
     cannot.
     """
     balanced: _builtins.bool
-    """Whether both classes weigh the same, however rare one is."""
+    """Whether all classes weigh the same, however rare one is."""
     calibration: Global___Calibration.ValueType
     """How probabilities are calibrated."""
     script: _builtins.str
     """The name of a script of the operator's allow-list. It is run as a process of its own with the path of the training
     table and that of the ONNX file which it is to write.
+    """
+    rows_per_rarest: _builtins.float
+    """How many rows of any class are learned from at most for each row of the rarest one, a fair sample of them; 0: all.
+    What validates and judges is not touched, so that calibration makes up for it.
     """
     @_builtins.property
     def estimator(self) -> Global___Estimator:
@@ -471,6 +526,14 @@ class Training(_message.Message):
     @_builtins.property
     def transformers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Estimator]:
         """What prepares the rows before it, in this order."""
+
+    @_builtins.property
+    def class_weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """What a row of each class weighs, in their order; none: 1 each."""
+
+    @_builtins.property
+    def search(self) -> Global___Search:
+        """A search for the estimator's parameters; absent: none."""
 
     def __init__(
         self,
@@ -483,10 +546,13 @@ class Training(_message.Message):
         balanced: _builtins.bool = ...,
         calibration: Global___Calibration.ValueType = ...,
         script: _builtins.str = ...,
+        class_weights: _abc.Iterable[_builtins.float] | None = ...,
+        rows_per_rarest: _builtins.float = ...,
+        search: Global___Search | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["estimator", b"estimator"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["estimator", b"estimator", "search", b"search"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balanced", b"balanced", "calibration", b"calibration", "early_stopping_rounds", b"early_stopping_rounds", "estimator", b"estimator", "script", b"script", "seed", b"seed", "task", b"task", "transformers", b"transformers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balanced", b"balanced", "calibration", b"calibration", "class_weights", b"class_weights", "early_stopping_rounds", b"early_stopping_rounds", "estimator", b"estimator", "rows_per_rarest", b"rows_per_rarest", "script", b"script", "search", b"search", "seed", b"seed", "task", b"task", "transformers", b"transformers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -503,7 +569,9 @@ class EvaluationMetric(_message.Message):
     AT_LEAST_FIELD_NUMBER: _builtins.int
     AT_MOST_FIELD_NUMBER: _builtins.int
     metric: _builtins.str
-    """`brier`, `log_loss`, `roc_auc`, `accuracy` or `f1`."""
+    """Of labels 0 and 1 `brier`, `log_loss`, `roc_auc`, `accuracy` or `f1`; of more classes `log_loss`, `brier` (the sum
+    over the classes), `accuracy` or `f1` (the mean over the classes); of numbers `rmse`, `mae` or `r2`.
+    """
     margin: _builtins.float
     """How much worse than the champion the candidate may be. What must be shown is that it is not worse by more."""
     at_least: _builtins.float
@@ -553,10 +621,12 @@ class Evaluation(_message.Message):
     rows_min: _builtins.int
     """How many held-out rows there must be; 0: 100."""
     parity_tolerance: _builtins.float
-    """The largest difference between the estimator and its ONNX graph; 0: 1e-4."""
+    """The largest difference between the estimator and its ONNX graph: of a probability, or of a number in standard
+    deviations of what the estimator says of the training rows; 0: 1e-4.
+    """
     @_builtins.property
     def primary(self) -> Global___EvaluationMetric:
-        """The metric in which the candidate must be better than the champion. Absent: `brier`."""
+        """The metric in which the candidate must be better than the champion. Absent: the first of its task."""
 
     @_builtins.property
     def guardrails(self) -> _containers.RepeatedCompositeFieldContainer[Global___EvaluationMetric]:
