@@ -11,6 +11,7 @@ import numpy as np
 
 from trainer.answers import metrics_of, of_estimator, of_graph, widened
 from trainer.estimators import build
+from trainer.export import export
 from trainer.fit import Fitted, described
 from trainer.learning import labels_of, learn
 from trainer.publish import prove, said_of
@@ -120,8 +121,12 @@ def _baseline(given: Given, folds: Sequence[Parts]) -> tuple[Floats | None, str]
         return None, "the champion's recipe learns something else"
     if former.training.search is not None:
         return None, "what the search of the champion's recipe found is not known"
-    theirs = replace(given, definition=former)
-    return _joined([_earlier(theirs, parts, {}) for parts in folds]), "fitted"
+    theirs, rows = replace(given, definition=former), rounded(given.table.rows)
+    said = []
+    for parts in folds:
+        content = export(_learned(theirs, rows, parts, {}), given.table.rows).content
+        said.append(of_graph(content, given.table.rows[parts.test], given.task))
+    return _joined(said), "fitted"
 
 
 def _joined(said: Sequence[Floats]) -> Floats:
