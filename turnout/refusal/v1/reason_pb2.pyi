@@ -370,6 +370,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The metadata database is older than what this gateway has served."""
     REASON_CHAMPION_CHANGED: _Reason.ValueType  # 173
     """Another version is the champion than the one that the candidate was judged against."""
+    REASON_SEARCH_FAILED: _Reason.ValueType  # 174
+    """No parameters could be searched for."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reasons that google.rpc.ErrorInfo carries, without their prefix here: REASON_MODEL_NOT_SERVED is the reason
@@ -726,4 +728,6 @@ REASON_DATABASE_BEHIND: Reason.ValueType  # 172
 """The metadata database is older than what this gateway has served."""
 REASON_CHAMPION_CHANGED: Reason.ValueType  # 173
 """Another version is the champion than the one that the candidate was judged against."""
+REASON_SEARCH_FAILED: Reason.ValueType  # 174
+"""No parameters could be searched for."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
