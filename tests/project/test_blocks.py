@@ -22,8 +22,10 @@ import yaml
 
 from experiments.targeting import compile_condition
 from features.grammar import read_definitions
+from gateway.rpc import trainer_codec
 from turnout.cli.connection import with_connection_options
 from turnout.cli.main import app
+from turnout.cli.policy_file import read_policy
 
 PAGES = ("*.md", "docs/**/*.md", "clients/*/README.md", "deploy/**/*.md", "examples/*/README.md")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -133,7 +135,7 @@ def _console(page, text, root):
     )
 
 
-def _toml(page, text, _root):
+def _toml(page, text, root):
     document = tomllib.loads(text)
     if page == "docs/experiments.md":
         matches = compile_condition(document["targeting"])
@@ -141,6 +143,15 @@ def _toml(page, text, _root):
     if page == "docs/features.md":
         (declared,) = read_definitions({"page.toml": text}, "/").sets
         return declared.name == document["set"][0]["name"]
+    if page == "docs/trainer.md":
+        # What stands there is a part of a policy; the data are the example's.
+        example = (root / "examples" / "retraining.toml").read_text()
+        data = example[example.index("[data]") : example.index("[training]")]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "policy.toml"
+            path.write_text(f'policy = "numbers"\nmodel = "numbers"\n{data}{text}')
+            policy = read_policy(path).policy
+        return trainer_codec.definition(policy).training.search is not None
     return list(document) == ["turnout-client"] and set(document["turnout-client"]) == {"path"}
 
 
