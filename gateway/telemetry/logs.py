@@ -121,8 +121,12 @@ class JsonLine(logging.Formatter):
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what the event was logged with besides its message, and how many like it were held back."""
-    fields = {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS}
+    """Return what the event was logged with besides its message, and how many like it were held back.
+
+    What begins with an underscore is a library's mark on every record of the process, as Ray leaves one.
+    """
+    given = {name: value for name, value in vars(record).items() if not name.startswith("_")}
+    fields = {name: value for name, value in given.items() if name not in _OWN_FIELDS}
     repeats = getattr(record, "repeats", 0)
     return {**fields, "repeats": repeats} if repeats else fields
 

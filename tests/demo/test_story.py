@@ -96,7 +96,7 @@ def test_every_command_of_the_page_about_the_demos_registry_runs_on_it(told, ask
     compared = printed["compare flight-delay/1 flight-delay/2 --json"]
     assert (compared["data_changed"], compared["code_changed"]) == (True, False)
     better = {each["name"]: each["better"] for each in compared["metrics"] if each["direction"] != "UNSPECIFIED"}
-    assert better.keys() == {"brier", "log_loss", "roc_auc"}
+    assert better.keys() == {"accuracy", "brier", "f1", "log_loss", "roc_auc"}
     assert compared["features_added"]
     assert "other inputs" in compared["predictions_reason"]
     lineage = printed["lineage flight-delay 2 --json"]

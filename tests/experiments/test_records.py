@@ -165,7 +165,7 @@ def test_concluding_keeps_the_winner_and_the_last_split(database, running):
     assert done.experiment.concluded_us == 9_000
     assert done.experiment.allocation == running.allocation
     assert (change.kind, change.actor) == ("experiment.concluded", "ada")
-    assert change.detail == {"winner": "treatment", "reason": "better"}
+    assert change.detail == {"winner": "treatment", "reason": "better", "model": f"models/{running.model}"}
 
 
 def test_a_winner_is_one_of_the_variants(database, running):
