@@ -4,13 +4,14 @@ import contextlib
 import random
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import grpc
 
 SAY = "/turnout.test.Echo/Say"
 TALK = "/turnout.test.Echo/Talk"
 UNAVAILABLE = 14
+ENDED_S_MAX = 10.0
 
 
 def test_who_sends_on_while_a_drain_ends_the_stream_reads_what_was_answered_and_why_it_ended(
@@ -36,10 +37,11 @@ def test_who_sends_on_while_a_drain_ends_the_stream_reads_what_was_answered_and_
 def test_a_server_that_is_closed_among_calls_of_all_kinds_holds_nothing_afterwards(serve):
     draw = random.Random(41)  # noqa: S311  (not a secret)
     for round_ in range(4):
+        channels = []
         server = serve(calls_max=16, streams_max=8)
         over = threading.Event()
         with ThreadPoolExecutor(9) as pool:
-            asking = [pool.submit(ask, server, place, over, draw.random()) for place in range(9)]
+            asking = [pool.submit(ask, server, place, over, draw.random(), channels) for place in range(9)]
             until = time.monotonic() + 0.3
             while time.monotonic() < until:
                 time.sleep(0.01)
@@ -49,6 +51,10 @@ def test_a_server_that_is_closed_among_calls_of_all_kinds_holds_nothing_afterwar
             server.transport.close()
             server.release()
             over.set()
+            # A stream that its client did not end at its deadline ends with its channel.
+            _, hanging = wait(asking, timeout=ENDED_S_MAX)
+            for channel in channels if hanging else ():
+                channel.close()
             for one in asking:
                 one.result()
         assert server.transport.calls_in_flight() == 0
@@ -58,10 +64,11 @@ def test_a_server_that_is_closed_among_calls_of_all_kinds_holds_nothing_afterwar
                 assert not thread.is_alive()
 
 
-def ask(server, place, over, seed):
+def ask(server, place, over, seed, channels):
     """Stream, call and cancel, each with more or less time, until told to stop."""
     draw = random.Random(seed)  # noqa: S311  (as above)
     with server.channel() as channel:
+        channels.append(channel)
         say, talk = channel.unary_unary(SAY), channel.stream_stream(TALK)
         while not over.is_set():
             with contextlib.suppress(grpc.RpcError):
