@@ -19,6 +19,7 @@ from turnout.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
 from turnout.events.v1 import event_service_pb2_grpc
 from turnout.experiments.v1 import experiment_service_pb2_grpc, shadow_service_pb2_grpc
 from turnout.features.v1 import feature_service_pb2, feature_service_pb2_grpc
+from turnout.reads import READS
 from turnout.registry.v1 import (
     archive_pb2,
     deployment_service_pb2_grpc,
@@ -33,61 +34,6 @@ from turnout.translate import Translate
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
-
-_READS = {
-    "turnout.registry.v1.RegistryService": (
-        "GetModel",
-        "ListModels",
-        "GetVersion",
-        "ListVersions",
-        "ListAliasHistory",
-        "GetAliasHolder",
-        "SearchVersions",
-        "CompareVersions",
-        "GetLineage",
-        "GetGateStatus",
-        "ListTaints",
-        "GetUploadStatus",
-        "GetGovernance",
-    ),
-    "turnout.registry.v1.DeploymentService": ("GetDeployment",),
-    "turnout.registry.v1.WebhookService": ("GetWebhook", "ListWebhooks", "ListDeliveries"),
-    "turnout.experiments.v1.ExperimentService": (
-        "GetExperiment",
-        "ListExperiments",
-        "AnalyzeExperiment",
-        "GetRecommendation",
-        "GetAssignment",
-        "ListLooks",
-        "ComparePairs",
-        "EstimateSampleSize",
-        "GetRamp",
-        "ListRampEvents",
-        "PreviewRamp",
-        "GetHoldout",
-        "VerifyExperiment",
-        "ReplayExperiment",
-    ),
-    "turnout.experiments.v1.ShadowService": ("GetShadow", "ListShadows"),
-    "turnout.features.v1.FeatureService": ("ListFeatureViews", "ListFeatureSets", "ReadFeatures"),
-    "turnout.trainer.v1.TrainerService": (
-        "GetPolicy",
-        "ListPolicies",
-        "GetCheck",
-        "ListChecks",
-        "GetRun",
-        "ListRuns",
-    ),
-    "turnout.events.v1.EventService": ("CountEvents",),
-    "turnout.admin.v1.AdminService": (
-        "GetServingStatus",
-        "ListGateways",
-        "WaitForRevision",
-        "ListChanges",
-        "ListEvents",
-    ),
-}
-"""The methods that change nothing: only these may be tried again, since a change may have been made unheard."""
 
 
 class Control:
@@ -117,7 +63,7 @@ class Control:
         attempts_max: int = _channel.ATTEMPTS_MAX,
         security: Security | None = None,
     ) -> None:
-        retried = [{"service": service, "method": method} for service, methods in _READS.items() for method in methods]
+        retried = [{"service": service, "method": method} for service, methods in READS.items() for method in methods]
         options = _channel.options_of(retried, attempts_max=attempts_max)
         security = Security.from_environment() if security is None else security
         target = _channel.target_of(address)
