@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-ROLES = ("predict", "outcomes", "read", "admin")
+ROLES = ("predict", "outcomes", "read", "runs", "admin")
 """What an identity may do; `admin` may do everything that the others may."""
 
 TOKEN_PREFIX = "turnout_"  # noqa: S105  (what scanners for leaked secrets look for)

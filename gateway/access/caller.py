@@ -6,7 +6,7 @@ import math
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-ROLES = frozenset({"predict", "outcomes", "read", "admin"})
+ROLES = frozenset({"predict", "outcomes", "read", "runs", "admin"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from features.definitions import digest_of
 from features.differences import check_unchanged
@@ -107,8 +107,26 @@ class ControlParts:
     following: Callable[[], tuple[int, int]]
 
 
-def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[tuple[str, ...], RampRunner]:
-    """Add the services to a server; return their full names, and what takes ramps forward."""
+class Added(NamedTuple):
+    """What the services are made of that others work with too.
+
+    Attributes
+    ----------
+    names
+        The services' full names.
+    ramps
+        What takes ramps forward.
+    training
+        What answers for policies and runs.
+    """
+
+    names: tuple[str, ...]
+    ramps: RampRunner
+    training: TrainingControl
+
+
+def add_control_services(server: grpc.Server, parts: ControlParts) -> Added:
+    """Add the services to a server."""
     trial = Trial()
     judge = ExperimentJudge(database=parts.database, clock=parts.clock, events=parts.events, crew=parts.crew)
     skew = SkewReplay(
@@ -181,7 +199,7 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> tuple[tupl
         trainer_service_pb2,
     )
     names = tuple(service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values())
-    return names, runner
+    return Added(names, runner, training)
 
 
 def _registry_parts(parts: ControlParts, trial: Trial, clearances: Clearances) -> RegistryParts:

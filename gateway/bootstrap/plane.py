@@ -40,7 +40,6 @@ from gateway.control.posting import Poster
 from gateway.control.publisher import TablePublisher
 from gateway.control.ray_crew import RayCrew
 from gateway.control.refreshing import Refresher
-from gateway.control.training import TrainingControl
 from gateway.control.wakeups import Wakeups
 from gateway.control.watching import Snapshots
 from gateway.control.webhooks import RetryPolicy, WebhookCourier
@@ -67,6 +66,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.bootstrap.settings import Settings
+    from gateway.control.training import TrainingControl
     from gateway.telemetry.logs import Logs
     from storage.clock import Clock
     from storage.crew import Crew
@@ -173,7 +173,7 @@ class ControlPlane:
         refresher = Refresher(self._parts.materializing, database=self._database, clock=clock)
         self._refreshing = threading.Thread(target=refresher.run, args=(self._stopped,), name="refresher", daemon=True)
         self._fleet.ask_by(self._supervisor.ask)
-        figures = Figures(
+        self._figures = Figures(
             meter=self._meter,
             logs=logs,
             fleet=self._fleet,
@@ -183,22 +183,6 @@ class ControlPlane:
             journal=folders.journal,
         )
         self._inside = Inside(self._access)
-        self._web = WebServer(
-            settings.host,
-            settings.http_port,
-            fleet=self._fleet,
-            gather=figures.gather,
-            access=self._access,
-            rest=Rest(
-                DataPort(settings.host, self._data_port, tls=settings.tls),
-                self._access,
-                self._database,
-                TrainingControl(database=self._database, clock=clock).start,
-            ),
-            body_bytes_max=settings.request_bytes_max,
-            console=Console(partial(Visitor, self._inside), asks=self._access.asks),
-            tls=_web_certificates(settings),
-        )
 
     def run(self) -> int:
         """Serve until a signal says to stop, and return the exit code."""
@@ -229,7 +213,7 @@ class ControlPlane:
         return self._close(server, health)
 
     def _open_control(self) -> tuple[grpc.Server, int, DataServices]:
-        """Open the control port."""
+        """Open the control port, and make what the HTTP port answers with, which asks the same services."""
         server = grpc.server(
             futures.ThreadPoolExecutor(CONTROL_THREADS_MAX, thread_name_prefix="control"),
             options=[
@@ -240,9 +224,10 @@ class ControlPlane:
             interceptors=[CallCounter(self._meter, self._traces.tracer)],
         )
         behind = guarded(self._inside.before(server), self._access)
-        names, runner = add_control_services(behind, self._parts)
-        self._ramping = threading.Thread(target=runner.run, args=(self._stopped,), name="ramps", daemon=True)
-        health = DataServices(names)
+        added = add_control_services(behind, self._parts)
+        self._ramping = threading.Thread(target=added.ramps.run, args=(self._stopped,), name="ramps", daemon=True)
+        self._web = self._web_server(added.training)
+        health = DataServices(added.names)
         health.add(behind)
         address, tls = f"{self._settings.host}:{self._settings.control_port}", self._settings.tls
         port = (
@@ -252,6 +237,22 @@ class ControlPlane:
         )
         server.start()
         return server, port, health
+
+    def _web_server(self, training: TrainingControl) -> WebServer:
+        """Return what the HTTP port answers with."""
+        settings = self._settings
+        port = DataPort(settings.host, self._data_port, tls=settings.tls)
+        return WebServer(
+            settings.host,
+            settings.http_port,
+            fleet=self._fleet,
+            gather=self._figures.gather,
+            access=self._access,
+            rest=Rest(port, self._access, self._database, training.start),
+            body_bytes_max=settings.request_bytes_max,
+            console=Console(partial(Visitor, self._inside), asks=self._access.asks),
+            tls=_web_certificates(settings),
+        )
 
     def _heartbeat(self, control_port: int) -> Heartbeat:
         """Return what says to others that this gateway is there."""

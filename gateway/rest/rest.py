@@ -105,7 +105,7 @@ class Rest:
             return refused(translated(error))
         noted = ORIGIN.set(Origin(peer=asked.peer, credential=caller.credential))
         try:
-            return training.start_run(self._start, policy, asked, actor=caller.name or "webhook")
+            return training.start_run(self._start, policy, asked, caller)
         except DomainError as error:
             return refused(translated(error))
         finally:

@@ -7,12 +7,15 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from gateway.access.access import require
 from gateway.errors import RequestMalformedError
+from gateway.rpc.authority import SUPERSEDE
 from gateway.web.told import Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.access.caller import Caller
     from gateway.web.told import Asked
     from trainer.records.runs import Run
 
@@ -30,7 +33,7 @@ def policy_of(path: str) -> str:
     return found[1] if found else ""
 
 
-def start_run(start: Callable[..., Run], policy: str, asked: Asked, *, actor: str) -> Told:
+def start_run(start: Callable[..., Run], policy: str, asked: Asked, caller: Caller) -> Told:
     """Make a run and say which, or raise DomainError.
 
     The body is JSON by its content type too, so that no page in somebody's browser can send it unasked.
@@ -39,7 +42,7 @@ def start_run(start: Callable[..., Run], policy: str, asked: Asked, *, actor: st
     ----------
     start
         Makes the run.
-    actor
+    caller
         Who asks.
     """
     if asked.headers.get("Content-Type", "").partition(";")[0].strip().lower() != _JSON:
@@ -52,6 +55,8 @@ def start_run(start: Callable[..., Run], policy: str, asked: Asked, *, actor: st
     reason, supersede = document.get("reason") or REASON, document.get("supersede", False)
     if not isinstance(reason, str) or not isinstance(supersede, bool):
         raise RequestMalformedError("`reason` is a text, `supersede` true or false")
-    run = start(policy, reason=reason, supersede=supersede, actor=actor)
+    if supersede:
+        require(caller, SUPERSEDE)
+    run = start(policy, reason=reason, supersede=supersede, actor=caller.name or "webhook")
     body = json.dumps({"name": run.name, "state": run.state.value}).encode()
     return Told(status=HTTPStatus.CREATED, body=body, content_type=_JSON)

@@ -12,6 +12,9 @@ OPEN = "open"
 PREDICT = "predict"
 OUTCOMES = "outcomes"
 READ = "read"
+RUNS = "runs"
+"""To ask for a run of training, as a scheduler or a pipeline does, and nothing else."""
+
 ADMIN = "admin"
 
 _TABLE: dict[str, dict[str, str]] = {
@@ -161,7 +164,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "PausePolicy": ADMIN,
         "ResumePolicy": ADMIN,
         "CheckTriggers": ADMIN,
-        "StartRun": ADMIN,
+        "StartRun": RUNS,
         "CancelRun": ADMIN,
         "ClaimCheck": ADMIN,
         "FinishCheck": ADMIN,
@@ -191,6 +194,10 @@ AUTHORITY: dict[str, str] = {
     f"/{service}/{method}": role for service, methods in _TABLE.items() for method, role in methods.items()
 }
 """Full method path to the role that it takes, or `OPEN`."""
+
+
+SUPERSEDE = ADMIN
+"""What it takes to end another run by asking for one: not what asking takes."""
 
 
 def role_of(path: str) -> str:

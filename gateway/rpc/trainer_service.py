@@ -6,9 +6,12 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
+from gateway.access.access import require
+from gateway.access.caller import CALLER
 from gateway.errors import RequestMalformedError, WatchersFullError
 from gateway.rpc import paging, status
 from gateway.rpc import trainer_codec as codec
+from gateway.rpc.authority import SUPERSEDE
 from gateway.rpc.claim_service import ClaimCalls
 from trainer.records.life import OPEN
 from turnout import resources
@@ -127,6 +130,8 @@ class TrainerService(ClaimCalls):
     def StartRun(self, request: pb.StartRunRequest, context: grpc.ServicerContext) -> pb.StartRunResponse:
         """Make a run."""
         with status.mapped(context):
+            if request.supersede:
+                require(CALLER.get(), SUPERSEDE)
             run = self._control.start(
                 codec.parsed(resources.policy_id, request.parent),
                 reason=request.reason or "somebody asked for it",

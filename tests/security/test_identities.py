@@ -22,6 +22,7 @@ from gateway.errors import (
     TokenInvalidError,
 )
 from turnout.tokens import (
+    ROLES,
     TOKEN_PREFIX,
     TokenFileError,
     edited,
@@ -143,7 +144,7 @@ def test_roles_are_what_the_file_says_and_admin_implies_all(add, file):
     with pytest.raises(RoleMissingError, match="takes the role `admin`") as caught:
         require(caller, "admin")
     assert caught.value.facts == {"identity": "reader", "role": "admin"}
-    assert access.caller(f"bearer  {admin}", ()).roles == {"predict", "outcomes", "read", "admin"}
+    assert access.caller(f"bearer  {admin}", ()).roles == set(ROLES)
 
 
 def test_who_shows_nothing_or_nothing_that_is_known_is_told_which(add, file):
@@ -168,7 +169,7 @@ def test_who_shows_nothing_or_nothing_that_is_known_is_told_which(add, file):
 
 def test_without_a_file_every_certificate_of_the_authority_may_do_everything():
     access = Access(certificates=True)
-    assert access.caller(None, ("CN:anybody",)).roles == {"predict", "outcomes", "read", "admin"}
+    assert access.caller(None, ("CN:anybody",)).roles == set(ROLES)
     assert access.caller(None, ("CN:anybody",)).name == "CN:anybody"
     with pytest.raises(CredentialsMissingError):
         access.caller(None, ())

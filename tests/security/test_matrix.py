@@ -10,6 +10,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from gateway.rpc.authority import AUTHORITY, OPEN, role_of
 from turnout.tokens import ROLES, new_token
+from turnout.trainer.v1 import trainer_service_pb2 as trainer_pb
+from turnout.trainer.v1 import trainer_service_pb2_grpc as trainer_grpc
 
 PORTS = ("data", "control")
 GARBAGE = b"\xff"  # is no message: whoever is let in is told so, and nothing is changed
@@ -140,3 +142,22 @@ def test_an_unknown_method_is_unimplemented_whoever_asks(secured, bearer):
                 for path in ("/turnout.serving.v1.PredictionService/Guess", "/turnout.nothing.v1.Nothing/Do"):
                     code, _ = call(channel, path, (False, False), metadata)
                     assert code is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_who_may_ask_for_a_run_may_not_end_another_one_by_it(secured, bearer):
+    said = {}
+    with secured.channel("control") as channel:
+        training = trainer_grpc.TrainerServiceStub(channel)
+        for role in ("runs", "admin"):
+            for supersede in (False, True):
+                request = trainer_pb.StartRunRequest(parent="policies/nothing", supersede=supersede)
+                with pytest.raises(grpc.RpcError) as raised:
+                    training.StartRun(request, metadata=bearer(secured.tokens[role]), timeout=CALL_S)
+                said[role, supersede] = reason_of(raised.value)
+    missing, refused = "POLICY_NOT_FOUND", "ROLE_MISSING"
+    assert said == {
+        ("runs", False): missing,
+        ("runs", True): refused,
+        ("admin", False): missing,
+        ("admin", True): missing,
+    }

@@ -16,7 +16,7 @@ RUNS = "/api/policies/nothing/runs"
 
 @pytest.fixture
 def ask():
-    def asked(secured, *, token="", pair="", path=PREDICT, content_type="application/json"):
+    def asked(secured, *, token="", pair="", path=PREDICT, content_type="application/json", body=b"{}"):
         """Return the status and the reason of a call about what there is not."""
         context, scheme = None, "http"
         if secured.authority is not None:
@@ -26,7 +26,7 @@ def ask():
                 context.load_cert_chain(shown.certificate, shown.key)
         headers = {"Content-Type": content_type} | ({"Authorization": f"Bearer {token}"} if token else {})
         url = f"{scheme}://127.0.0.1:{secured.gateway.http}{path}"
-        request = urllib.request.Request(url, b"{}", headers)  # noqa: S310  (a gateway here)
+        request = urllib.request.Request(url, body, headers)  # noqa: S310  (a gateway here)
         with pytest.raises(urllib.error.HTTPError) as raised:
             urllib.request.urlopen(request, context=context, timeout=30)  # noqa: S310
         with raised.value as answer:
@@ -54,7 +54,12 @@ def test_a_certificate_is_asked_for_its_role_before_the_gateway_shows_its_own(mu
 
 def test_a_run_is_started_by_http_with_the_role_that_starts_it_and_with_json_alone(secured, ask):
     tokens = secured.tokens
+    assert ask(secured, token=tokens["runs"], path=RUNS) == (404, "POLICY_NOT_FOUND")
     assert ask(secured, token=tokens["admin"], path=RUNS) == (404, "POLICY_NOT_FOUND")
+    # Who may ask for a run may not end another one by it.
+    superseding = {"path": RUNS, "body": b'{"supersede": true}'}
+    assert ask(secured, token=tokens["runs"], **superseding) == (403, "ROLE_MISSING")
+    assert ask(secured, token=tokens["admin"], **superseding) == (404, "POLICY_NOT_FOUND")
     assert ask(secured, token=tokens["read"], path=RUNS) == (403, "ROLE_MISSING")
     assert ask(secured, token=tokens["expired"], path=RUNS) == (401, "TOKEN_EXPIRED")
     assert ask(secured, path=RUNS) == (401, "CREDENTIALS_MISSING")
