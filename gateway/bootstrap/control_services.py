@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -62,49 +61,23 @@ from turnout.registry.v1 import (
 from turnout.trainer.v1 import trainer_service_pb2, trainer_service_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import grpc
     from sqlalchemy import Connection
 
-    from features.offline import OfflineLimits
-    from features.store import OnlineStore
-    from gateway.config import StateFolders
-    from gateway.control.compaction import Compactor
-    from gateway.control.fleet import Fleet
-    from gateway.control.materializing import Materializing
-    from gateway.control.posting import Poster
-    from gateway.control.sharing import Sharing
-    from gateway.control.watching import Snapshots
-    from gateway.journal.log import EventLog
-    from registry.artifacts import ArtifactStore
-    from registry.keys import TrustedKeys
-    from storage.clock import Clock
-    from storage.crew import Crew
-    from storage.database import Database
+    from gateway.bootstrap.control_parts import ControlParts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ControlParts:
-    """What the services of the control port work with."""
-
-    database: Database
-    clock: Clock
-    artifacts: ArtifactStore
-    store: OnlineStore
-    events: EventLog
-    crew: Crew
-    compactor: Compactor
-    sharing: Sharing | None
-    fleet: Fleet
-    folders: StateFolders
-    keys: TrustedKeys
-    poster: Poster
-    snapshots: Snapshots
-    materializing: Materializing
-    offline: OfflineLimits
-    data_address: str
-    following: Callable[[], tuple[int, int]]
+_FILES = (
+    admin_service_pb2,
+    registry_service_pb2,
+    deployment_service_pb2,
+    webhook_service_pb2,
+    feature_service_pb2,
+    experiment_service_pb2,
+    shadow_service_pb2,
+    event_service_pb2,
+    trainer_service_pb2,
+)
 
 
 class Added(NamedTuple):
@@ -140,10 +113,19 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> Added:
         shadowed=judge.shadowed,
         skew_of=skew.judge,
     )
-    experiments = ExperimentControl(database=parts.database, clock=parts.clock, support_of=clearances.gather)
-    registry_service_pb2_grpc.add_RegistryServiceServicer_to_server(
-        RegistryService(_registry_parts(parts, trial, clearances)), server
-    )
+    _add_versions(server, parts, _registry_parts(parts, trial, clearances))
+    _add_operation(server, parts)
+    _add_features(server, parts, skew)
+    ramps = _add_experiments(server, parts, judge, clearances)
+    training = TrainingControl(database=parts.database, clock=parts.clock, support_of=clearances.gather)
+    trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server(TrainerService(training), server)
+    names = tuple(service.full_name for file in _FILES for service in file.DESCRIPTOR.services_by_name.values())
+    return Added(names, ramps, training)
+
+
+def _add_versions(server: grpc.Server, parts: ControlParts, registry: RegistryParts) -> None:
+    """Add what keeps versions and runs them, and what tells of changes."""
+    registry_service_pb2_grpc.add_RegistryServiceServicer_to_server(RegistryService(registry), server)
     deployment_service_pb2_grpc.add_DeploymentServiceServicer_to_server(
         DeploymentService(database=parts.database, clock=parts.clock, fleet=parts.fleet, address=parts.data_address),
         server,
@@ -151,25 +133,38 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> Added:
     webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server(
         WebhookService(database=parts.database, clock=parts.clock, poster=parts.poster), server
     )
+
+
+def _add_operation(server: grpc.Server, parts: ControlParts) -> None:
+    """Add what an operator asks of gateways and of the journal."""
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
         AdminService(database=parts.database, clock=parts.clock, fleet=parts.fleet, following=parts.following),
         server,
     )
-    feature_service_pb2_grpc.add_FeatureServiceServicer_to_server(
-        FeatureService(
-            FeatureControl(
-                database=parts.database,
-                store=parts.store,
-                clock=parts.clock,
-                limits=parts.offline,
-                outcomes=partial(write_outcomes, parts.events),
-            ),
-            parts.materializing,
-            skew,
-            Profiling(database=parts.database, store=parts.store, events=parts.events, limits=parts.offline),
-        ),
-        server,
+    eraser = Eraser(database=parts.database, clock=parts.clock, tend=parts.compactor.tend, sharing=parts.sharing)
+    event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(Events(parts.events), eraser), server)
+
+
+def _add_features(server: grpc.Server, parts: ControlParts, skew: SkewReplay) -> None:
+    """Add what defines features, reads them and compares them."""
+    control = FeatureControl(
+        database=parts.database,
+        store=parts.store,
+        clock=parts.clock,
+        limits=parts.offline,
+        outcomes=partial(write_outcomes, parts.events),
     )
+    profiling = Profiling(database=parts.database, store=parts.store, events=parts.events, limits=parts.offline)
+    feature_service_pb2_grpc.add_FeatureServiceServicer_to_server(
+        FeatureService(control, parts.materializing, skew, profiling), server
+    )
+
+
+def _add_experiments(
+    server: grpc.Server, parts: ControlParts, judge: ExperimentJudge, clearances: Clearances
+) -> RampRunner:
+    """Add what splits a model's calls and judges the split, and shadows; return what takes ramps forward."""
+    experiments = ExperimentControl(database=parts.database, clock=parts.clock, support_of=clearances.gather)
     runner = RampRunner(
         database=parts.database,
         clock=parts.clock,
@@ -183,23 +178,7 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> Added:
     )
     shadows = ShadowControl(database=parts.database, clock=parts.clock, figures=parts.fleet.figures)
     shadow_service_pb2_grpc.add_ShadowServiceServicer_to_server(ShadowService(shadows), server)
-    eraser = Eraser(database=parts.database, clock=parts.clock, tend=parts.compactor.tend, sharing=parts.sharing)
-    event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(Events(parts.events), eraser), server)
-    training = TrainingControl(database=parts.database, clock=parts.clock, support_of=clearances.gather)
-    trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server(TrainerService(training), server)
-    files = (
-        admin_service_pb2,
-        registry_service_pb2,
-        deployment_service_pb2,
-        webhook_service_pb2,
-        feature_service_pb2,
-        experiment_service_pb2,
-        shadow_service_pb2,
-        event_service_pb2,
-        trainer_service_pb2,
-    )
-    names = tuple(service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values())
-    return Added(names, runner, training)
+    return runner
 
 
 def _registry_parts(parts: ControlParts, trial: Trial, clearances: Clearances) -> RegistryParts:

@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import ssl
-import threading
 import time
 from concurrent import futures
 from functools import partial
@@ -19,33 +18,24 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from features.code_folder import CodeFolder
-from features.offline import OfflineLimits
-from features.store import open_store
 from gateway.access.access import Access
-from gateway.bootstrap.control_services import ControlParts, add_control_services
+from gateway.bootstrap.background import Background
+from gateway.bootstrap.control_parts import open_control_parts
+from gateway.bootstrap.control_services import add_control_services
 from gateway.bootstrap.services import DataServices
-from gateway.bootstrap.shared_log import open_sharing
 from gateway.bootstrap.stopping import StopRequest
 from gateway.bootstrap.supervisor import Supervisor
 from gateway.bootstrap.traces import Traces
-from gateway.control.compaction import Compactor
-from gateway.control.desired import bound_sets
 from gateway.control.figures import Figures
 from gateway.control.fleet import Fleet
 from gateway.control.heartbeat import Heartbeat
 from gateway.control.housekeeping import Housekeeper
-from gateway.control.materializing import Materializing
-from gateway.control.posting import Poster
 from gateway.control.publisher import TablePublisher
-from gateway.control.ray_crew import RayCrew
 from gateway.control.refreshing import Refresher
 from gateway.control.wakeups import Wakeups
-from gateway.control.watching import Snapshots
 from gateway.control.webhooks import RetryPolicy, WebhookCourier
 from gateway.errors import StateFolderBusyError
 from gateway.journal.commits import EventFolders
-from gateway.journal.log import EventLog
 from gateway.journal.shared.chains import gateway_name
 from gateway.rest.port import DataPort
 from gateway.rest.rest import Rest
@@ -56,10 +46,6 @@ from gateway.telemetry.meter import Meter
 from gateway.transport.tls import Certificates
 from gateway.web.console import Console
 from gateway.web.server import WebServer
-from registry.keys import TrustedKeys
-from registry.stores import open_artifacts
-from storage.clock import ReplayClock, SystemClock
-from storage.crew import ALONE
 from storage.database import open_database
 
 if TYPE_CHECKING:
@@ -68,13 +54,10 @@ if TYPE_CHECKING:
     from gateway.bootstrap.settings import Settings
     from gateway.control.training import TrainingControl
     from gateway.telemetry.logs import Logs
-    from storage.clock import Clock
-    from storage.crew import Crew
 
 CONTROL_THREADS_MAX = 16
 CONTROL_MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 READY_TIMEOUT_S = 120.0
-REFRESHER_GRACE_S = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -92,18 +75,15 @@ class ControlPlane:
 
     def __init__(self, settings: Settings, logs: Logs) -> None:
         self._settings = settings
-        self._access = Access(settings.tokens, certificates=settings.tls_client_ca is not None)
         self._stop = StopRequest()
-        self._stopped = threading.Event()
+        self._background = Background()
         folders = settings.folders
         folders.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         folders.run.mkdir(mode=0o700, exist_ok=True)
-        clock: Clock = ReplayClock(folders.clock) if settings.clock == "replay" else SystemClock()
+        self._access = Access(settings.tokens, certificates=settings.tls_client_ca is not None)
+        self._inside = Inside(self._access)
         self._database = open_database(settings.database_url)
         self._wakeups = Wakeups(settings.wakeups, wake=self._database.told) if settings.wakeups else None
-        artifacts = open_artifacts(settings.artifacts, folders.artifacts)
-        self._store = open_store(settings.online_url, writable=True, read_budget_ms=settings.online_budget_ms)
-        self._events = EventLog(folders.state, query_bytes_max=settings.query_bytes_max)
         self._reserved, self._data_port = _reserve(settings.host, settings.data_port)
         self._fleet = Fleet(settings.workers, label_sets_max=settings.metric_label_sets_max)
         self._meter = Meter(settings.metric_label_sets_max)
@@ -111,9 +91,17 @@ class ControlPlane:
         self._supervisor = Supervisor(
             settings, data_port=self._data_port, fleet=self._fleet, take_traces=self._traces.take
         )
+        self._fleet.ask_by(self._supervisor.ask)
+        self._parts = open_control_parts(
+            settings,
+            self._database,
+            fleet=self._fleet,
+            data_address=f"{settings.host}:{self._data_port}",
+            following=lambda: self._publisher.following,
+        )
         self._publisher = TablePublisher(
             database=self._database,
-            artifacts=artifacts,
+            artifacts=self._parts.artifacts,
             folder=folders.tables,
             previous_max=settings.resident_previous,
             announce=self._supervisor.announce,
@@ -121,68 +109,17 @@ class ControlPlane:
             stale_max_s=settings.stale_max_s,
             set_stale=self._supervisor.set_stale,
         )
-        sharing = open_sharing(settings.events, folders.state)
-        self._compactor = Compactor(
-            folders.state,
-            clock,
-            interval_s=settings.compact_interval_s,
-            kept_days={
-                "predictions": settings.predictions_kept_days,
-                "shadows": settings.predictions_kept_days,
-                "outcomes": settings.outcomes_kept_days,
-            },
-            database=self._database,
-            sharing=sharing,
-        )
-        poster = Poster(private=settings.webhook_private, timeout_s=settings.webhook_timeout_s)
         policy = RetryPolicy(attempts_max=settings.webhook_attempts_max, first_s=settings.webhook_retry_s)
-        self._courier = WebhookCourier(self._database, poster, policy)
-        crew: Crew = ALONE
-        if settings.ray:
-            crew = RayCrew(settings.ray, shares=settings.ray_shares, rows_min=settings.ray_rows_min)
-            folders.shared.mkdir(mode=0o700, exist_ok=True)
-        offline = OfflineLimits(
-            code=CodeFolder(settings.feature_code), crew=crew, scratch=folders.shared if settings.ray else None
-        )
-        self._parts = ControlParts(
-            database=self._database,
-            clock=clock,
-            artifacts=artifacts,
-            store=self._store,
-            events=self._events,
-            crew=crew,
-            compactor=self._compactor,
-            sharing=sharing,
-            fleet=self._fleet,
-            folders=folders,
-            keys=TrustedKeys(settings.trusted_keys, required=settings.require_signatures),
-            poster=poster,
-            snapshots=Snapshots(self._database),
-            materializing=Materializing(
-                database=self._database,
-                clock=clock,
-                store=self._store,
-                expiring=settings.clock == "system",
-                limits=offline,
-                bound_sets=partial(bound_sets, previous_max=settings.resident_previous),
-            ),
-            offline=offline,
-            data_address=f"{settings.host}:{self._data_port}",
-            following=lambda: self._publisher.following,
-        )
-        refresher = Refresher(self._parts.materializing, database=self._database, clock=clock)
-        self._refreshing = threading.Thread(target=refresher.run, args=(self._stopped,), name="refresher", daemon=True)
-        self._fleet.ask_by(self._supervisor.ask)
+        self._courier = WebhookCourier(self._database, self._parts.poster, policy)
         self._figures = Figures(
             meter=self._meter,
             logs=logs,
             fleet=self._fleet,
             publisher=self._publisher,
-            compactor=self._compactor,
-            sharing=sharing,
+            compactor=self._parts.compactor,
+            sharing=self._parts.sharing,
             journal=folders.journal,
         )
-        self._inside = Inside(self._access)
 
     def run(self) -> int:
         """Serve until a signal says to stop, and return the exit code."""
@@ -190,26 +127,16 @@ class ControlPlane:
         server, control_port, health = self._open_control()
         self._publisher.begin()
         self._database.on_commit(self._publisher.wake)
+        self._database.on_commit(self._courier.wake)
         if self._wakeups is not None:
             self._wakeups.start()
         self._supervisor.start()
-        threading.Thread(target=self._publisher.run, name="publisher", daemon=True).start()
-        housekeeper = Housekeeper(self._database, self._parts.clock)
-        threading.Thread(target=housekeeper.run, args=(self._stopped,), name="housekeeper", daemon=True).start()
-        self._database.on_commit(self._courier.wake)
-        threading.Thread(target=self._courier.run, args=(self._stopped,), name="webhooks", daemon=True).start()
-        threading.Thread(target=self._compactor.run, args=(self._stopped,), name="compactor", daemon=True).start()
-        self._refreshing.start()
-        self._ramping.start()
-        self._beating = threading.Thread(
-            target=self._heartbeat(control_port).run, args=(self._stopped,), name="heartbeat", daemon=True
-        )
-        self._beating.start()
+        self._start_background(control_port)
         http_port = self._web.start()
         self._wait_ready(control_port, http_port)
         health.serving()
         self._stop.wait()
-        self._stopped.set()
+        self._background.stopped.set()
         return self._close(server, health)
 
     def _open_control(self) -> tuple[grpc.Server, int, DataServices]:
@@ -225,8 +152,7 @@ class ControlPlane:
         )
         behind = guarded(self._inside.before(server), self._access)
         added = add_control_services(behind, self._parts)
-        self._ramping = threading.Thread(target=added.ramps.run, args=(self._stopped,), name="ramps", daemon=True)
-        self._web = self._web_server(added.training)
+        self._ramps, self._web = added.ramps, self._web_server(added.training)
         health = DataServices(added.names)
         health.add(behind)
         address, tls = f"{self._settings.host}:{self._settings.control_port}", self._settings.tls
@@ -237,6 +163,18 @@ class ControlPlane:
         )
         server.start()
         return server, port, health
+
+    def _start_background(self, control_port: int) -> None:
+        """Begin what works beside the ports."""
+        parts = self._parts
+        self._background.start("publisher", lambda _stopped: self._publisher.run())
+        self._background.start("housekeeper", Housekeeper(parts.database, parts.clock).run)
+        self._background.start("webhooks", self._courier.run)
+        self._background.start("compactor", parts.compactor.run)
+        refresher = Refresher(parts.materializing, database=parts.database, clock=parts.clock)
+        self._background.start("refresher", refresher.run, awaited=True)
+        self._background.start("ramps", self._ramps.run, awaited=True)
+        self._background.start("heartbeat", self._heartbeat(control_port).run, awaited=True)
 
     def _web_server(self, training: TrainingControl) -> WebServer:
         """Return what the HTTP port answers with."""
@@ -298,10 +236,8 @@ class ControlPlane:
         self._parts.snapshots.close()
         self._traces.close()
         self._web.stop()
-        self._refreshing.join(REFRESHER_GRACE_S)
-        self._ramping.join(REFRESHER_GRACE_S)
-        self._beating.join(REFRESHER_GRACE_S)
-        self._store.close()
+        self._background.join()
+        self._parts.store.close()
         self._database.close()
         self._reserved.close()
         self._stop.close()
