@@ -29,6 +29,7 @@ import redis
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from playwright.sync_api import Error, sync_playwright
 from sqlalchemy.engine import make_url
 
 from storage.database import open_database
@@ -169,6 +170,23 @@ def gateway(launch, tmp_path_factory):
     running = launch(tmp_path_factory.mktemp("gateway") / "state")
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Return a real browser."""
+    found = next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    )
+    if found is None:
+        pytest.skip("there is no Chromium here")
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        except Error as error:
+            pytest.skip(f"Chromium does not start here: {error}")
+        yield browser
+        browser.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "turn
 SIDE_BY_SIDE = 2
 STEP_S = 900.0
 KILL_S = 10.0
-_LEFT_OUT = {"gen", "build", "target", "dist", "node_modules"}
+_LEFT_OUT = {"gen", "gen-web", "build", "target", "dist", "node_modules"}
 _UNREACHABLE = re.compile(
     r"dial tcp|no such host|i/o timeout|connection refused|TLS handshake timeout|EAI_AGAIN|ENOTFOUND|ECONNREFUSED|"
     r"ETIMEDOUT|[Cc]ould not (resolve|connect)|Unknown host|Temporary failure|failed to download|"

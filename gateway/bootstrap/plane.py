@@ -37,6 +37,7 @@ from gateway.control.webhooks import RetryPolicy, WebhookCourier
 from gateway.errors import StateFolderBusyError
 from gateway.journal.commits import EventFolders
 from gateway.journal.shared.chains import gateway_name
+from gateway.rest.origins import Origins, origins_in
 from gateway.rest.port import DataPort
 from gateway.rest.rest import Rest
 from gateway.rpc.counting import CallCounter
@@ -186,7 +187,14 @@ class ControlPlane:
             fleet=self._fleet,
             gather=self._figures.gather,
             access=self._access,
-            rest=Rest(port, self._access, self._database, training.start),
+            rest=Rest(
+                port,
+                self._access,
+                self._database,
+                training.start,
+                origins=Origins(origins_in(settings.http_origins)),
+                body_bytes_max=settings.request_bytes_max,
+            ),
             body_bytes_max=settings.request_bytes_max,
             console=Console(partial(Visitor, self._inside), asks=self._access.asks),
             tls=_web_certificates(settings),

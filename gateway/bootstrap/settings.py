@@ -14,6 +14,7 @@ from features.store import READ_BUDGET_MS
 from gateway.config import ClockKind, StateFolders, TransportKind, WorkerConfig
 from gateway.control.ray_crew import ROWS_MIN, SHARES
 from gateway.errors import SettingInvalidError
+from gateway.rest.origins import origins_in
 from gateway.telemetry.logs import LogFormat, LogLevel  # noqa: TC001  (pydantic reads them)
 from gateway.telemetry.meter import LABEL_SETS_MAX
 from gateway.transport.tls import TlsFiles
@@ -129,6 +130,9 @@ class Settings(BaseSettings):
     tls_client_ca
         Whose certificates clients must show; none: they show none. The HTTP port lets in those that show none, for its
         health.
+    http_origins
+        The sites whose pages may call the HTTP port from a browser, as origins with commas between them
+        (``https://app.example.com``); ``*``: all; empty: none.
     insecure
         Whether a port that strangers reach may be open to all, or may take tokens in clear.
     """
@@ -191,6 +195,7 @@ class Settings(BaseSettings):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
+    http_origins: str = ""
     insecure: bool = False
 
     @property
@@ -268,6 +273,16 @@ def _check_ray(address: str) -> None:
         raise SettingInvalidError("--ray needs Ray: install turnout[ray]")
 
 
+def _check_origins(text: str) -> None:
+    try:
+        origins_in(text)
+    except ValueError as error:
+        raise SettingInvalidError(
+            f"--http-origins has {str(error)!r}; an origin is SCHEME://HOST or SCHEME://HOST:PORT in small letters, "
+            "nothing behind it"
+        ) from None
+
+
 def check_together(settings: Settings) -> None:
     """Raise SettingInvalidError when settings that are right by themselves do not go together."""
     if (settings.tls_cert is None) != (settings.tls_key is None):
@@ -278,6 +293,7 @@ def check_together(settings: Settings) -> None:
         raise SettingInvalidError("--require-signatures takes the keys that are trusted: give --trusted-keys DIR")
     if settings.ray:
         _check_ray(settings.ray)
+    _check_origins(settings.http_origins)
     _check_folders({"--trusted-keys": settings.trusted_keys, "--feature-code": settings.feature_code})
     if is_loopback(settings.host):
         return

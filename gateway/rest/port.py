@@ -47,7 +47,7 @@ class DataPort:
         self._opened: tuple[tuple[int, ...], grpc.Channel] | None = None
 
     def call(self, path: str, request: bytes, metadata: Sequence[tuple[str, str]], *, timeout_s: float) -> bytes:
-        """Return the bytes of a method's answer, or raise TurnoutError."""
+        """Return the bytes of a method's answer, or raise TurnoutError, whose cause is the grpc.RpcError."""
         method = self._channel().unary_unary(path, _as_it_is, _as_it_is)
         try:
             answer: bytes = method(request, metadata=tuple(metadata), timeout=timeout_s)

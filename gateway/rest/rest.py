@@ -11,8 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 from gateway.access.access import require
 from gateway.access.caller import ANYBODY
-from gateway.errors import RequestMalformedError
-from gateway.rest import features, problem, training
+from gateway.rest import calling, connect, features, problem, training
+from gateway.rest.connect import Connect
 from gateway.rest.routes import ROUTES
 from gateway.rpc.authority import OPEN, role_of
 from gateway.rpc.status import code_of, sentence_of, trailing_of
@@ -26,22 +26,20 @@ if TYPE_CHECKING:
 
     from gateway.access.access import Access
     from gateway.access.caller import Caller
+    from gateway.rest.origins import Origins
     from gateway.rest.port import DataPort
     from gateway.rest.routes import Route
     from gateway.web.told import Asked
     from storage.database import Database
     from trainer.records.runs import Run
 
-TIMEOUT_HEADER = "Turnout-Timeout-Ms"
-TIMEOUT_MS, TIMEOUT_MS_MAX = 10_000, 600_000
-_PASSED_ON = ("authorization", "traceparent", "tracestate")
-_FORWARDED = "turnout-forwarded-"
+_HIDDEN = "internal error; the gateway's log has the particulars"
 
 _log = logging.getLogger(__name__)
 
 
 class Rest:
-    """Answers what is asked below `/v1` and `/v2`, and says by OpenAPI what that is.
+    """Answers what is asked below `/v1` and `/v2` and by the Connect protocol, and says by OpenAPI what the former is.
 
     Parameters
     ----------
@@ -53,27 +51,56 @@ class Rest:
         Where running experiments are.
     start
         Makes a run of training.
+    origins
+        Which sites' pages may call.
+    body_bytes_max
+        How long a body may be.
     """
 
-    def __init__(self, port: DataPort, access: Access, database: Database, start: Callable[..., Run]) -> None:
+    def __init__(
+        self,
+        port: DataPort,
+        access: Access,
+        database: Database,
+        start: Callable[..., Run],
+        *,
+        origins: Origins,
+        body_bytes_max: int,
+    ) -> None:
         self._start = start
         self._port = port
         self._database = database
         self._access = access
+        self._origins = origins
+        self._connect = Connect(port, self._admit, body_bytes_max=body_bytes_max)
 
-    def refuse(self, status: HTTPStatus, words: str) -> Told:
+    def refuse(self, asked: Asked, status: HTTPStatus, words: str) -> Told:
         """Return the answer to a body that is not read."""
-        return refusal(status, "INVALID_ARGUMENT", status.name, words)
+        if Connect.takes(_path_of(asked)):
+            code = "RESOURCE_EXHAUSTED" if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else "INVALID_ARGUMENT"
+            told = connect.Refused(code, words, status=status).told()
+        else:
+            told = refusal(status, "INVALID_ARGUMENT", status.name, words)
+        return self._origins.marked(asked, told)
 
     @staticmethod
     def takes(path: str) -> bool:
         """Return whether a path is of this."""
         ours = path.startswith(("/v1/", "/v2/", features.PREFIX)) or path in {"/v2", "/openapi.json"}
-        return ours or bool(training.policy_of(path))
+        return ours or Connect.takes(path) or bool(training.policy_of(path))
 
     def answer(self, asked: Asked) -> Told:
         """Return what to tell a caller."""
-        path = unquote(urlsplit(asked.target).path)
+        if self._origins.refuses(asked):
+            words = "pages of this site may not call here: http_origins lists those that may"
+            return refusal(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", "ORIGIN_NOT_ALLOWED", words)
+        if self._origins.asks_first(asked):
+            return self._origins.answer(asked)
+        path = _path_of(asked)
+        told = self._answer_connect(path, asked) if Connect.takes(path) else self._answer(path, asked)
+        return self._origins.marked(asked, told)
+
+    def _answer(self, path: str, asked: Asked) -> Told:
         if path == "/openapi.json" and asked.method == "GET":
             return Told(status=HTTPStatus.OK, body=openapi_file(), content_type="application/json")
         if path.startswith(features.PREFIX) and asked.method == "GET":
@@ -90,6 +117,19 @@ class Rest:
         told = refusal(HTTPStatus.METHOD_NOT_ALLOWED, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", f"this takes {allowed}")
         told.headers["Allow"] = allowed
         return told
+
+    def _answer_connect(self, path: str, asked: Asked) -> Told:
+        try:
+            return self._connect.answer(path, asked)
+        except connect.Refused as refused:
+            return refused.told()
+        except errors.TurnoutError as error:
+            return connect.refused_as(error.__cause__).told()
+        except DomainError as error:
+            return connect.refused_by(error).told()
+        except Exception:  # noqa: BLE001  (a caller is told, the log has the rest)
+            _log.exception("a call by HTTP failed")
+            return connect.Refused("INTERNAL", _HIDDEN).told()
 
     def _answer_features(self, asked: Asked) -> Told:
         try:
@@ -115,12 +155,14 @@ class Rest:
         try:
             self._admit(route.rpc, asked)
             request = route.request()
-            timeout_s = _timeout_s(asked)
+            timeout_s = calling.timeout_s(asked)
             if route.read is not None:
-                route.read(_document(asked), request)
+                route.read(calling.document(asked.body), request)
             for name, value in fields.items():
                 setattr(request, name, value)
-            answer = self._port.call(route.rpc, request.SerializeToString(), _metadata(asked), timeout_s=timeout_s)
+            answer = self._port.call(
+                route.rpc, request.SerializeToString(), calling.metadata(asked), timeout_s=timeout_s
+            )
             response = route.response.FromString(answer)
             if route.says:
                 yes = bool(getattr(response, route.says))
@@ -132,8 +174,7 @@ class Rest:
             return refused(translated(error))
         except Exception:  # noqa: BLE001  (a caller is told, the log has the rest)
             _log.exception("a call by HTTP failed")
-            words = "internal error; the gateway's log has the particulars"
-            return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "INTERNAL", words)
+            return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "INTERNAL", _HIDDEN)
 
     def _admit(self, rpc: str, asked: Asked) -> Caller:
         """Return who calls a method, or raise unless he may."""
@@ -177,30 +218,5 @@ def translated(error: DomainError) -> errors.TurnoutError:
     return errors.from_status(code_of(error).name, sentence_of(error), trailing_of(error))
 
 
-def _document(asked: Asked) -> object:
-    try:
-        return json.loads(asked.body or b"{}", parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise RequestMalformedError(f"the body is not JSON: {str(error)[:200]}") from error
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON; write it as text")
-
-
-def _timeout_s(asked: Asked) -> float:
-    said = asked.headers.get(TIMEOUT_HEADER, str(TIMEOUT_MS))
-    if not (said.isascii() and said.isdigit() and len(said) <= 9 and 1 <= int(said) <= TIMEOUT_MS_MAX):  # noqa: PLR2004
-        raise RequestMalformedError(f"{TIMEOUT_HEADER} is from 1 to {TIMEOUT_MS_MAX} milliseconds")
-    return int(said) / 1000
-
-
-def _metadata(asked: Asked) -> list[tuple[str, str]]:
-    """Return what a call says beside its request: its token, its trace, and what the Open Inference Protocol takes."""
-    found = []
-    for name, value in asked.headers.items():
-        key = name.lower()
-        ours = key.startswith("turnout-") and not key.startswith(_FORWARDED) and key != TIMEOUT_HEADER.lower()
-        if (key in _PASSED_ON or ours) and value.isascii() and value.isprintable():
-            found.append((key, value))
-    return found
+def _path_of(asked: Asked) -> str:
+    return unquote(urlsplit(asked.target).path)

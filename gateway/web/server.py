@@ -1,4 +1,4 @@
-"""The HTTP port: whether the gateway is well, its metrics, predictions as JSON, and the console."""
+"""The HTTP port: whether the gateway is well, its metrics, calls of the data port, and the console."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LENGTH_DIGITS_MAX = 15
 
 
 class WebServer:
-    """Answers ``/healthz``, ``/metrics``, calls of the data port as JSON, and the console's pages.
+    """Answers ``/healthz``, ``/metrics``, calls of the data port, and the console's pages.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class WebServer:
     access
         Says who asks for them.
     rest
-        Answers calls as JSON.
+        Answers calls.
     body_bytes_max
         How long the body of such a call may be.
     console
@@ -141,6 +141,14 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             self._tell((self.calls if call else self.pages).answer(self._asked(body)))
 
+    def do_OPTIONS(self) -> None:
+        """Answer a browser that asks whether a page may call."""
+        bodiless = self.headers.get("Content-Length", "0") == "0" and "Transfer-Encoding" not in self.headers
+        if bodiless and self.calls.takes(self.path.partition("?")[0]):
+            self._tell(self.calls.answer(self._asked(b"")))
+        else:
+            self._other()
+
     def _other(self) -> None:
         """Refuse a verb that nothing here takes, and what came with it."""
         self.close_connection = True
@@ -149,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(HTTPStatus.METHOD_NOT_ALLOWED, b"this takes GET and POST\n")
 
-    do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_HEAD = do_CONNECT = do_QUERY = _other  # noqa: N815
+    do_PUT = do_DELETE = do_PATCH = do_TRACE = do_HEAD = do_CONNECT = do_QUERY = _other  # noqa: N815
 
     def _asked(self, body: bytes) -> Asked:
         host, port = self.client_address[:2]
@@ -166,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _tell(self, told: Told) -> None:
         """Answer."""
         self.send_response(told.status)
-        if told.status != HTTPStatus.NOT_MODIFIED:
+        if told.status not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
             self.send_header("Content-Type", told.content_type)
             self.send_header("Content-Length", str(len(told.body)))
         for name, value in told.headers.items():
@@ -181,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Refuse a body unread: what follows on the connection would be it."""
         self.close_connection = True
         if call:
-            self._tell(self.calls.refuse(status, words))
+            self._tell(self.calls.refuse(self._asked(b""), status, words))
         else:
             self._send(status, f"{words}\n".encode())
 

@@ -18,7 +18,7 @@ class Asked:
     Attributes
     ----------
     method, target
-        `GET` or `POST`, and the path with what stands behind it.
+        The verb, and the path with what stands behind it.
     headers
         The headers.
     body
@@ -51,7 +51,7 @@ class Told:
 
 
 class Rest(Protocol):
-    """What answers calls as JSON."""
+    """What answers calls by HTTP."""
 
     def takes(self, path: str) -> bool:
         """Return whether a path is of this."""
@@ -61,6 +61,6 @@ class Rest(Protocol):
         """Return what to tell a caller."""
         ...
 
-    def refuse(self, status: HTTPStatus, words: str) -> Told:
+    def refuse(self, asked: Asked, status: HTTPStatus, words: str) -> Told:
         """Return the answer to a body that is not read."""
         ...

@@ -37,6 +37,7 @@ RUN = {
     ("docs/experiments.md", "console"): README,
     ("docs/experiments.md", "python"): README,
     ("docs/http.md", "console"): README,
+    ("docs/http.md", "js"): "tests/rest/test_in_browser.py",
     ("docs/load.md", "console"): "tests/cli/test_load.py",
     ("docs/open-inference.md", "console"): "tests/gateway/inference/test_stock_clients.py",
     ("docs/registry.md", "console"): README,

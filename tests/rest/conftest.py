@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import json
+import sys
+import threading
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,6 +63,26 @@ def scaling_model(scale):
     return made.SerializeToString()
 
 
+def slow_model():
+    """Return a model that takes as long as the matrix is large that it is asked to multiply with itself."""
+    nodes = [
+        helper.make_node(
+            "ConstantOfShape", ["shape"], ["ones"], value=helper.make_tensor("", TensorProto.FLOAT, [1], [1.0])
+        ),
+        helper.make_node("MatMul", ["ones", "ones"], ["product"]),
+        helper.make_node("ReduceSum", ["product"], ["y"], keepdims=0),
+    ]
+    shape = helper.make_tensor_value_info("shape", TensorProto.INT64, [2])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [])
+    graph = helper.make_graph(nodes, "slow", [shape], [y])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return made.SerializeToString()
+
+
+LISTED = "https://app.example.com"
+"""The site whose pages may call."""
+
+
 @dataclass
 class Place:
     """A gateway and how to speak to it."""
@@ -103,13 +128,66 @@ class Place:
             control.wait_for_revision()
 
 
+class Pages:
+    """Serves files as a site does whose pages may call: by its address; by the name `localhost` it is another site."""
+
+    def __init__(self):
+        self.folder = None
+        """Where scripts are."""
+        self.page = ""
+        """What stands at every path that ends with a slash."""
+        pages = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                script = not self.path.endswith("/")
+                body = (pages.folder / self.path[1:]).read_bytes() if script else pages.page.encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/javascript" if script else "text/html")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.origin = f"http://127.0.0.1:{self.server.server_port}"
+        self.other = f"http://localhost:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
 @pytest.fixture(scope="session")
-def place(launch, tmp_path_factory):
+def typescript():
+    """Return the folder of the client for TypeScript, where it is built."""
+    root = Path(__file__).parents[2]
+    spec = importlib.util.spec_from_file_location("built_clients", root / "tools" / "clients.py")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if missing := module.TYPESCRIPT.missing():
+        pytest.skip(missing)
+    return module.TYPESCRIPT.folder
+
+
+@pytest.fixture(scope="session")
+def pages():
+    made = Pages()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def place(launch, tmp_path_factory, pages):
     folder = tmp_path_factory.mktemp("rest")
     tokens = {role: new_token() for role in ("read", "admin", "predict", "outcomes")}
     with edited(folder / "tokens.json") as identities:
         identities += [make_identity(f"{role}-person", [role], sha256=hash_of(token)) for role, token in tokens.items()]
-    gateway = launch(folder / "state", "--tokens", str(folder / "tokens.json"), workers=1)
+    flags = ("--tokens", str(folder / "tokens.json"), "--http-origins", f"{LISTED}, {pages.origin}")
+    gateway = launch(folder / "state", *flags, workers=1)
     found = Place(gateway, tokens)
     with found.control() as control:
         echo = {name: np.zeros((2, 3), object if name == "string" else name) for name in KINDS}
@@ -119,6 +197,8 @@ def place(launch, tmp_path_factory):
         )
         (folder / "echo.onnx").write_bytes(echo_model())
         control.publish_version("echo", folder / "echo.onnx", probe=probe, alias="champion")
+        (folder / "slow.onnx").write_bytes(slow_model())
+        control.publish_version("slow", folder / "slow.onnx", alias="champion")
         for scale in (1.0, 2.0, 3.0):
             (folder / "scaled.onnx").write_bytes(scaling_model(scale))
             control.publish_version("scaled", folder / "scaled.onnx", alias="champion" if scale == 1 else "")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,18 +109,6 @@ def test_the_provider_gives_units_what_the_gateway_serves(place, served):
 @pytest.mark.timeout(1200)
 def test_the_provider_gives_ten_thousand_units_what_the_gateway_serves(place, served):
     ask_provider(place, served, list(enumerate(UNITS)))
-
-
-@pytest.fixture(scope="module")
-def typescript():
-    """Return the folder of the client for TypeScript, where it is built."""
-    root = Path(__file__).parents[2]
-    spec = importlib.util.spec_from_file_location("built_clients", root / "tools" / "clients.py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if missing := module.TYPESCRIPT.missing():
-        pytest.skip(missing)
-    return module.TYPESCRIPT.folder
 
 
 def ask_typescript(folder, place, contexts, *flags):
