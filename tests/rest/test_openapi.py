@@ -41,7 +41,7 @@ def asked(place, tmp_path, *, phases, examples, seed):
 
 
 def test_what_the_file_allows_is_answered_as_the_file_says(place, tmp_path):
-    assert asked(place, tmp_path, phases="fuzzing", examples=15, seed=1) > 100
+    assert asked(place, tmp_path, phases="fuzzing", examples=10, seed=1) > 70
 
 
 @pytest.mark.soak
