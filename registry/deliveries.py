@@ -100,21 +100,15 @@ def derive(tx: Connection, *, now_us: int) -> None:
 
 def due(tx: Connection, *, now_us: int) -> list[Delivery]:
     """Return what is to be attempted now: of each webhook and lane the oldest that is pending, if it is due."""
-    heads = (
-        select(_table.c.webhook, _table.c.lane, func.min(_table.c.revision).label("revision"))
-        .where(_table.c.state == PENDING)
-        .group_by(_table.c.webhook, _table.c.lane)
-        .subquery()
-    )
-    query = (
-        _selected()
-        .join(heads, and_(heads.c.webhook == _table.c.webhook, heads.c.revision == _table.c.revision))
-        .join(tables.webhooks, tables.webhooks.c.id == _table.c.webhook)
-        .where(_table.c.due_us <= now_us, tables.webhooks.c.paused.is_(False))
-        .order_by(_table.c.due_us)
-        .limit(DUE_MAX)
-    )
+    query = _heads(_selected()).where(_table.c.due_us <= now_us).order_by(_table.c.due_us).limit(DUE_MAX)
     return [_delivery(row) for row in tx.execute(query)]
+
+
+def next_due_us(tx: Connection, *, after_us: int) -> int | None:
+    """Return when the next is to be attempted that is not due yet; None: nothing waits."""
+    query = _heads(select(func.min(_table.c.due_us)).select_from(_table)).where(_table.c.due_us > after_us)
+    found: int | None = tx.execute(query).scalar_one()
+    return found
 
 
 def still_stands(tx: Connection, delivery: Delivery) -> bool:
@@ -231,6 +225,21 @@ def _derive_one(tx: Connection, webhook: Webhook, newest: int, now_us: int) -> N
         tx.execute(insert(_table), heard)
     cursor = rows[-1].revision if len(rows) == DERIVED_MAX else newest
     tx.execute(update(tables.webhooks).where(tables.webhooks.c.id == webhook.id).values(cursor_revision=cursor))
+
+
+def _heads(query: Select[Any]) -> Select[Any]:
+    """Narrow a query to the oldest that is pending of each lane, where the webhook is not paused."""
+    heads = (
+        select(_table.c.webhook, _table.c.lane, func.min(_table.c.revision).label("revision"))
+        .where(_table.c.state == PENDING)
+        .group_by(_table.c.webhook, _table.c.lane)
+        .subquery()
+    )
+    return (
+        query.join(heads, and_(heads.c.webhook == _table.c.webhook, heads.c.revision == _table.c.revision))
+        .join(tables.webhooks, tables.webhooks.c.id == _table.c.webhook)
+        .where(tables.webhooks.c.paused.is_(False))
+    )
 
 
 def _selected() -> Select[Any]:

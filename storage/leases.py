@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, text, update
 
+from storage.clock import SystemClock
 from storage.errors import ConflictError
 from storage.schema import leases
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+    from storage.clock import Clock
 
 
 class LeaseLostError(ConflictError):
@@ -27,16 +30,20 @@ class LeaseLostError(ConflictError):
     reason = "LEASE_LOST"
 
 
-_NOW_US = {
-    "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)",
-    "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
-}
+_NOW_US = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
 
 
 def database_now_us(tx: Connection) -> int:
     """Return the database's own time in microseconds since the Unix epoch: the same for all who share it."""
-    now_us: int = tx.execute(text(_NOW_US[tx.dialect.name])).scalar_one()
+    if tx.dialect.name == "sqlite":  # all who share it are on one machine, and it has no clock but the machine's
+        return SystemClock().now_us()
+    now_us: int = tx.execute(_NOW_US).scalar_one()
     return now_us
+
+
+def shared_now_us(tx: Connection, clock: Clock) -> int:
+    """Return the time that all who share the database agree on: its own, where the clock is a machine's."""
+    return database_now_us(tx) if isinstance(clock, SystemClock) else clock.now_us()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from registry import tables
 from registry.aliases import remove_expired
 from storage.errors import UnavailableError
+from storage.leases import shared_now_us
 
 if TYPE_CHECKING:
     import threading
@@ -23,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class Housekeeper:
-    """Removes aliases whose time is over.
+    """Removes aliases whose time is over, by the database's time: a machine whose clock is wrong ends none too early.
 
     Any number may run on one database: each looks first, and what one of them removes inside its writing transaction
     the others no longer find.
@@ -45,11 +46,10 @@ class Housekeeper:
 
     def look(self) -> int:
         """Do what is due and return how much was done."""
-        now_us = self._clock.now_us()
-        due = select(tables.aliases.c.alias).where(
-            tables.aliases.c.expires_us > 0, tables.aliases.c.expires_us <= now_us
-        )
+        aliases = tables.aliases.c
         with self._database.read() as tx:
+            now_us = shared_now_us(tx, self._clock)
+            due = select(aliases.alias).where(aliases.expires_us > 0, aliases.expires_us <= now_us)
             if tx.execute(due.limit(1)).first() is None:
                 return 0
         with self._database.write() as tx:

@@ -22,6 +22,7 @@ from registry.records import VersionDraft
 from registry.spool import ARTIFACT_BYTES_MAX, spooled
 from registry.uploads import Uploads
 from registry.versions import add_version, get_version, same_bytes, same_bytes_elsewhere
+from storage.leases import shared_now_us
 from storage.revision import current_revision
 from trainer.records.claims import note_version, published_by
 
@@ -203,7 +204,7 @@ class Publisher:
     def _add(self, publication: Publication, draft: VersionDraft, *, actor: str) -> Published:
         """Give the draft its number and its alias in one transaction."""
         with self._database.write() as tx:
-            now_us = self._clock.now_us()
+            now_us = shared_now_us(tx, self._clock)
             digest, feature_input = self._bind(publication, draft.signature, tx)
             draft = replace(draft, feature_set_digest=digest, feature_input=feature_input)
             for sha256 in filter(None, (draft.artifact_sha256, draft.probe_sha256)):

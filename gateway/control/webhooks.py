@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry.cloudevent import event_of, headers_of
-from registry.deliveries import Outcome, derive, due, is_behind, settle, still_stands
+from registry.deliveries import Outcome, derive, due, is_behind, next_due_us, settle, still_stands
 from registry.errors import WebhookMissingError
 from registry.webhooks import get_webhook, secret_of
 from storage import leases
-from storage.clock import SystemClock
 from storage.errors import UnavailableError
 from storage.revision import get_change
 
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
     from storage.leases import Lease
 
 POLL_INTERVAL_S = 0.25
-"""How often the database is looked at without having been told; for what another process changed, and for retries."""
+"""How often the database is looked at without having been told, for what another process changed."""
+NAP_S_MIN = 0.005
 LEASE = "webhooks"
 LEASE_S = 5.0
 FLIGHTS_MAX = 16
@@ -67,7 +67,8 @@ class WebhookCourier:
 
     Any number may run on one database. Whoever finds something to do takes the lease first; what is written down is
     written in a transaction that shows the lease's token, so that one who lost it while it waited for a receiver writes
-    nothing. All times here are the machine's, not those of a replay clock: they concern the outside.
+    nothing. When an attempt is due is by the database's time, never a replay clock's: it concerns the outside, and what
+    one put off by a clock of its own that is wrong, no other would take up.
 
     Parameters
     ----------
@@ -83,7 +84,6 @@ class WebhookCourier:
         self._database = database
         self._poster = poster
         self._policy = policy
-        self._clock = SystemClock()
         self._holder = uuid.uuid4().hex
         self._lease: Lease | None = None
         self._lock = threading.Lock()
@@ -97,11 +97,13 @@ class WebhookCourier:
 
     def run(self, stopped: threading.Event) -> None:
         """Deliver until stopped; a database that is away is looked at again later."""
+        nap_s = POLL_INTERVAL_S
         while not stopped.is_set():
-            self._woken.wait(POLL_INTERVAL_S)
+            self._woken.wait(nap_s)
             self._woken.clear()
+            nap_s = POLL_INTERVAL_S
             try:
-                self.look()
+                nap_s = self.look()
             except UnavailableError as error:
                 _log.warning("webhooks cannot be served now: %s", error.message)
                 stopped.wait(POLL_INTERVAL_S)
@@ -109,19 +111,20 @@ class WebhookCourier:
                 _log.exception("webhooks could not be served; trying again")
                 stopped.wait(POLL_INTERVAL_S)
 
-    def look(self) -> None:
-        """Do what is due, or let others do it."""
+    def look(self) -> float:
+        """Do what is due, or let others do it; return after how many seconds to look again, unwoken."""
         with self._database.read() as tx:
-            behind = is_behind(tx)
-            idle = not behind and not due(tx, now_us=self._clock.now_us())
+            behind, now_us = is_behind(tx), leases.database_now_us(tx)
+            ready, next_us = due(tx, now_us=now_us), next_due_us(tx, after_us=now_us)
         with self._lock:
-            idle = idle and not self._flying
-        if idle:
+            busy = behind or bool(ready) or bool(self._flying)
+        if not busy:
             self._release()
         elif self._held(behind=behind):
             with self._database.read() as tx:
-                ready = due(tx, now_us=self._clock.now_us())
+                ready = due(tx, now_us=leases.database_now_us(tx))
             self._launch(ready)
+        return POLL_INTERVAL_S if next_us is None else min(POLL_INTERVAL_S, max(NAP_S_MIN, (next_us - now_us) / 1e6))
 
     def close(self) -> None:
         """Let what is in flight land or cut it, and let others have the lease."""
@@ -153,7 +156,7 @@ class WebhookCourier:
             if lease is None:
                 lease = leases.acquire(tx, name=LEASE, holder=self._holder, duration_us=duration_us, now_us=now_us)
             if lease is not None and behind:
-                derive(tx, now_us=self._clock.now_us())
+                derive(tx, now_us=now_us)
         self._lease = lease
         return lease is not None
 
@@ -186,15 +189,10 @@ class WebhookCourier:
                 return
             pause_us = self._policy.pause_us(delivery.attempts + 1)
             with self._database.write() as tx:
-                leases.renew(tx, lease, duration_us=int(LEASE_S * 1e6), now_us=leases.database_now_us(tx))
-                settle(
-                    tx,
-                    delivery,
-                    outcome,
-                    attempts_max=self._policy.attempts_max,
-                    pause_us=pause_us,
-                    now_us=self._clock.now_us(),
-                )
+                now_us = leases.database_now_us(tx)
+                leases.renew(tx, lease, duration_us=int(LEASE_S * 1e6), now_us=now_us)
+                attempts_max = self._policy.attempts_max
+                settle(tx, delivery, outcome, attempts_max=attempts_max, pause_us=pause_us, now_us=now_us)
         except leases.LeaseLostError:
             _log.info("another control plane goes on with the webhooks; it delivers %s again", delivery.revision)
         except UnavailableError as error:

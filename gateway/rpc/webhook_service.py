@@ -11,6 +11,7 @@ from gateway.rpc import paging, status
 from gateway.rpc import registry_codec as codec
 from registry import deliveries, webhooks
 from registry.cloudevent import headers_of, trial_event
+from storage.leases import database_now_us
 from turnout import resources
 from turnout.registry.v1 import webhook_service_pb2 as pb
 from turnout.registry.v1 import webhook_service_pb2_grpc as pb_grpc
@@ -156,8 +157,7 @@ class WebhookService(pb_grpc.WebhookServiceServicer):
     ) -> pb.RedeliverWebhookResponse:
         """Try deliveries again."""
         with status.mapped(context), self._database.write() as tx:
-            # Attempts go by the machine's time.
-            now_us = time.time_ns() // 1000
+            now_us = database_now_us(tx)
             count = deliveries.redeliver(tx, _id(request.name), revision=request.revision, now_us=now_us)
             return pb.RedeliverWebhookResponse(count=count)
 

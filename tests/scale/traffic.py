@@ -17,12 +17,12 @@ import duckdb
 import grpc
 import numpy as np
 import onnx
-import psycopg
 from onnx import TensorProto, helper, numpy_helper
 
 from turnout import Client, errors
 from turnout.control import Control
 from turnout.experiments.v1 import experiment_service_pb2 as epb
+from turnout.experiments.v1 import ramp_pb2
 from turnout.features.v1 import feature_service_pb2 as fpb
 from turnout.registry.v1 import registry_service_pb2 as rpb
 from turnout.registry.v1 import webhook_service_pb2 as wpb
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from rig import Rig
 
-MODEL, SPLIT, DECOY = "m", "s", 4
+MODEL, SPLIT, RAMPED, DECOY = "m", "s", "r", 4
+RAMP_STEPS = 50
 DRIVERS = 20
 DEFINITIONS = """
 [[source]]
@@ -45,6 +46,7 @@ path = "rides.parquet"
 name = "driver"
 join_keys = ["driver"]
 sql = "driver.sql"
+refresh = "3s"
 [[view.features]]
 name = "trips"
 default = -1.0
@@ -55,8 +57,11 @@ features = ["driver.trips", "request.hour"]
 """
 
 
-def furnish(rig: Rig, folder: Path) -> None:
-    """Walk the loop's first half: features, versions, a champion, an experiment; and a version nobody promotes."""
+def furnish(rig: Rig, folder: Path, *, step_s: float = 1.0) -> None:
+    """Walk the loop's first half: features, versions, a champion, an experiment, a ramp; and a version nobody promotes.
+
+    The ramp has fifty steps, each of which lasts so long at the least.
+    """
     folder.mkdir()
     (folder / "ride.toml").write_text(DEFINITIONS)
     (folder / "driver.sql").write_text("SELECT driver, moment AS event_time, trips FROM rides")
@@ -65,28 +70,33 @@ def furnish(rig: Rig, folder: Path) -> None:
     with Control(rig.control_address(rig.names[0])) as control:
         control.apply_features(folder)
         control.features.Materialize(fpb.MaterializeRequest())
-        for model, versions in ((MODEL, DECOY), (SPLIT, 2)):
+        for model, versions in ((MODEL, DECOY), (SPLIT, 2), (RAMPED, 2)):
             for version in range(1, versions + 1):
                 path = folder / f"{model}{version}.onnx"
                 path.write_bytes(scaling_model(float(version)))
                 facts = rpb.VersionFacts(feature_set="ride")
                 control.publish_version(model, path, facts=facts, alias="" if version > 1 else "champion")
-        start_experiment(control)
+        start_experiment(control, "split", SPLIT)
+        step_us = int(step_s * 1e6)
+        shares = [place / (2 * RAMP_STEPS) for place in range(1, RAMP_STEPS + 1)]
+        steps = [ramp_pb2.RampStep(share=share, minimum_time_us=step_us, minimum_units=0) for share in shares]
+        errors_only = [ramp_pb2.RampGuardrail(kind=ramp_pb2.RAMP_GUARDRAIL_KIND_ERROR_RATE)]
+        start_experiment(control, "ramp", RAMPED, ramp_pb2.Ramp(steps=steps, guardrails=errors_only))
     for name in rig.names:
         with Control(rig.control_address(name)) as control:
             control.wait_for_revision()
 
 
-def start_experiment(control: Control) -> None:
+def start_experiment(control: Control, name: str, model: str, ramp: ramp_pb2.Ramp | None = None) -> None:
     variants = [
         epb.Variant(variant="control", version=1, share=0.5, control=True),
         epb.Variant(variant="treatment", version=2, share=0.5),
     ]
     kind, direction = epb.METRIC_KIND_MEAN, epb.DIRECTION_INCREASE
     metric = epb.Metric(metric="late", kind=kind, outcome="late", direction=direction, role=epb.METRIC_ROLE_SUCCESS)
-    experiment = epb.Experiment(model=f"models/{SPLIT}", variants=variants, coverage=1.0, metrics=[metric])
-    control.experiments.CreateExperiment(epb.CreateExperimentRequest(experiment_id="split", experiment=experiment))
-    control.experiments.StartExperiment(epb.StartExperimentRequest(name="experiments/split"))
+    experiment = epb.Experiment(model=f"models/{model}", variants=variants, coverage=1.0, metrics=[metric], ramp=ramp)
+    control.experiments.CreateExperiment(epb.CreateExperimentRequest(experiment_id=name, experiment=experiment))
+    control.experiments.StartExperiment(epb.StartExperimentRequest(name=f"experiments/{name}"))
 
 
 def scaling_model(scale: float) -> bytes:
@@ -172,7 +182,6 @@ class Traffic:
     refused_outcomes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
-    leases: set[tuple[str, int, str]] = field(default_factory=set)
     receiver: Receiver = field(init=False)
     _stop: threading.Event = field(default_factory=threading.Event)
     _running: list[threading.Thread] = field(default_factory=list)
@@ -182,7 +191,7 @@ class Traffic:
         with Control(self.rig.control_address(self.rig.names[0])) as control:
             self.receiver.register(control)
         self._running = [threading.Thread(target=self._ask, args=(number,)) for number in range(self.threads)]
-        self._running += [threading.Thread(target=each) for each in (self._change, self._watch_leases)]
+        self._running.append(threading.Thread(target=self._change))
         for thread in self._running:
             thread.start()
         return self
@@ -215,7 +224,7 @@ class Traffic:
                 self._stop.wait(max(0.0, due - time.monotonic()))
 
     def _predict(self, client: Client, chance: random.Random) -> None:
-        model, request_id, asked = chance.choice((MODEL, SPLIT)), str(uuid.uuid4()), time.monotonic()
+        model, request_id, asked = chance.choice((MODEL, SPLIT, RAMPED)), str(uuid.uuid4()), time.monotonic()
         try:
             answer = client.predict(
                 model,
@@ -269,12 +278,3 @@ class Traffic:
             expire_time_us=time.time_ns() // 1000 + 1_500_000,
         )
         return control.registry.SetAlias(request, timeout=10).revision
-
-    def _watch_leases(self) -> None:
-        while not self._stop.wait(0.2):
-            with (
-                contextlib.suppress(psycopg.Error),
-                psycopg.connect(self.rig.database, connect_timeout=2, autocommit=True) as connection,
-            ):
-                while not self._stop.wait(0.1):
-                    self.leases.update(connection.execute("SELECT name, token, holder FROM leases").fetchall())

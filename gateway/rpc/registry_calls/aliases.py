@@ -10,6 +10,7 @@ from gateway.rpc.registry_calls.parts import RegistryCalls
 from registry import alias_history, aliases, champion
 from registry.clearance import NOTHING_KNOWN, Support
 from registry.records import CHAMPION
+from storage.leases import shared_now_us
 from turnout.registry.v1 import registry_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class AliasCalls(RegistryCalls):
                     evidence=evidence,
                     support=support,
                     actor=status.actor(context),
-                    now_us=self._clock.now_us(),
+                    now_us=shared_now_us(tx, self._clock),
                 )
             return pb.PromoteVersionResponse(alias=codec.alias_message(move.stands), revision=move.revision)
 
@@ -56,7 +57,7 @@ class AliasCalls(RegistryCalls):
                     reason=request.reason,
                     support=Support(override_reason=request.override_reason),
                     actor=status.actor(context),
-                    now_us=self._clock.now_us(),
+                    now_us=shared_now_us(tx, self._clock),
                 )
             return pb.RollbackModelResponse(alias=codec.alias_message(move.stands), revision=move.revision)
 
@@ -78,7 +79,7 @@ class AliasCalls(RegistryCalls):
                     expires_us=request.expire_time_us,
                     support=support,
                     actor=status.actor(context),
-                    now_us=self._clock.now_us(),
+                    now_us=shared_now_us(tx, self._clock),
                 )
             return pb.SetAliasResponse(alias=codec.alias_message(move.stands), revision=move.revision)
 
@@ -94,7 +95,7 @@ class AliasCalls(RegistryCalls):
                     generation=request.generation if request.HasField("generation") else None,
                     reason=request.reason,
                     actor=status.actor(context),
-                    now_us=self._clock.now_us(),
+                    now_us=shared_now_us(tx, self._clock),
                 )
             return pb.DeleteAliasResponse(revision=move.revision)
 
