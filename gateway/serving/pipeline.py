@@ -161,6 +161,8 @@ class Pipeline:
             if walk.shares:
                 self._proceed(walk)
             requests = [*refused, *walk.requests]
+            if len(requests) == len(wave):  # nobody went apart: in the order in which they came
+                requests = list(wave)
             self._tally.count(requests, walk.started)
         done(requests)
         if self._shadowing is not None:

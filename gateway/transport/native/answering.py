@@ -106,7 +106,10 @@ class Answering(ClientLink):
             session.send_trailers(stream, OK_TRAILERS)
         except NGH2Error as error:  # the client has gone, which the next read would have told
             _log.debug("an answer was dropped: %s", error)
-        if not self._changed:
+        loop = self._loop
+        if loop.answering is not self:
+            loop.answer_on(self)
+        if not self.is_due:
             self.changed()
 
     def fail(self, call: NativeCall, code: int, message: str, trailing: Metadata = ()) -> None:

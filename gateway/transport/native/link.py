@@ -47,12 +47,13 @@ class Link:
         What the session holds that the peer's windows do not let out.
     is_open
         Whether it is not lost or closed yet.
+    is_due
+        Whether its session's output is to be written when this turn of the loop ends.
     is_deaf
         Whether all has been said: what still comes is read, so that the peer can read to the end, and dropped.
     """
 
     __slots__ = (
-        "_changed",
         "_loop",
         "_mask",
         "_receive",
@@ -61,6 +62,7 @@ class Link:
         "_unsent",
         "heard_at",
         "is_deaf",
+        "is_due",
         "is_open",
         "session",
         "unread_bytes",
@@ -82,7 +84,7 @@ class Link:
         self._tls = connected if isinstance(connected, ssl.SSLSocket) else None
         self._mask = READ
         self._unsent: memoryview | None = None
-        self._changed = False
+        self.is_due = False
         self.is_open = True
         self.is_deaf = False
         self.heard_at = loop.now
@@ -95,8 +97,8 @@ class Link:
 
     def changed(self) -> None:
         """Have the session's output written when this turn ends."""
-        if not self._changed:
-            self._changed = True
+        if not self.is_due:
+            self.is_due = True
             self._loop.changed.append(self)
 
     def hurry(self) -> None:
@@ -137,8 +139,8 @@ class Link:
             return
         session = self.session
         session.receive_data(_BUFFER[:size])
-        if not self._changed:
-            self._changed = True
+        if not self.is_due:
+            self.is_due = True
             self._loop.changed.append(self)
         self.received(session.events())
 
@@ -148,7 +150,7 @@ class Link:
 
     def flush(self) -> None:
         """Write what the session has to send, as far as the socket takes it."""
-        self._changed = False
+        self.is_due = False
         if self._unsent is not None or not self.is_open or self.is_deaf:
             return
         try:

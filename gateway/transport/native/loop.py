@@ -48,6 +48,8 @@ class Loop:
         The monotonic clock when this turn began.
     changed
         Links whose sessions may have something to send; they are flushed when the turn ends.
+    answering
+        The link that answers were written for last in this turn.
     urgent
         Whether they are flushed before this turn's work too: what they have to send must not wait for it.
     thread
@@ -57,6 +59,7 @@ class Loop:
     def __init__(self) -> None:
         self.now = time.monotonic()
         self.changed: list[Link] = []
+        self.answering: Link | None = None
         self.urgent = False
         self.thread = 0
         self._poll = select.epoll()
@@ -146,13 +149,21 @@ class Loop:
             self._poll.close()
             os.close(self._wake)
 
+    def answer_on(self, link: Link) -> None:
+        """Go over to the answers of another link, and send those of the one before: its client has work meanwhile."""
+        before, self.answering = self.answering, link
+        if before is not None and before.is_due:
+            self._guard(before.flush)
+
     def flush(self) -> None:
         """Send what the sessions have to send."""
         self.urgent = False
+        self.answering = None
         while self.changed:
             changed, self.changed = self.changed, []
             for link in changed:
-                self._guard(link.flush)
+                if link.is_due:  # else it was written meanwhile
+                    self._guard(link.flush)
 
     def _await(self) -> list[tuple[int, int]]:
         """Return the next events, or none when a timer is due.
