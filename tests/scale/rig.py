@@ -313,7 +313,7 @@ class Rig:
             [
                 *(weed, "server", f"-dir={data}", f"-ip={host}", f"-ip.bind={host}", "-filer", "-s3"),
                 *(f"-s3.config={config}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64"),
-                *("-volume.max=64", "-master.telemetry=false", *flags),
+                *("-volume.max=64", "-master.telemetry=false", "-master.electionTimeout=1s", *flags),
             ],
         )
 
