@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
@@ -33,7 +36,7 @@ def manifests(folder):
 
 @pytest.fixture
 def pods(manifests):
-    kinds = ("StatefulSet", "Job")
+    kinds = ("StatefulSet", "Deployment", "Job")
     return {kind: each["spec"]["template"]["spec"] for (kind, _), each in manifests.items() if kind in kinds}
 
 
@@ -82,6 +85,27 @@ def test_the_settings_of_the_config_map_are_settings_and_go_with_the_pod(folder,
     assert given.settings.artifacts
 
 
+def test_the_trainer_is_told_by_options_that_it_has_and_may_reach_what_it_is_told(pods, manifests, root):
+    (container,) = pods["Deployment"]["containers"]
+    compose = yaml.safe_load((root / "deploy/compose.yaml").read_text())["services"]["trainer"]
+    asked = [Path(sys.executable).with_name("turnout"), "trainer", "--help"]
+    page = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
+    for arguments, given in (
+        (container["args"], {each["name"] for each in container["env"]}),
+        (compose["command"], set(compose["environment"])),
+    ):
+        assert arguments[0] == "trainer"
+        named = {*given, *(each for each in arguments if each.startswith("--"))}
+        assert named <= set(re.findall(r"--[a-z-]+|TURNOUT_[A-Z_]+", page))
+    server = next(each["value"] for each in container["env"] if each["name"] == "TURNOUT_SERVER")
+    service, port = server.split(":")
+    assert int(port) in {each["port"] for each in manifests["Service", service]["spec"]["ports"]}
+    labels = manifests["Deployment", "turnout-trainer"]["spec"]["template"]["metadata"]["labels"]
+    rules = manifests["NetworkPolicy", "turnout"]["spec"]["ingress"]
+    admitted = [rule["from"][0]["podSelector"]["matchLabels"] for rule in rules if "podSelector" in rule["from"][0]]
+    assert any(each.items() <= labels.items() for each in admitted)
+
+
 def test_services_scaling_and_rules_are_about_the_pods_that_there_are(manifests):
     gateways = manifests["StatefulSet", "turnout"]
     labels = gateways["spec"]["template"]["metadata"]["labels"]
@@ -111,8 +135,8 @@ def test_the_secrets_that_the_pods_take_are_those_that_the_page_tells_of(pods, m
 
 def test_the_image_that_is_deployed_is_this_release(folder, root):
     version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
-    (image,) = yaml.safe_load((folder / "kustomization.yaml").read_text())["images"]
-    assert image == {"name": "turnout", "newTag": version}
+    images = yaml.safe_load((folder / "kustomization.yaml").read_text())["images"]
+    assert images == [{"name": name, "newTag": version} for name in ("turnout", "turnout-trainer")]
     extras = re.search(r"'\.\[(.*?)\]'", (root / "Dockerfile").read_text()).group(1).split(",")
     assert {"server", "postgresql", "s3"} <= set(extras)
 
