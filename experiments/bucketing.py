@@ -32,8 +32,8 @@ def seed_state(seed: str) -> int:
 
 
 _UNMASKED_BYTES_MAX = 16
-_TAIL = 10**6
-_HEADS = [OFFSET, *(fnv1a32(b"%d" % head) for head in range(1, (_MASK // _TAIL) + 1))]
+TAIL = 10**6
+HEADS = [OFFSET, *(fnv1a32(b"%d" % head) for head in range(1, (_MASK // TAIL) + 1))]
 """The state after the digits of a hash that stand before its last six: four of ten, mostly."""
 
 
@@ -51,8 +51,8 @@ def bucket_after(state: int, unit: str) -> int:
     else:
         for byte in data:
             state = ((state ^ byte) * PRIME) & _MASK
-    head, tail = divmod(state, _TAIL)
-    second = _HEADS[head]
+    head, tail = divmod(state, TAIL)
+    second = HEADS[head]
     for byte in b"%06d" % tail if head else b"%d" % tail:
         second = (second ^ byte) * PRIME
     return (second & _MASK) % BUCKETS

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.bucketing import BUCKETS, OFFSET, PRIME, bucket_after
+from experiments.bucketing import BUCKETS, HEADS, PRIME, TAIL, bucket_after, fnv1a32
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
     from experiments.assignment import Assigned, AssignmentTable
 
-CROWD_MIN = 48
+CROWD_MIN = 40
 """From so many units on it is quicker than one after another."""
 
 _BYTES_MAX = 64
-_DIGITS = 10
-_POWERS = np.array([[10**power] for power in reversed(range(_DIGITS))], np.uint32)
-_TEN, _ZERO, _PRIME = np.uint32(10), np.uint32(ord("0")), np.uint32(PRIME)
+_PRIME, _TAIL, _THOUSAND = np.uint32(PRIME), np.uint32(TAIL), np.uint32(1000)
+_HEADS = np.array(HEADS, np.uint32)
+_DIGITS = np.array([[*b"%03d" % number] for number in range(_THOUSAND)], np.uint32).T
+"""The three digits of each number below 1 000."""
 
 
 def assign_all(table: AssignmentTable, units: Sequence[str]) -> list[Assigned | None]:
@@ -42,17 +43,29 @@ def buckets_after(state: int, units: Sequence[str]) -> list[int]:
     if len(units) < CROWD_MIN or not 0 < width <= _BYTES_MAX:
         return [bucket_after(state, unit) for unit in units]
     rows = np.frombuffer(b"".join([one.ljust(width) for one in coded]), np.uint8).reshape(-1, width)
-    rest = _hashed(state, rows.T, np.arange(width)[:, None] < np.array(sizes)) // _POWERS
-    begun = rest > 0
-    begun[-1] = True  # the hash of 0 is written with one digit
-    buckets: list[int] = (_hashed(OFFSET, rest % _TEN + _ZERO, begun) % np.uint32(BUCKETS)).tolist()
+    there = np.arange(width)[:, None] < np.array(sizes)
+    buckets: list[int] = (_hashed_again(_hashed(state, rows.T.astype(np.uint32), there)) % np.uint32(BUCKETS)).tolist()
     return buckets
 
 
-def _hashed(state: int, columns: NDArray[np.integer], there: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Return the hashes of texts, given by their first characters, their second ones and so on, where there are any."""
+def _hashed(state: int, columns: NDArray[np.uint32], there: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Return the hashes of texts, given by their first bytes, their second ones and so on, where there are any."""
     hashes = np.full(columns.shape[1], state, np.uint32)
-    for characters, have in zip(columns.astype(np.uint32), there, strict=True):
-        following = (hashes ^ characters) * _PRIME
-        hashes = following if have.all() else np.where(have, following, hashes)
+    whole: list[bool] = there.all(axis=1).tolist()  # type: ignore[assignment]  # of two dimensions one is left
+    for bytes_, have, everywhere in zip(columns, there, whole, strict=True):
+        following = (hashes ^ bytes_) * _PRIME
+        hashes = following if everywhere else np.where(have, following, hashes)
     return hashes
+
+
+def _hashed_again(hashes: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return the hash of each hash as it is written in decimal: of its head by a table, and then of six digits."""
+    heads, tails = hashes // _TAIL, hashes % _TAIL
+    again: NDArray[np.uint32] = _HEADS[heads]
+    for digits in (*_DIGITS[:, tails // _THOUSAND], *_DIGITS[:, tails % _THOUSAND]):
+        again ^= digits
+        again *= _PRIME
+    if not heads.all():  # one of 4 295 is so small that it is written without a head, and in fewer digits
+        for place in np.flatnonzero(heads == 0):
+            again[place] = fnv1a32(b"%d" % hashes[place])
+    return again

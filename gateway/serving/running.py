@@ -88,12 +88,13 @@ def _run(slot: Slot, chunk: Sequence[Request], feeds: Feeds, ran: Ran) -> None:
             _run(slot, [request], {name: array[at:end] for name, array in feeds.items()}, ran)
             at = end
         return
-    ran(sum([request.rows for request in chunk]), began)
+    rows = sum([request.rows for request in chunk])
+    ran(rows, began)
     if len(chunk) == 1:
         data = tuple(map(tensor_bytes, arrays))
         chunk[0].layout = slot.session.layouts.find([array.shape for array in arrays], map(len, data))
         chunk[0].data = data
-    elif all(request.rows == 1 for request in chunk):
+    elif rows == len(chunk):
         _share_rows(slot, chunk, arrays)
     else:
         _share(slot, chunk, arrays)
