@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 from analysis_scale import DAYS, NOW_US, PREDICTIONS_A_UNIT, QUERY_BYTES_MAX, experiment, write_day
 
-from gateway.control.ray_crew import RayCrew
 from gateway.control.reducing.reducer import Reducer
 from gateway.journal.commits import EventFolders
 from gateway.journal.log import EventLog
 from storage.crew import ALONE, Alone
+from storage.ray_crew import RayCrew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -228,27 +228,3 @@ class CallRefusedError(Exception):
         self.message = message
         self.code = code
         self.cause = cause
-
-
-class CrewUnreachableError(UnavailableError):
-    """The machines that would do shares of the work cannot be reached."""
-
-    reason = "CREW_UNREACHABLE"
-
-
-class CrewLostError(UnavailableError):
-    """The machines that did shares of the work were lost before all were done."""
-
-    reason = "CREW_LOST"
-
-
-class CrewDiffersError(PreconditionError):
-    """A machine that would do a share runs other code than this one."""
-
-    reason = "CREW_DIFFERS"
-
-
-class ShareFailedError(DomainError):
-    """A share of the work failed by a fault of its own, and would again."""
-
-    reason = "SHARE_FAILED"

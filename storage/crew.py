@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from storage.errors import PreconditionError
+from storage.errors import DomainError, PreconditionError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +22,30 @@ class SharedFolderError(PreconditionError):
     """What other machines made is not here."""
 
     reason = "FOLDER_NOT_SHARED"
+
+
+class CrewUnreachableError(UnavailableError):
+    """The machines that would do shares of the work cannot be reached."""
+
+    reason = "CREW_UNREACHABLE"
+
+
+class CrewLostError(UnavailableError):
+    """The machines that did shares of the work were lost before all were done."""
+
+    reason = "CREW_LOST"
+
+
+class CrewDiffersError(PreconditionError):
+    """A machine that would do a share runs other code than this one."""
+
+    reason = "CREW_DIFFERS"
+
+
+class ShareFailedError(DomainError):
+    """A share of the work failed by a fault of its own, and would again."""
+
+    reason = "SHARE_FAILED"
 
 
 class Crew(Protocol):

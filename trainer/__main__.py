@@ -32,6 +32,7 @@ def main() -> int:
         folder=asked.state / "runs",
         allowed=tuple(asked.allow or ("sklearn",)),
         scripts=dict(asked.script or ()),
+        ray=asked.ray,
         stopped=stopped.is_set,
     )
     try:
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", default="", help="who works")
     parser.add_argument("--allow", action="append", help="a package that estimators may be of")
     parser.add_argument("--script", action="append", type=_script, help="NAME=COMMAND that policies may name")
+    parser.add_argument("--ray", default="", help="HOST:PORT of a Ray cluster that trains")
     parser.add_argument("--once", action="store_true", help="do what there is to do, and end")
     parser.add_argument("--lease", type=float, default=30.0, help="seconds that a claim lasts")
     parser.add_argument("--poll", type=float, default=1.0, help="seconds between two looks for work")

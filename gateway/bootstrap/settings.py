@@ -12,12 +12,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from features.store import READ_BUDGET_MS
 from gateway.config import ClockKind, StateFolders, TransportKind, WorkerConfig
-from gateway.control.ray_crew import ROWS_MIN, SHARES
 from gateway.errors import SettingInvalidError
 from gateway.rest.origins import origins_in
 from gateway.telemetry.logs import LogFormat, LogLevel  # noqa: TC001  (pydantic reads them)
 from gateway.telemetry.meter import LABEL_SETS_MAX
 from gateway.transport.tls import TlsFiles
+from storage.ray_crew import ROWS_MIN, SHARES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
+import signal
 import socket
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,16 +27,30 @@ from features.offline import OfflineLimits
 from features.store import open_store
 from features.training import training_table
 from gateway.bootstrap.sources import read_settings
-from gateway.control.ray_crew import RayCrew
 from gateway.control.reducing.reducer import Reducer
-from gateway.errors import CrewDiffersError, CrewLostError, CrewUnreachableError, SettingInvalidError, ShareFailedError
+from gateway.errors import SettingInvalidError
 from gateway.journal.log import EventLog
-from storage.crew import ALONE, Alone, SharedFolderError
+from storage.crew import (
+    ALONE,
+    Alone,
+    CrewDiffersError,
+    CrewLostError,
+    CrewUnreachableError,
+    SharedFolderError,
+    ShareFailedError,
+)
+from storage.ray_crew import RayCrew
+from trainer.errors import StepFailedError
+from trainer.records.policy import Budget
+from trainer.runner import child, on_ray
+from trainer.runner.child import ClaimLostError
+from trainer.runner.folder import failure, finished
 from turnout.features.v1 import feature_service_pb2 as pb
 from turnout.features.v1 import feature_service_pb2_grpc
 
 sys.path.insert(0, str(Path(__file__).parent))
 import crews
+import errands
 from clusters import Cluster
 from streams import HOUR_US, Stream, alike, measured
 
@@ -182,7 +199,7 @@ def test_a_cluster_that_is_not_there_is_told_by_its_address():
 
 
 def test_a_node_with_other_code_is_refused_and_a_fault_is_told():
-    from gateway.control import ray_driver  # noqa: PLC0415  it loads Ray
+    from storage import ray_driver  # noqa: PLC0415  it loads Ray
 
     assert ray_driver.on_node(ray_driver.code_digest(), str, 1) == ("1", None)
     assert isinstance(ray_driver.on_node("another", str, 1)[1], CrewDiffersError)
@@ -221,6 +238,53 @@ sql = "facts.sql"
 [[view.features]]
 name = "v"
 """
+
+
+def test_a_step_of_a_run_leaves_by_the_cluster_what_it_leaves_by_a_child_here(cluster, tmp_path):
+    here, there = (errands.hand_over(tmp_path / place, errands.LEARNS) for place in ("here", "there"))
+    assert child.perform("train", here, Budget(), connected=False, lost=lambda: False).code == 0
+    assert on_ray.perform(cluster.address, "train", there, Budget(), lost=lambda: False).code == 0
+    assert finished(there, "train") == finished(here, "train")
+    assert finished(there, "train")["search"]["tried"] + finished(there, "train")["search"]["pruned"] == 3
+    for name in ("model.onnx", "probe.pb", "said.npz"):
+        assert (there / name).read_bytes() == (here / name).read_bytes()
+    tight = Budget(wall_time_s=1)
+    with pytest.raises(StepFailedError, match="'train' took longer than 1 s"):
+        on_ray.perform(cluster.address, "train", there, tight, lost=lambda: False)
+    errand = on_ray.Errand("train", there, Budget(), "of another job")
+    with pytest.raises(SharedFolderError, match="is not the trainer's"):
+        on_ray.run_errand(errand)
+
+
+@pytest.mark.soak
+def test_a_step_whose_ray_worker_is_killed_is_done_again_and_one_that_nobody_waits_for_ends(cluster, tmp_path):
+    folder, mark = errands.hand_over(tmp_path / "run", {"script": "own"}), tmp_path / "mark"
+    with ThreadPoolExecutor(1) as aside:
+        stopped = threading.Event()
+
+        def begin():
+            done = aside.submit(on_ray.perform, cluster.address, "train", folder, Budget(), lost=stopped.is_set)
+            while not (mark.exists() and mark.read_text()):
+                time.sleep(0.05)
+            return done, int(mark.read_text())
+
+        done, leader = begin()
+        stat = Path(f"/proc/{leader}/stat").read_text().rpartition(")")[2].split()
+        os.kill(int(stat[1]), signal.SIGKILL)  # the Ray worker, which has started the child
+        assert done.result(120).code == 3
+        assert "the second time" in failure(folder, "train")["sentence"]
+        assert not Path(f"/proc/{leader}").exists()
+        mark.unlink()
+        done, leader = begin()
+        stopped.set()
+        with pytest.raises(ClaimLostError):
+            done.result(120)
+        until = time.monotonic() + 60
+        while Path(f"/proc/{leader}").exists():
+            assert time.monotonic() < until, "the cluster goes on with what nobody waits for"
+            time.sleep(0.1)
+    with pytest.raises(StepFailedError, match=r"'train' was not done: the Ray cluster at 127\.0\.0\.1:1 cannot"):
+        on_ray.perform("127.0.0.1:1", "train", folder, Budget(), lost=lambda: False)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.errors import StepFailedError
 from trainer.records.life import Step
 from trainer.records.rules import document_of
-from trainer.runner import child
+from trainer.runner import child, on_ray
 from trainer.runner.child import ClaimLostError
 from trainer.runner.definitions import definition_in
 from trainer.runner.folder import JOB, failure, finished
@@ -54,6 +54,8 @@ class Shop:
         The operator's scripts by name: a command each.
     timeout_s
         The deadline of a call that moves data.
+    ray
+        The address of a Ray cluster that does the steps which need no gateway; empty: this machine does.
     stopped
         Whether this trainer is to end: what it works on goes on elsewhere, or when it is started again.
     """
@@ -64,6 +66,7 @@ class Shop:
     allowed: Sequence[str] = ("sklearn",)
     scripts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     timeout_s: float = 600.0
+    ray: str = ""
     stopped: Callable[[], bool] = lambda: False
 
 
@@ -153,13 +156,7 @@ class _Performance:
         if found is None:
             self._claim.report(step)
             (self._folder / f"{step}.failed.json").unlink(missing_ok=True)
-            ended = child.perform(
-                step,
-                self._folder,
-                self._definition.budget,
-                connected=connected,
-                lost=lambda: self._claim.lost or self._shop.stopped(),
-            )
+            ended = self._performed(step, connected=connected)
             found = finished(self._folder, step) if ended.code == 0 else None
             if found is None:
                 self._fail(step, ended)
@@ -167,6 +164,17 @@ class _Performance:
         if self._claim.done(step) is None:
             self._claim.report(step, found)
         return found
+
+    def _performed(self, step: Step, *, connected: bool) -> child.Ended:
+        """Do a step, on the cluster where there is one and the step needs no gateway."""
+        budget = self._definition.budget
+
+        def lost() -> bool:
+            return self._claim.lost or self._shop.stopped()
+
+        if self._shop.ray and not connected:
+            return on_ray.perform(self._shop.ray, step, self._folder, budget, lost=lost)
+        return child.perform(step, self._folder, budget, connected=connected, lost=lost)
 
     def _fail(self, step: Step, ended: child.Ended) -> None:
         said = failure(self._folder, step)

@@ -27,6 +27,9 @@ def trainer(
         list[str] | None,
         typer.Option("--script", metavar="NAME=COMMAND", help="A script that policies may name; repeatable."),
     ] = None,
+    ray: Annotated[
+        str, typer.Option("--ray", metavar="HOST:PORT", help="Train and search on this Ray cluster, not here.")
+    ] = "",
     once: Annotated[bool, typer.Option("--once", help="Do what there is to do, and end.")] = False,
     lease: Annotated[
         float, typer.Option("--lease", min=1, max=600, help="Seconds that a claim lasts unless it is renewed.")
@@ -42,6 +45,9 @@ def trainer(
         raise typer.BadParameter("what trains is not installed here: install turnout[trainer]")
     command = [sys.executable, "-m", "trainer", "--state", str(state), "--server", server]
     command += ["--name", name] if name else []
+    if ray and importlib.util.find_spec("ray") is None:
+        raise typer.BadParameter("Ray is not installed here: install turnout[ray]")
+    command += ["--ray", ray] if ray else []
     for option, values in (("--allow", allow), ("--script", script)):
         for value in values or ():
             command += [option, value]

@@ -20,33 +20,33 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayError
 
-from gateway.errors import CrewDiffersError, CrewLostError, CrewUnreachableError, ShareFailedError
+from storage.crew import CrewDiffersError, CrewLostError, CrewUnreachableError, ShareFailedError
 from storage.errors import DomainError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
+    from storage.ray_crew import Piece
+
 RETRIES_MAX = 5
-_PACKAGES = ("experiments", "features", "gateway", "storage")
+_PACKAGES = ("experiments", "features", "gateway", "storage", "trainer", "turnout")
 _DISTRIBUTIONS = ("duckdb", "numpy", "pyarrow")
 _SAID_MAX = 300
 
 
-def drive(
-    sending: Connection, address: str, connect_s_max: int, work: Callable[[Any], Any], tasks: Sequence[Any]
-) -> None:
+def drive(sending: Connection, piece: Piece) -> None:
     """Have the tasks done and send what was made of them, or the error; ends the process."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     made: list[Any] = []
     error: DomainError | None = None
     try:
-        _connect(address, connect_s_max)
-        made = _carry_out(work, tasks)
+        _connect(piece.address, piece.connect_s_max)
+        made = _carry_out(piece)
     except DomainError as raised:
         error = raised
     except RayError as raised:
-        error = CrewLostError(f"the Ray cluster could not do all shares: {_line(raised)}", address=address)
+        error = CrewLostError(f"the Ray cluster could not do all shares: {_line(raised)}", address=piece.address)
     sending.send((made, error))
     sending.close()
     os._exit(0)  # the shares that are still done are of no use, nor is a farewell to a cluster that may be gone
@@ -68,12 +68,12 @@ def _connect(address: str, s_max: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _carry_out(work: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
+def _carry_out(piece: Piece) -> list[Any]:
     """Return what is made of each task, or raise what the first one to fail raised."""
     node = ray.remote(on_node).options(num_cpus=1, max_retries=RETRIES_MAX)
-    code = code_digest()
-    places = {node.remote(code, work, task): place for place, task in enumerate(tasks)}
-    made: list[Any] = [None] * len(tasks)
+    code = code_digest(piece.libraries)
+    places = {node.remote(code, piece.work, task, piece.libraries): place for place, task in enumerate(piece.tasks)}
+    made: list[Any] = [None] * len(piece.tasks)
     waiting = list(places)
     while waiting:
         done, waiting = ray.wait(waiting)
@@ -85,12 +85,15 @@ def _carry_out(work: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
     return made
 
 
-def on_node(code: str, work: Callable[[Any], Any], task: Any) -> tuple[Any, DomainError | None]:
+def on_node(
+    code: str, work: Callable[[Any], Any], task: Any, libraries: tuple[str, ...] = ()
+) -> tuple[Any, DomainError | None]:
     """Do one share, on a node; return what it made, or why it did not."""
-    if code != code_digest():
+    if code != code_digest(libraries):
         where = socket.gethostname()
         return None, CrewDiffersError(
-            f"the Ray node {where} runs another Turnout or DuckDB than the gateway: install the same on all", node=where
+            f"the Ray node {where} runs another Turnout or other libraries than who asks: install the same on all",
+            node=where,
         )
     try:
         return work(task), None
@@ -101,15 +104,23 @@ def on_node(code: str, work: Callable[[Any], Any], task: Any) -> tuple[Any, Doma
 
 
 @functools.cache
-def code_digest() -> str:
+def code_digest(libraries: tuple[str, ...] = ()) -> str:
     """Return the digest of all that numbers hang on: hashes are the same within one release of DuckDB alone."""
     digest = hashlib.sha256()
-    for name in _DISTRIBUTIONS:
-        digest.update(f"{name}=={importlib.metadata.version(name)}\0".encode())
-    root = Path(__file__).parents[2]
+    for name in (*_DISTRIBUTIONS, *libraries):
+        digest.update(f"{name}=={_version(name)}\0".encode())
+    root = Path(__file__).parents[1]
     for path in sorted(path for package in _PACKAGES for path in (root / package).rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _version(name: str) -> str:
+    """Return the version of a distribution; empty where it is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _end_with_parent() -> None:
