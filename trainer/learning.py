@@ -49,13 +49,13 @@ def learn(training: Training, estimator: Any, train: Rows, validation: Rows) -> 
     last.fit(seen, labels, **fitting)
     if training.calibration is Calibration.NONE:
         return cast("Model", estimator)
-    learned = _calibrated(training.calibration, last, (later, validation[1]))
+    learned = calibrated(training.calibration, last, (later, validation[1]))
     if _before(estimator):
         learned = Pipeline([*estimator.steps[:-1], ("calibrated", learned)])
     return cast("Model", learned)
 
 
-def _calibrated(how: Calibration, last: Any, validation: Rows) -> Any:
+def calibrated(how: Calibration, last: Any, validation: Rows) -> Any:
     """Return a fitted classifier with its probabilities calibrated by the validation rows.
 
     It stands around what learned, not around a pipeline, and that is not frozen any more: skl2onnx 1.20 would write

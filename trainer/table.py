@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
@@ -15,7 +16,7 @@ from turnout import resources
 from turnout.features.v1 import feature_service_pb2 as features_pb
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -110,6 +111,16 @@ def download(
     control: Control, feature_set: str, *, label_sql: str, start_us: int | None = None, end_us: int | None = None
 ) -> tuple[pa.Table, features_pb.FeatureSet, str]:
     """Return the table with all its columns, the set's definition and the fingerprint; raises as `fetch` does."""
+    with downloaded(control, feature_set, label_sql=label_sql, start_us=start_us, end_us=end_us) as found:
+        reader, definition, fingerprint = found
+        return reader.read_all(), definition, fingerprint
+
+
+@contextlib.contextmanager
+def downloaded(
+    control: Control, feature_set: str, *, label_sql: str, start_us: int | None = None, end_us: int | None = None
+) -> Iterator[tuple[pa.RecordBatchReader, features_pb.FeatureSet, str]]:
+    """Give the table as a stream from the disk, the set's definition and the fingerprint; raises as `fetch` does."""
     request = features_pb.GetTrainingDataRequest(
         feature_set=resources.set_name(feature_set), label_sql=label_sql, start_us=start_us, end_us=end_us
     )
@@ -117,8 +128,8 @@ def download(
     with tempfile.TemporaryFile() as stream:
         fingerprint = control.download_training_data(request, stream)
         stream.seek(0)
-        content = pa.ipc.open_stream(stream).read_all()
-    return content, definition, fingerprint
+        with pa.ipc.open_stream(stream) as reader:
+            yield reader, definition, fingerprint
 
 
 def training_table(
@@ -140,16 +151,20 @@ def training_table(
     """
     if not content.num_rows:
         raise TrainingTableError("the training table has no rows", feature_set=feature_set)
-    columns = [_column(content, name, name.removeprefix("request.")) for name in feature_names]
     times = _column(content, "event_time").cast(pa.timestamp("us")).cast(pa.int64())
     return TrainingTable(
         feature_set=feature_set,
         feature_names=tuple(feature_names),
-        rows=np.column_stack([_numbers(column) for column in columns]),
+        rows=numbers_in(content, feature_names),
         labels=_numbers(_column(content, "label")),
         event_time_us=cast("NDArray[np.int64]", times.to_numpy()),
         fingerprint=fingerprint,
     )
+
+
+def numbers_in(content: pa.Table, names: Sequence[str]) -> NDArray[np.float64]:
+    """Return features of a table, float64 [n, names], or raise TrainingTableError when a column is missing."""
+    return np.column_stack([_numbers(_column(content, name, name.removeprefix("request."))) for name in names])
 
 
 def _definition(control: Control, feature_set: str) -> features_pb.FeatureSet:

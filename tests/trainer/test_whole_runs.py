@@ -150,7 +150,7 @@ def test_a_script_of_ones_own_is_tried_and_published_without_a_policy(town, tmp_
 
 @pytest.mark.timeout(600)  # of processes that are started one by one, on machines with much else to do
 def test_runs_survive_trainers_that_are_killed_at_each_step_and_publish_once(town):
-    town.policy("killed")
+    town.policy("killed", in_batches)
     town.start("killed")
     flags = ("--lease", "1")
     trainers = {place: town.trainer(place, *flags) for place in ("first", "second")}
@@ -288,6 +288,14 @@ def by_script(name):
         return f'{text.partition("[training]")[0]}[training]\nscript = "{name}"\n{budget}'
 
     return change
+
+
+def in_batches(text):
+    """Return a policy that learns in batches."""
+    named = 'estimator = { path = "sklearn.linear_model.LogisticRegression" }'
+    assert named in text
+    learns = 'path = "sklearn.linear_model.SGDClassifier", parameters = { loss = "log_loss", average = true }'
+    return text.replace(named, f"estimator = {{ {learns} }}\nbatches = {{ rows = 1_000, judged_rows = 1_000 }}")
 
 
 def of_numbers(text):

@@ -116,6 +116,15 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class Batches:
+    """Learning from a table that memory does not hold; see the contract's Batches."""
+
+    rows: int = 0
+    passes: int = 1
+    judged_rows: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
 class Training:
     """What learns: an estimator behind its transformers, or a script of the operator's."""
 
@@ -130,6 +139,7 @@ class Training:
     class_weights: tuple[float, ...] = ()
     rows_per_rarest: float = 0.0
     search: Search | None = None
+    batches: Batches | None = None
 
 
 @dataclass(frozen=True, slots=True)

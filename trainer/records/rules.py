@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 from croniter import croniter
 
+from trainer.records.batches import check_batches
 from trainer.records.errors import PolicyInvalidError
 from trainer.records.policy import (
     DAY_US,
@@ -164,6 +165,7 @@ def _check_training(definition: Definition) -> None:
     _check_classes(definition)
     if training.search is not None:
         check_search(training.search, _refuse)
+    check_batches(definition, _refuse)
 
 
 def _check_classes(definition: Definition) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +50,16 @@ class _Known:
     reference: TrainingTable | None
     digest: str
     profile: dict[str, object]
+    seen: dict[int, TrainingTable | None] = field(default_factory=dict)
+    """The rows since a time, which several triggers look at."""
+
+    def since(self, start_us: int) -> TrainingTable | None:
+        """Return the rows from a time until now, None where there are none; a label that is not due is not known."""
+        if start_us not in self.seen:
+            found, _ = _rows(self.control, self.definition, start_us, self.now_us)
+            due_us = self.now_us - self.definition.data.label_delay_us
+            self.seen[start_us] = None if found is None else _known_labels(found, due_us)
+        return self.seen[start_us]
 
 
 def run(job: dict[str, Any], folder: Path) -> None:
@@ -92,15 +102,9 @@ def _known(control: Control, definition: Definition, job: dict[str, Any], folder
 
 def _stored(known: _Known, kind: TriggerKind, window_us: int) -> Stored:
     """Return what one kind of trigger is to judge; what it does not look at is left out."""
-    definition, champion = known.definition, known.champion
-    reference = known.reference
+    champion, reference = known.champion, known.reference
     since_us = int(reference.event_time_us.max()) + 1 if reference is not None else champion.published_us
-    if kind is TriggerKind.VOLUME:
-        recent, _ = _rows(known.control, definition, since_us, known.now_us)
-    else:
-        recent, _ = _rows(known.control, definition, known.now_us - window_us, known.now_us)
-    if recent is not None:
-        recent = _known_labels(recent, known.now_us - definition.data.label_delay_us)
+    recent = known.since(since_us if kind is TriggerKind.VOLUME else known.now_us - window_us)
     skew, calls = _skew(known, window_us) if kind is TriggerKind.SKEW else (None, 0)
     lookups = kind is TriggerKind.MISSING
     from_us = known.now_us - window_us

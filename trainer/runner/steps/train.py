@@ -19,7 +19,7 @@ from trainer.records.rules import definition_of
 from trainer.rounding import rounded
 from trainer.runner.folder import finish, finished
 from trainer.runner.given import Given
-from trainer.runner.steps import script
+from trainer.runner.steps import batched, script
 from trainer.runner.steps.search import searched
 from trainer.runner.tables import MODEL, SAID, judging, read
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trainer.fit import Model
+    from trainer.records.policy import Definition
     from trainer.split import Parts
 
     Floats = NDArray[np.float64]
@@ -53,8 +54,8 @@ def run(job: Job, folder: Path) -> None:
         kept["baseline"] = baseline
     np.savez(folder / SAID, allow_pickle=False, **kept)
     last = folds[-1]
-    result |= {"train": len(last.train), "validation": len(last.validation), "test": len(judging(folds))}
-    result |= {"baseline": why, "search": search}
+    result |= {"train": _count(given, last), "validation": len(last.validation), "test": len(judging(folds))}
+    result |= {"baseline": why, "search": search, "judged_by_a_part": given.training.batches is not None}
     result["folds"] = [
         {"train": len(parts.train), "test": len(parts.test), "metrics": metrics_of(task, table.labels[parts.test], one)}
         for parts, one in zip(folds, said, strict=True)
@@ -70,7 +71,7 @@ def _train(given: Given, parts: Parts, *, chosen: Mapping[str, object]) -> tuple
     estimator = _learned(given, rows, parts, chosen)
     said = of_estimator(estimator, rows[parts.test], training.task)
     metrics = metrics_of(training.task, table.labels[parts.test], said)
-    metrics["training_rows"] = float(len(parts.train))
+    metrics["training_rows"] = float(_count(given, parts))
     fitted = Fitted(estimator, *described(estimator), metrics=metrics, held_out=parts.test, task=training.task)
     candidate = prove(fitted, table, tolerance=given.definition.evaluation.parity_tolerance)
     why = f"{job['run']}: {job['reason']}".removeprefix(": ")[:1_000]
@@ -104,7 +105,14 @@ def _learned(given: Given, rows: Floats, parts: Parts, chosen: Mapping[str, obje
     labels = labels_of(given.table.labels, given.task)
     made = build(given.training, allowed=given.job["allowed"], parameters=chosen)
     train, validation = ((rows[at], labels[at]) for at in (parts.train, parts.validation))
+    if given.training.batches:
+        return batched.learn(given.training, made, batched.stream_of(given, parts), validation)
     return learn(given.training, made, train, validation)
+
+
+def _count(given: Given, parts: Parts) -> int:
+    """Return how many rows are learned from."""
+    return batched.stream_of(given, parts).rows if given.training.batches else len(parts.train)
 
 
 def _baseline(given: Given, folds: Sequence[Parts]) -> tuple[Floats | None, str]:
@@ -115,18 +123,26 @@ def _baseline(given: Given, folds: Sequence[Parts]) -> tuple[Floats | None, str]
     if recipe is None:
         return None, "the champion's recipe is not known: it was made by no run"
     former = definition_of(recipe)
-    if former.data.feature_set != given.definition.data.feature_set or former.training.script:
-        return None, "the champion's recipe takes other features"
-    if former.training.task is not given.task:
-        return None, "the champion's recipe learns something else"
-    if former.training.search is not None:
-        return None, "what the search of the champion's recipe found is not known"
+    why = _differs(given, former)
+    if why:
+        return None, f"the champion's recipe {why}"
     theirs, rows = replace(given, definition=former), rounded(given.table.rows)
     said = []
     for parts in folds:
         content = export(_learned(theirs, rows, parts, {}), given.table.rows).content
         said.append(of_graph(content, given.table.rows[parts.test], given.task))
     return _joined(said), "fitted"
+
+
+def _differs(given: Given, former: Definition) -> str:
+    """Return why a recipe cannot learn from the candidate's rows; empty when it can."""
+    if former.data.feature_set != given.definition.data.feature_set or former.training.script:
+        return "takes other features"
+    if former.training.task is not given.task:
+        return "learns something else"
+    if (former.training.batches is None) != (given.training.batches is None):
+        return "learns from another part of the table"
+    return "found what it learns by in a search that is not known" if former.training.search is not None else ""
 
 
 def _joined(said: Sequence[Floats]) -> Floats:

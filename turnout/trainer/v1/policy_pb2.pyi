@@ -483,6 +483,40 @@ class Search(_message.Message):
 Global___Search: _TypeAlias = Search  # noqa: Y015
 
 @_typing.final
+class Batches(_message.Message):
+    """Learning from a table that memory does not hold: its rows stay in a Parquet file, in the order of time, and come in
+    batches. By `partial_fit`, of the estimator and of each transformer; or by LightGBM, which keeps a byte for each value.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    PASSES_FIELD_NUMBER: _builtins.int
+    JUDGED_ROWS_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    """How many rows are in memory at a time, 1 000 to 1 000 000."""
+    passes: _builtins.int
+    """How often `partial_fit` goes through the rows, at most 100; 0: once. LightGBM grows its trees in one."""
+    judged_rows: _builtins.int
+    """How many rows of the whole, evenly over its order, validate, judge, and prove parity, at least 1 000; they are held in
+    memory. 0: 100 000.
+    """
+    def __init__(
+        self,
+        *,
+        rows: _builtins.int = ...,
+        passes: _builtins.int = ...,
+        judged_rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["judged_rows", b"judged_rows", "passes", b"passes", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Batches: _TypeAlias = Batches  # noqa: Y015
+
+@_typing.final
 class Training(_message.Message):
     """What learns."""
 
@@ -499,6 +533,7 @@ class Training(_message.Message):
     CLASS_WEIGHTS_FIELD_NUMBER: _builtins.int
     ROWS_PER_RAREST_FIELD_NUMBER: _builtins.int
     SEARCH_FIELD_NUMBER: _builtins.int
+    BATCHES_FIELD_NUMBER: _builtins.int
     task: Global___Task.ValueType
     """What is learned."""
     seed: _builtins.int
@@ -535,6 +570,12 @@ class Training(_message.Message):
     def search(self) -> Global___Search:
         """A search for the estimator's parameters; absent: none."""
 
+    @_builtins.property
+    def batches(self) -> Global___Batches:
+        """How it learns in batches; absent: from a table in memory. Goes with none of `balanced`, `rows_per_rarest`, `search`
+        and folds; `early_stopping_rounds` is for LightGBM alone.
+        """
+
     def __init__(
         self,
         *,
@@ -549,10 +590,11 @@ class Training(_message.Message):
         class_weights: _abc.Iterable[_builtins.float] | None = ...,
         rows_per_rarest: _builtins.float = ...,
         search: Global___Search | None = ...,
+        batches: Global___Batches | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["estimator", b"estimator", "search", b"search"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches", "estimator", b"estimator", "search", b"search"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balanced", b"balanced", "calibration", b"calibration", "class_weights", b"class_weights", "early_stopping_rounds", b"early_stopping_rounds", "estimator", b"estimator", "rows_per_rarest", b"rows_per_rarest", "script", b"script", "search", b"search", "seed", b"seed", "task", b"task", "transformers", b"transformers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balanced", b"balanced", "batches", b"batches", "calibration", b"calibration", "class_weights", b"class_weights", "early_stopping_rounds", b"early_stopping_rounds", "estimator", b"estimator", "rows_per_rarest", b"rows_per_rarest", "script", b"script", "search", b"search", "seed", b"seed", "task", b"task", "transformers", b"transformers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
