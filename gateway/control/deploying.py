@@ -113,12 +113,13 @@ def _experiment(run: Run, asked: Deployment) -> Experiment:
             Variant("champion", 0, 0.5, control=True, alias="champion"),
             Variant("candidate", run.version, 0.5),
         ),
-        metrics=(_metric(asked),),
+        metrics=(_metric(asked, window_us=run.definition.data.label_delay_us),),
         ramp=ramp,
     )
 
 
-def _metric(asked: Deployment) -> Metric:
+def _metric(asked: Deployment, *, window_us: int) -> Metric:
+    """Return what the arms are compared by, over calls whose labels are due: no arm has more of the young ones."""
     metric = Metric(
         metric=asked.outcome,
         kind=MetricKind.MEAN,
@@ -126,6 +127,7 @@ def _metric(asked: Deployment) -> Metric:
         direction=Direction.INCREASE if asked.outcome_increases else Direction.DECREASE,
         role=Role.SUCCESS,
         absolute_margin=asked.outcome_margin,
+        window_us=window_us,
     )
     if asked.outcome_metric is OutcomeMetric.MEAN:
         return metric

@@ -45,6 +45,7 @@ class Made:
         asked = read_policy(EXAMPLE)
         asked.policy_id, asked.policy.model = name, f"models/{name}"
         asked.policy.deployment.CopyFrom(policy_pb2.Deployment(**deployment))
+        asked.policy.data.label_delay_us = 0
         self.policy = control.training.CreatePolicy(asked).policy
 
     def run(self, **options):

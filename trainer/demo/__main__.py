@@ -8,6 +8,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -17,9 +18,17 @@ from trainer.demo.report.terminal import print_report
 from trainer.demo.scale import SCALES
 from trainer.demo.screen import Screen
 from trainer.demo.story import tell
+from trainer.demo.year import page as year_page
+from trainer.demo.year.plan import YEAR
+from trainer.demo.year.result import Result as YearResult
+from trainer.demo.year.story import tell as tell_year
 from turnout.errors import TurnoutError
 
+if TYPE_CHECKING:
+    from trainer.demo.result import Result
+
 _HTML = Path("demo-report/index.html")
+_YEAR = "year"
 
 
 def main(arguments: list[str]) -> int:
@@ -27,7 +36,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="turnout demo", description=__doc__)
     parser.add_argument("--json", type=Path, help="write what was found into this file")
     parser.add_argument("--html", type=Path, default=_HTML, help="write the report into this file")
-    parser.add_argument("--scale", choices=list(SCALES), default="small", help="how much of 2013 is replayed")
+    parser.add_argument("--scale", choices=[*SCALES, _YEAR], default="small", help="how much of 2013 is replayed")
     parser.add_argument("--state", type=Path, help="keep the state in this folder, which is empty")
     given = parser.parse_args(arguments)
     console = Console()
@@ -40,17 +49,26 @@ def main(arguments: list[str]) -> int:
         state.mkdir(parents=True, exist_ok=True)
         try:
             with Screen(console) as screen:
-                result = tell(SCALES[given.scale], state.resolve(), screen)
+                result = _told(given.scale, state.resolve(), screen)
         except (DomainError, TurnoutError) as error:
             console.print(f"[red]the demo failed:[/red] {error}", highlight=False)
             return 1
-    print_report(console, result)
     given.html.parent.mkdir(parents=True, exist_ok=True)
-    given.html.write_text(page(result), encoding="utf-8")
+    if isinstance(result, YearResult):
+        year_page.print_report(console, result)
+        given.html.write_text(year_page.page(result), encoding="utf-8")
+    else:
+        print_report(console, result)
+        given.html.write_text(page(result), encoding="utf-8")
     console.print(f"The report with its plots: {given.html.resolve()}", highlight=False, soft_wrap=True)
     if given.json is not None:
         given.json.write_text(json.dumps(result.to_json(), indent=2) + "\n", encoding="utf-8")
     return 1 if result.broken_promises() else 0
+
+
+def _told(scale: str, state: Path, screen: Screen) -> Result | YearResult:
+    """Run the demo of a scale."""
+    return tell_year(YEAR, state, screen) if scale == _YEAR else tell(SCALES[scale], state, screen)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The replay, a client process: departures in time order as predictions, landings as outcomes.
 
 `python -m trainer.demo.replay` reads commands and writes reports, a JSON object a line each. A command
-`{"until_us": T}` lets it replay up to T; `{"finish": true}` ends it: the flights that are still in the air land, and
-the samples are written. A report is
+`{"until_us": T}` lets it replay up to T; `{"rate_per_s": R}` changes its pace from the next interval on;
+`{"finish": true}` ends it: the flights that are still in the air land, and the samples are written. A report is
 `{"state", "now_us", "until_us", "requests", "failed", "acknowledged", "refused", "failures"}` with the state `running`,
 `waiting` (for a command, with all before `until_us` replayed) or `finished`.
 
@@ -41,16 +41,18 @@ INTERVAL_US = 3 * 3600 * 1_000_000
 
 SAMPLES_FILE = "samples.parquet"
 _REFRESHERS = 2
+_HOUR_US = 3600 * 1_000_000
 _CLOCK_STEP_US = 10 * 60 * 1_000_000
 
 
 @dataclass(slots=True)
 class Leash:
-    """How far the replay may go, as told on standard input."""
+    """How far the replay may go, and how fast, as told on standard input; a rate of 0: none was told."""
 
     commands: queue.Queue[dict[str, Any]]
     until_us: int = 0
     finishing: bool = False
+    rate_per_s: float = 0.0
 
     @classmethod
     def held_by_stdin(cls) -> Leash:
@@ -71,6 +73,7 @@ class Leash:
             command = self.commands.get()
             self.until_us = max(self.until_us, int(command.get("until_us", 0)))
             self.finishing = self.finishing or bool(command.get("finish"))
+            self.rate_per_s = float(command.get("rate_per_s", self.rate_per_s))
             wait = False
 
 
@@ -85,9 +88,14 @@ class Replay:
         Ask for the predictions.
     landings
         Record the outcomes.
+    clock_step_us
+        How far replayed time goes within an interval before the gateway's clock is moved.
     """
 
-    def __init__(self, control: Control, senders: Senders, landings: Landings) -> None:
+    def __init__(
+        self, control: Control, senders: Senders, landings: Landings, *, clock_step_us: int = _CLOCK_STEP_US
+    ) -> None:
+        self._clock_step_us = clock_step_us
         self._control = control
         self._senders = senders
         self._landings = landings
@@ -96,12 +104,14 @@ class Replay:
         self._views = [view.name for view in page.feature_views]
         self._refreshers = ThreadPoolExecutor(_REFRESHERS)
 
-    def interval(self, begin_us: int, departures: list[Departure]) -> None:
-        """Replay one interval."""
+    def interval(self, begin_us: int, departures: list[Departure], *, rate_per_s: float = 0.0) -> None:
+        """Replay one interval, at another pace when one is given."""
+        if rate_per_s:
+            self._senders.pace(rate_per_s)
         self._advance(begin_us)
         self._refresh(begin_us)
         for departure in departures:
-            if departure.scheduled_us - self._clock_us >= _CLOCK_STEP_US:
+            if departure.scheduled_us - self._clock_us >= self._clock_step_us:
                 self._advance(departure.scheduled_us)
             self._landings.expect(departure, self._senders.ask(departure))
         # An outcome may come before its prediction, but here none does: it is the answered ones that have outcomes.
@@ -150,7 +160,7 @@ def run(replay: Replay, leash: Leash, intervals: Iterator[tuple[int, list[Depart
             leash.take(wait=True)
         if leash.finishing:
             break
-        replay.interval(begin_us, departures)
+        replay.interval(begin_us, departures, rate_per_s=leash.rate_per_s)
     while not leash.finishing:
         replay.report("waiting", until_us=leash.until_us)
         leash.take(wait=True)
@@ -167,16 +177,21 @@ def main() -> None:
     parser.add_argument("--start-us", type=int, required=True)
     parser.add_argument("--end-us", type=int, required=True)
     parser.add_argument("--rate", type=float, required=True, help="requests a second")
+    parser.add_argument("--every", type=int, default=1, help="one departure in so many is asked about")
+    parser.add_argument("--interval-h", type=int, default=INTERVAL_US // _HOUR_US, help="between two refreshes")
+    parser.add_argument("--clock-step-us", type=int, default=_CLOCK_STEP_US, help="of the clock within an interval")
     arguments = parser.parse_args()
-    departures = read_departures(arguments.sources, start_us=arguments.start_us, end_us=arguments.end_us)
+    departures = read_departures(
+        arguments.sources, start_us=arguments.start_us, end_us=arguments.end_us, every=arguments.every
+    )
     leash = Leash.held_by_stdin()
     with (
         Control(arguments.control, actor="replay") as control,
         Client(arguments.data) as client,
         Senders(arguments.data, rate_per_s=arguments.rate) as senders,
     ):
-        replay = Replay(control, senders, Landings(client))
-        run(replay, leash, by_interval(departures, interval_us=INTERVAL_US))
+        replay = Replay(control, senders, Landings(client), clock_step_us=arguments.clock_step_us)
+        run(replay, leash, by_interval(departures, interval_us=arguments.interval_h * _HOUR_US))
         pq.write_table(senders.seen.table(), arguments.out / SAMPLES_FILE)
         replay.report("finished")
 

@@ -92,6 +92,10 @@ class Senders:
         for thread in self._threads:
             thread.join()
 
+    def pace(self, rate_per_s: float) -> None:
+        """Ask at another pace from now on."""
+        self._gap_s = 1.0 / rate_per_s
+
     def ask(self, departure: Departure) -> str:
         """Wait for the pace, hand the request to a sender and return its request id."""
         now_s = time.monotonic()

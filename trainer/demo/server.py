@@ -48,7 +48,7 @@ class Server:
         self._log = log
         self._ready = state / "ready.json"
         self._ready.unlink(missing_ok=True)
-        command = [*_turnout(), "serve", "--state", str(state), "--workers", str(workers), "--clock", "replay"]
+        command = [*turnout(), "serve", "--state", str(state), "--workers", str(workers), "--clock", "replay"]
         for port in ("--data-port", "--http-port", "--control-port"):
             command += [port, "0"]
         self._command = [*command, "--ready-file", str(self._ready)]
@@ -94,7 +94,7 @@ class Server:
         return ServerFailedError(f"the gateway {what}:\n{said}", what=what)
 
 
-def _turnout() -> list[str]:
+def turnout() -> list[str]:
     """Return the command of the environment that runs this, or raise ServerFailedError when it has none."""
     beside = Path(sys.executable).with_name("turnout")
     script = str(beside) if beside.exists() else shutil.which("turnout")

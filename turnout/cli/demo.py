@@ -18,6 +18,7 @@ class Scale(StrEnum):
     SMALL = "small"
     FULL = "full"
     YEARISH = "year-ish"
+    YEAR = "year"
 
 
 def demo(
@@ -29,7 +30,9 @@ def demo(
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write the report here; default demo-report/index.html."),
     ] = None,
-    scale: Annotated[Scale, typer.Option("--scale", help="How much of 2013 is replayed.")] = Scale.SMALL,
+    scale: Annotated[
+        Scale, typer.Option("--scale", help="How much of 2013 is replayed; year: with policies and trainers.")
+    ] = Scale.SMALL,
     state: Annotated[
         Path | None, typer.Option("--state", metavar="DIR", help="Keep the state in this folder, which is empty.")
     ] = None,
