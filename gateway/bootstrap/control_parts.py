@@ -14,13 +14,13 @@ from gateway.control.compaction import Compactor
 from gateway.control.desired import bound_sets
 from gateway.control.materializing import Materializing
 from gateway.control.posting import Poster
-from gateway.control.ray_crew import RayCrew
 from gateway.control.watching import Snapshots
 from gateway.journal.log import EventLog
 from registry.keys import TrustedKeys
 from registry.stores import open_artifacts
 from storage.clock import ReplayClock, SystemClock
 from storage.crew import ALONE
+from storage.ray_crew import RayCrew
 
 if TYPE_CHECKING:
     from collections.abc import Callable

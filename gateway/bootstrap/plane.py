@@ -48,7 +48,6 @@ from gateway.transport.tls import Certificates
 from gateway.web.console import Console
 from gateway.web.server import WebServer
 from storage.database import open_database
-from storage.ray_crew import RayCrew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
