@@ -82,7 +82,7 @@ def shippers(tmp_path, bucket_server, bucket_credentials):  # noqa: ARG001  (the
 
 
 @pytest.mark.parametrize(
-    ("rounds", "seed"), [(1, 5), pytest.param(40, None, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])]
+    ("rounds", "seed"), [(1, 5), pytest.param(20, None, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])]
 )
 def test_whatever_step_it_is_killed_at_every_event_is_everywhere_once(shippers, rounds, seed):
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
