@@ -29,6 +29,8 @@ namespace outcomes = turnout::outcomes::v1;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kTimeout{10000};
+// How long a call of the load may take: the first ones wait for connections, on a machine that does much else.
+constexpr milliseconds kPatience{60000};
 
 // Calls go round the gateways, and the channel itself tries again what ended with UNAVAILABLE, and nothing else.
 constexpr char kServiceConfig[] = R"({
@@ -283,7 +285,7 @@ void Load(const Gateway& gateway, const std::string& until) {
     lanes.emplace_back([&] {
       while (!std::filesystem::exists(until)) {
         serving::PredictResponse answer;
-        const grpc::Status status = Predict(gateway, Row("ride", {1, 2, 3, 4}), &answer);
+        const grpc::Status status = Predict(gateway, Row("ride", {1, 2, 3, 4}), &answer, kPatience);
         {
           const std::lock_guard<std::mutex> held(lock);
           if (status.ok()) {

@@ -42,6 +42,9 @@ import java.util.stream.Collectors;
  * "load FILE" makes calls from four threads until there is that file, and says how many failed.
  */
 class Tour {
+  /** How long a call of the load may take: the first ones wait for connections, on a machine that does much else. */
+  private static final Duration PATIENCE = Duration.ofSeconds(60);
+
   private static final Outcome LATE = Outcome.ofUnit("d3", "1", "late", 1);
 
   public static void main(String[] arguments) throws Exception {
@@ -171,7 +174,7 @@ class Tour {
         () -> {
           while (!Files.exists(until)) {
             try {
-              versions.add(client.predict("ride", row(1, 2, 3, 4)).version());
+              versions.add(client.predict("ride", row(1, 2, 3, 4), PATIENCE).version());
             } catch (TurnoutException error) {
               failed.incrementAndGet();
               error.printStackTrace();

@@ -25,6 +25,8 @@ use turnout_client::serving::v1::{
 use turnout_client::tensor::v1::{DataType, Tensor};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a call of the load may take: the first ones wait for connections, on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(60);
 const ATTEMPTS_MAX: usize = 5;
 
 type Failure = Box<dyn Error>;
@@ -256,7 +258,7 @@ async fn load(gateways: &Gateways, until: &Path) {
         while !until.exists() {
             let number = done.fetch_add(1, Ordering::Relaxed) + 1;
             let asked = PredictRequest { request_id: format!("load-{number}"), ..row("ride", &[1.0, 2.0, 3.0, 4.0]) };
-            match predict(gateways, &asked, TIMEOUT).await {
+            match predict(gateways, &asked, PATIENCE).await {
                 Ok(answer) => drop(versions.lock().unwrap().insert(answer.version.to_string())),
                 Err(status) => {
                     failed.fetch_add(1, Ordering::Relaxed);

@@ -107,7 +107,9 @@ async function load(client: Client, until: string): Promise<void> {
   const lane = async () => {
     while (!existsSync(until)) {
       try {
-        versions.add((await client.predict("ride", row(1, 2, 3, 4))).version.toString());
+        // The first calls wait for connections, on a machine that does much else.
+        const deadline = Date.now() + 60_000;
+        versions.add((await client.predict("ride", row(1, 2, 3, 4), { deadline })).version.toString());
       } catch (error) {
         failed += 1;
         console.error(error);

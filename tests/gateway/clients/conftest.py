@@ -144,6 +144,11 @@ class Site:
         tls = ("--tls-cert", str(self._pair.certificate), "--tls-key", str(self._pair.key))
         return self._launch(self._folder / f"state-{number}", *tls, *self._flags)
 
+    def restart_first(self):
+        """Kill the first gateway if it is there, and start it on what it left."""
+        self.gateways[0].kill()
+        self.gateways[0] = self._start(0)
+
     def furnish(self, gateway, *models):
         """Define the features and publish models, each as its name's champion."""
         write_definitions(self._folder / "definitions")

@@ -147,7 +147,10 @@ func load(client *turnout.Client, until string) {
 	for range 4 {
 		group.Go(func() {
 			for !exists(until) {
-				answer, err := client.Predict(context.Background(), "ride", row(1, 2, 3, 4))
+				// The first calls wait for connections, on a machine that does much else.
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				answer, err := client.Predict(ctx, "ride", row(1, 2, 3, 4))
+				cancel()
 				lock.Lock()
 				if err != nil {
 					failed.Add(1)

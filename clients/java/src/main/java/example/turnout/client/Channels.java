@@ -6,7 +6,6 @@ import io.grpc.ClientCall;
 import io.grpc.ClientInterceptor;
 import io.grpc.EquivalentAddressGroup;
 import io.grpc.ForwardingClientCall.SimpleForwardingClientCall;
-import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
@@ -16,6 +15,7 @@ import io.grpc.NameResolverProvider;
 import io.grpc.NameResolverRegistry;
 import io.grpc.StatusOr;
 import io.grpc.TlsChannelCredentials;
+import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
 import io.opentelemetry.api.trace.propagation.W3CTraceContextPropagator;
 import io.opentelemetry.context.Context;
 import java.io.IOException;
@@ -73,7 +73,9 @@ final class Channels {
       throw new UncheckedIOException(error);
     }
     String target = address.contains(",") ? Several.SCHEME + ":///" + address : address;
-    return Grpc.newChannelBuilder(target, credentials)
+    return NettyChannelBuilder.forTarget(target, credentials)
+        .channelFactory(Connection::new)
+        .eventLoopGroup(Connection.THREADS)
         .defaultServiceConfig(SERVICE_CONFIG)
         .enableRetry()
         .maxInboundMessageSize(MESSAGE_BYTES_MAX)
