@@ -125,7 +125,7 @@ check-clients: $(DEV_READY)  ## Do the clients of other languages build? Those t
 
 clients: $(DEV_READY)  ## Build and test the clients whose toolchain is found, and run them against live gateways
 	$(BIN)/python tools/clients.py $(ARGS)
-	$(BIN)/python -m pytest tests/gateway/clients tests/rest/test_elsewhere.py
+	$(BIN)/python -m pytest tests/gateway/clients tests/rest/test_elsewhere.py tests/rest/test_in_browser.py
 
 tests: $(DEV_READY) $(CLIENTS_READY)  ## Run the tests alone, JOBS=3 files side by side (ARGS go to pytest)
 	$(BIN)/python -m pytest -m 'not soak' --numprocesses $(JOBS) $(ARGS)
