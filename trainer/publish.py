@@ -11,11 +11,12 @@ import numpy as np
 
 from features.profile import ColumnProfile, ProfileBuilder
 from trainer.answers import columns, of_graph
+from trainer.certificate import Verdict
 from trainer.evaluation.verdict import INCREASES
 from trainer.export import export
 from trainer.importance import importance
 from trainer.lineage import code_fingerprint, graph_fingerprint
-from trainer.parity import ProbeRows, Verdict, certify, probe_rows
+from trainer.parity import ProbeRows, certify, probe_rows
 from turnout import resources
 from turnout.registry.v1 import comparison_pb2
 from turnout.registry.v1 import registry_service_pb2 as registry_pb
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from features.profile import Profile
+    from trainer.certificate import Certificate
     from trainer.export import Exported
     from trainer.fit import Fitted, Model
     from trainer.importance import Importance
-    from trainer.parity import Certificate
     from trainer.records.policy import Task
     from trainer.table import TrainingTable
     from turnout.control import Control

@@ -12,9 +12,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from trainer.adversarial import adversarial_rows
+from trainer.certificate import Verdict
 from trainer.errors import ParityRefusedError
 from trainer.export import Exported, export
-from trainer.parity import Verdict, adversarial_rows, certify, probe_rows
+from trainer.parity import certify, probe_rows
 from trainer.rounding import rounded
 
 

@@ -14,9 +14,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from trainer.certificate import Verdict
 from trainer.estimators import build
 from trainer.export import export
-from trainer.parity import Verdict, certify
+from trainer.parity import certify
 from trainer.publish import faithful
 from trainer.records.policy import Estimator, Training
 from trainer.rounding import rounded
