@@ -75,11 +75,6 @@ class Outcome:
         return not self.error
 
 
-def lane_of(resource: str) -> str:
-    """Return what stays in order with the resource: its model, or itself up to its first id."""
-    return "/".join(resource.split("/")[:2])
-
-
 def is_behind(tx: Connection) -> bool:
     """Return whether a webhook that is not paused has not seen the newest change."""
     query = select(tables.webhooks.c.id).where(
@@ -113,7 +108,17 @@ def next_due_us(tx: Connection, *, after_us: int) -> int | None:
 
 def still_stands(tx: Connection, delivery: Delivery) -> bool:
     """Return whether the delivery waits as it did when it was read: nobody attempted it since."""
-    return tx.execute(select(_table.c.revision).where(_as_read(delivery))).first() is not None
+    return tx.execute(select(_table.c.revision).where(is_as_read(delivery))).first() is not None
+
+
+def is_as_read(delivery: Delivery) -> ColumnElement[bool]:
+    """Return what is true of a delivery while nobody attempted it since it was read."""
+    return and_(
+        _table.c.webhook == delivery.webhook,
+        _table.c.revision == delivery.revision,
+        _table.c.state == PENDING,
+        _table.c.attempts == delivery.attempts,
+    )
 
 
 def settle(
@@ -127,7 +132,7 @@ def settle(
     state = DELIVERED if outcome.delivered else DEAD if attempts >= attempts_max else PENDING
     tx.execute(
         update(_table)
-        .where(_as_read(delivery))
+        .where(is_as_read(delivery))
         .values(
             state=state,
             attempts=attempts,
@@ -189,15 +194,6 @@ def redeliver(tx: Connection, webhook_id: str, *, revision: int = 0, now_us: int
     return count
 
 
-def _as_read(delivery: Delivery) -> ColumnElement[bool]:
-    return and_(
-        _table.c.webhook == delivery.webhook,
-        _table.c.revision == delivery.revision,
-        _table.c.state == PENDING,
-        _table.c.attempts == delivery.attempts,
-    )
-
-
 def _derive_one(tx: Connection, webhook: Webhook, newest: int, now_us: int) -> None:
     query = (
         select(changes.c.revision, changes.c.kind, changes.c.resource, changes.c.detail)
@@ -210,7 +206,7 @@ def _derive_one(tx: Connection, webhook: Webhook, newest: int, now_us: int) -> N
         {
             "webhook": webhook.id,
             "revision": row.revision,
-            "lane": lane_of(row.resource),
+            "lane": webhook.lane_of(row.resource),
             "state": PENDING,
             "attempts": 0,
             "due_us": now_us,

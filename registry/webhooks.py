@@ -31,6 +31,8 @@ FILTERS_MAX = 64
 WEBHOOKS_MAX = 1000
 
 _KIND = re.compile(r"[a-z_]+\.([a-z_]+|\*)")
+_CHANNEL = re.compile(r"channel:([a-z][a-z0-9-]{0,62})", re.ASCII)
+LANE_OF_CHANNEL = "channel"
 _SOURCE = re.compile(r"[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]{1,256}")
 
 
@@ -58,8 +60,23 @@ class Webhook:
     created_us: int
     created_by: str
 
+    @property
+    def channel(self) -> str:
+        """The channel that people are told by; empty where a program is told by HTTP."""
+        return channel_of(self.url)
+
+    def lane_of(self, resource: str) -> str:
+        """Return what stays in order with a resource: its model, or itself up to its first id; of a channel, all."""
+        return LANE_OF_CHANNEL if self.channel else "/".join(resource.split("/")[:2])
+
     def hears_of(self, kind: str, resource: str, detail: Mapping[str, object]) -> bool:
-        """Return whether a change is of its business: a model's own, or one whose detail says of which model it is."""
+        """Return whether a change is of its business: a model's own, or one whose detail says of which model it is.
+
+        A channel is told what comes of a policy only where the policy names it.
+        """
+        named = detail.get("channels")
+        if self.channel and kind.startswith("training.") and not (isinstance(named, list) and self.channel in named):
+            return False
         if self.event_kinds and kind not in self.event_kinds and f"{kind.partition('.')[0]}.*" not in self.event_kinds:
             return False
         if not self.models:
@@ -215,7 +232,15 @@ def _checked(values: Mapping[str, object]) -> dict[str, object]:
     return checked
 
 
+def channel_of(url: str) -> str:
+    """Return the channel that an address is one of, `channel:NAME`; empty: it is none."""
+    found = _CHANNEL.fullmatch(url)
+    return found[1] if found else ""
+
+
 def _check_url(url: str) -> None:
+    if channel_of(url):
+        return
     try:
         parts = urlsplit(url)
         fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -225,7 +250,7 @@ def _check_url(url: str) -> None:
         fits = fits and parts.username is None and parts.password is None and not parts.fragment
     if not (fits and url.isascii() and url.isprintable() and " " not in url and len(url) <= URL_CHARACTERS_MAX):
         raise WebhookInvalidError(
-            "a webhook's address is http://host/path or https://host/path, without user or fragment"
+            "a webhook's address is http://host/path or https://host/path, without user or fragment, or channel:NAME"
         )
 
 

@@ -97,7 +97,7 @@ def current_revision(tx: Connection) -> int:
 def get_change(tx: Connection, number: int) -> Change | None:
     """Return the change that made a revision; None when there is none."""
     row = tx.execute(select(changes).where(changes.c.revision == number)).one_or_none()
-    return None if row is None else _change(row)
+    return None if row is None else change_of(row)
 
 
 def list_changes(
@@ -122,8 +122,9 @@ def list_changes(
         query = query.where((changes.c.resource == resource) | below)
     if since_us:
         query = query.where(changes.c.time_us >= since_us)
-    return [_change(row) for row in tx.execute(query)]
+    return [change_of(row) for row in tx.execute(query)]
 
 
-def _change(row: Row[Any]) -> Change:
+def change_of(row: Row[Any]) -> Change:
+    """Return the change that a row of `changes` holds."""
     return Change(**{field.name: getattr(row, field.name) for field in fields(Change)})

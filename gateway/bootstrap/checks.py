@@ -15,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 from gateway.access.directory import Directory
 from gateway.bootstrap.settings import check_together
+from gateway.control.channels import read_channels
+from gateway.errors import SettingInvalidError
 from gateway.transport.tls import Certificates
 from storage.database_inspection import inspect_database
 from storage.errors import DomainError
@@ -68,6 +70,8 @@ def _parts(settings: Settings) -> Iterator[tuple[str, str, Callable[[], Inspecti
         yield "certificate", str(files.certificate), lambda: _certificate(files)
     if (tokens := settings.tokens) is not None:
         yield "tokens", str(tokens), lambda: _tokens(tokens)
+    if settings.channels is not None:
+        yield "channels", str(settings.channels), lambda: _channels(settings.channels)
     if settings.trace_otlp:
         yield "traces", settings.trace_otlp, lambda: _reached(settings.trace_otlp)
 
@@ -148,6 +152,17 @@ def _certificate(files: TlsFiles) -> Inspection:
 def _tokens(file: Path) -> Inspection:
     Directory(file)
     return Inspection(found=["it can be read"])
+
+
+def _channels(file: Path | None) -> Inspection:
+    """Look whether each address can be read and is of a service that is known; nothing is sent."""
+    channels, inspection = read_channels(file), Inspection()
+    for name in channels.names:
+        try:
+            inspection.found.append(f"{name}: {channels.service(name)}")
+        except SettingInvalidError as error:
+            inspection.failures.append(f"{name}: {error.message}")
+    return inspection
 
 
 def _reached(url: str) -> Inspection:

@@ -10,10 +10,12 @@ from features.code_folder import CodeFolder
 from features.offline import OfflineLimits
 from features.store import open_store
 from gateway.bootstrap.shared_log import open_sharing
+from gateway.control.channels import read_channels
 from gateway.control.compaction import Compactor
 from gateway.control.desired import bound_sets
 from gateway.control.materializing import Materializing
 from gateway.control.posting import Poster
+from gateway.control.telling import Teller
 from gateway.control.watching import Snapshots
 from gateway.journal.log import EventLog
 from registry.keys import TrustedKeys
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from features.store import OnlineStore
     from gateway.bootstrap.settings import Settings
     from gateway.config import StateFolders
+    from gateway.control.channels import Channels
     from gateway.control.fleet import Fleet
     from gateway.control.sharing import Sharing
     from registry.artifacts import ArtifactStore
@@ -52,6 +55,8 @@ class ControlParts:
     folders: StateFolders
     keys: TrustedKeys
     poster: Poster
+    channels: Channels
+    teller: Teller
     snapshots: Snapshots
     materializing: Materializing
     offline: OfflineLimits
@@ -85,7 +90,7 @@ def open_control_parts(
     SettingInvalidError
         A store wants what is not installed.
     """
-    folders = settings.folders
+    folders, channels = settings.folders, read_channels(settings.channels)
     clock: Clock = ReplayClock(folders.clock) if settings.clock == "replay" else SystemClock()
     store = open_store(settings.online_url, writable=True, read_budget_ms=settings.online_budget_ms)
     sharing = open_sharing(settings.events, folders.state)
@@ -106,6 +111,8 @@ def open_control_parts(
         folders=folders,
         keys=TrustedKeys(settings.trusted_keys, required=settings.require_signatures),
         poster=Poster(private=settings.webhook_private, timeout_s=settings.webhook_timeout_s),
+        channels=channels,
+        teller=Teller(database, channels),
         snapshots=Snapshots(database),
         materializing=Materializing(
             database=database,

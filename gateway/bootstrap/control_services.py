@@ -117,7 +117,9 @@ def add_control_services(server: grpc.Server, parts: ControlParts) -> Added:
     _add_operation(server, parts)
     _add_features(server, parts, skew)
     ramps = _add_experiments(server, parts, judge, clearances)
-    training = TrainingControl(database=parts.database, clock=parts.clock, support_of=clearances.gather)
+    training = TrainingControl(
+        database=parts.database, clock=parts.clock, support_of=clearances.gather, channels=parts.channels.names
+    )
     trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server(TrainerService(training), server)
     names = tuple(service.full_name for file in _FILES for service in file.DESCRIPTOR.services_by_name.values())
     return Added(names, ramps, training)
@@ -131,7 +133,7 @@ def _add_versions(server: grpc.Server, parts: ControlParts, registry: RegistryPa
         server,
     )
     webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server(
-        WebhookService(database=parts.database, clock=parts.clock, poster=parts.poster), server
+        WebhookService(database=parts.database, clock=parts.clock, poster=parts.poster, teller=parts.teller), server
     )
 
 

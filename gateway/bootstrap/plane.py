@@ -32,6 +32,7 @@ from gateway.control.heartbeat import Heartbeat
 from gateway.control.housekeeping import Housekeeper
 from gateway.control.publisher import TablePublisher
 from gateway.control.refreshing import Refresher
+from gateway.control.telling import keep_channels
 from gateway.control.wakeups import Wakeups
 from gateway.control.webhooks import RetryPolicy, WebhookCourier
 from gateway.errors import StateFolderBusyError
@@ -111,7 +112,8 @@ class ControlPlane:
             set_stale=self._supervisor.set_stale,
         )
         policy = RetryPolicy(attempts_max=settings.webhook_attempts_max, first_s=settings.webhook_retry_s)
-        self._courier = WebhookCourier(self._database, self._parts.poster, policy)
+        self._courier = WebhookCourier(self._database, self._parts.poster, self._parts.teller, policy)
+        keep_channels(self._database, self._parts.channels, self._parts.clock)
         self._figures = Figures(
             meter=self._meter,
             logs=logs,

@@ -100,6 +100,9 @@ class Settings(BaseSettings):
         How much memory the versions in one worker may take together; 0: no bound.
     resident_previous
         How many champions before the present one stay loaded, so that a rollback to them is instant.
+    channels
+        The TOML file that says which channels people are told by (mail, Slack and others), and where each one's address
+        is; none: there are none.
     webhook_private
         Whether webhooks may point to this machine and to private networks.
     webhook_timeout_s
@@ -178,6 +181,7 @@ class Settings(BaseSettings):
     connection_grace_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     resident_bytes_max: Annotated[int, Field(ge=0)] = 0
     resident_previous: Annotated[int, Field(ge=0, le=8)] = 1
+    channels: Path | None = None
     webhook_private: bool = False
     webhook_timeout_s: Annotated[float, Field(gt=0, le=60)] = 10.0
     webhook_retry_s: Annotated[float, Field(gt=0, le=3600)] = 1.0

@@ -20,7 +20,7 @@ from gateway.control.experiments import champion_of, nothing_known
 from registry.clearance import NOTHING_KNOWN
 from registry.errors import ModelMissingError
 from trainer.records import checks, claims, moves, policies, runs
-from trainer.records.errors import RunStateError
+from trainer.records.errors import PolicyInvalidError, RunStateError
 from trainer.records.life import RunState, Step
 
 if TYPE_CHECKING:
@@ -53,15 +53,21 @@ class TrainingControl:
         Where they are kept, and the time that schedules go by and changes are dated by.
     support_of
         Gathers what the gates look at before a version becomes the champion.
+    channels
+        The channels that policies may name.
     """
 
-    def __init__(self, *, database: Database, clock: Clock, support_of: SupportOf = nothing_known) -> None:
+    def __init__(
+        self, *, database: Database, clock: Clock, support_of: SupportOf = nothing_known, channels: Sequence[str] = ()
+    ) -> None:
         self._database = database
         self._clock = clock
         self._support_of = support_of
+        self._channels = frozenset(channels)
 
     def create(self, policy_id: str, definition: Definition, *, actor: str) -> Policy:
         """Create a policy; see `policies.create_policy`."""
+        self._check_channels(definition)
         with self._database.write() as tx:
             return policies.create_policy(
                 tx, policy_id, definition, actor=actor, now_us=self._clock.now_us(), chance=_chance()
@@ -81,6 +87,7 @@ class TrainingControl:
         """Replace what `change` makes of a policy's definition; see `policies.update_policy`."""
         with self._database.write() as tx:
             definition = change(policies.get_policy(tx, policy_id).definition)
+            self._check_channels(definition)
             return policies.update_policy(
                 tx, policy_id, definition, etag=etag, actor=actor, now_us=self._clock.now_us(), chance=_chance()
             )
@@ -222,6 +229,14 @@ class TrainingControl:
             said = json.dumps({"mode": run.definition.deployment.mode.value, "experiment": end.experiment})
             claims.report_step(tx, run, Step.DEPLOY, result=said, done=True, message="", now_us=now_us)
             return claims.finish_run(tx, run, end.state, [end.finding], experiment=end.experiment, now_us=now_us)
+
+    def _check_channels(self, definition: Definition) -> None:
+        unknown = sorted(set(definition.notifications.channels) - self._channels)
+        if unknown:
+            raise PolicyInvalidError(
+                f"notifications.channels: there is no {unknown[0][:63]!r}; the gateway's --channels say which",
+                field="notifications.channels",
+            )
 
     def settle(self) -> None:
         """End the runs whose trial is over."""

@@ -20,10 +20,17 @@ from storage.errors import UnavailableError
 from storage.revision import get_change
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
     from gateway.control.posting import Poster
+    from gateway.control.telling import Teller
     from registry.deliveries import Delivery
+    from registry.webhooks import Webhook
     from storage.database import Database
     from storage.leases import Lease
+    from storage.revision import Change
 
 POLL_INTERVAL_S = 0.25
 """How often the database is looked at without having been told, for what another process changed."""
@@ -76,13 +83,16 @@ class WebhookCourier:
         Where webhooks, changes and deliveries are.
     poster
         What speaks HTTP.
+    teller
+        What tells people, by channels.
     policy
         When a delivery is tried again.
     """
 
-    def __init__(self, database: Database, poster: Poster, policy: RetryPolicy) -> None:
+    def __init__(self, database: Database, poster: Poster, teller: Teller, policy: RetryPolicy) -> None:
         self._database = database
         self._poster = poster
+        self._teller = teller
         self._policy = policy
         self._holder = uuid.uuid4().hex
         self._lease: Lease | None = None
@@ -184,15 +194,13 @@ class WebhookCourier:
     def _fly(self, delivery: Delivery, lease: Lease, key: tuple[str, str]) -> None:
         """Make one attempt and write down how it went; on a thread of its own."""
         try:
-            outcome = self._attempt(delivery)
-            if outcome is None:
+            write = self._attempt(delivery)
+            if write is None:
                 return
-            pause_us = self._policy.pause_us(delivery.attempts + 1)
             with self._database.write() as tx:
                 now_us = leases.database_now_us(tx)
                 leases.renew(tx, lease, duration_us=int(LEASE_S * 1e6), now_us=now_us)
-                attempts_max = self._policy.attempts_max
-                settle(tx, delivery, outcome, attempts_max=attempts_max, pause_us=pause_us, now_us=now_us)
+                write(tx, now_us)
         except leases.LeaseLostError:
             _log.info("another control plane goes on with the webhooks; it delivers %s again", delivery.revision)
         except UnavailableError as error:
@@ -206,16 +214,28 @@ class WebhookCourier:
                 self._flying.discard(key)
             self._woken.set()
 
-    def _attempt(self, delivery: Delivery) -> Outcome | None:
-        """Send the event and say how that went; None when the delivery was read before the attempt before this one."""
+    def _attempt(self, delivery: Delivery) -> Callable[[Connection, int], None] | None:
+        """Send the event and return what writes down how that went.
+
+        None when the delivery was read before the attempt before this one.
+        """
         with self._database.read() as tx:
             if not still_stands(tx, delivery):
                 return None
             webhook, secret = get_webhook(tx, delivery.webhook), secret_of(tx, delivery.webhook)
             change = get_change(tx, delivery.revision)
+        attempts_max, pause_us = self._policy.attempts_max, self._policy.pause_us(delivery.attempts + 1)
+        if webhook.channel:
+            return self._teller.attempt(delivery, webhook.channel, attempts_max=attempts_max, pause_us=pause_us)
+        outcome = self._post(webhook, secret, change)
+        return lambda tx, now_us: settle(
+            tx, delivery, outcome, attempts_max=attempts_max, pause_us=pause_us, now_us=now_us
+        )
+
+    def _post(self, webhook: Webhook, secret: str, change: Change | None) -> Outcome:
         if change is None:  # a foreign key holds it
             return Outcome(0, "the change is not there any more")
         body = event_of(change, webhook.source)
-        message_id = f"{webhook.id}-{delivery.revision}"
+        message_id = f"{webhook.id}-{change.revision}"
         headers = headers_of(body, secret=secret, message_id=message_id, now_s=int(time.time()))
         return self._poster.post(webhook.url, body, headers)

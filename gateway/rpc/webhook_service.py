@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from gateway.control.posting import Poster
-    from registry.deliveries import Delivery
+    from gateway.control.telling import Teller
+    from registry.deliveries import Delivery, Outcome
     from registry.webhooks import Webhook
     from storage.clock import Clock
     from storage.database import Database
@@ -42,14 +43,15 @@ class WebhookService(pb_grpc.WebhookServiceServicer):
     ----------
     database, clock
         Where they are kept, and the time that changes are dated by.
-    poster
-        What tries a webhook.
+    poster, teller
+        What tries a webhook, and a channel.
     """
 
-    def __init__(self, *, database: Database, clock: Clock, poster: Poster) -> None:
+    def __init__(self, *, database: Database, clock: Clock, poster: Poster, teller: Teller) -> None:
         self._database = database
         self._clock = clock
         self._poster = poster
+        self._teller = teller
 
     def CreateWebhook(
         self, request: pb.CreateWebhookRequest, context: grpc.ServicerContext
@@ -57,6 +59,7 @@ class WebhookService(pb_grpc.WebhookServiceServicer):
         """Create a webhook."""
         with status.mapped(context):
             asked = request.webhook
+            self._teller.check(asked.url)
             with self._database.write() as tx:
                 webhook, secret = webhooks.create_webhook(
                     tx,
@@ -93,6 +96,7 @@ class WebhookService(pb_grpc.WebhookServiceServicer):
         """Replace fields of a webhook."""
         with status.mapped(context):
             asked = request.webhook
+            self._teller.check(asked.url)
             values: dict[str, object] = {
                 "url": asked.url,
                 "event_kinds": tuple(asked.event_kinds),
@@ -126,13 +130,14 @@ class WebhookService(pb_grpc.WebhookServiceServicer):
             webhook_id = _id(request.name)
             with self._database.read() as tx:
                 webhook, secret = webhooks.get_webhook(tx, webhook_id), webhooks.secret_of(tx, webhook_id)
+            if webhook.channel:
+                outcome = self._teller.send(webhook.channel, "Turnout: a test", "This channel works.")
+                return _tried(outcome)
             event_id = f"test-{uuid.uuid4().hex}"
             body = trial_event(webhook.id, webhook.source, event_id=event_id, time_us=self._clock.now_us())
             headers = headers_of(body, secret=secret, message_id=f"{webhook.id}-{event_id}", now_s=int(time.time()))
             outcome = self._poster.post(webhook.url, body, headers)
-            return pb.TestWebhookResponse(
-                delivered=outcome.delivered, status_code=outcome.status_code, error=outcome.error
-            )
+            return _tried(outcome)
 
     def ListDeliveries(
         self, request: pb.ListDeliveriesRequest, context: grpc.ServicerContext
@@ -167,6 +172,10 @@ def _id(name: str) -> str:
         return resources.webhook_id(name)
     except resources.ResourceNameError as error:
         raise RequestMalformedError(str(error), name=name[:128]) from error
+
+
+def _tried(outcome: Outcome) -> pb.TestWebhookResponse:
+    return pb.TestWebhookResponse(delivered=outcome.delivered, status_code=outcome.status_code, error=outcome.error)
 
 
 def _messages(tx: Connection, found: list[Webhook]) -> list[pb.Webhook]:

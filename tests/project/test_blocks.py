@@ -22,6 +22,7 @@ import yaml
 
 from experiments.targeting import compile_condition
 from features.grammar import read_definitions
+from gateway.control.channels import Channel, read_channels
 from gateway.rpc import trainer_codec
 from turnout.cli.connection import with_connection_options
 from turnout.cli.main import app
@@ -145,14 +146,24 @@ def _toml(page, text, root):
         (declared,) = read_definitions({"page.toml": text}, "/").sets
         return declared.name == document["set"][0]["name"]
     if page == "docs/trainer.md":
-        # What stands there is a part of a policy; the data are the example's.
+        # What stands there is a part of a policy, or the file of channels; all else of a policy is the example's.
         example = (root / "examples" / "retraining.toml").read_text()
-        data = example[example.index("[data]") : example.index("[training]")]
+        data, training = (example[example.index(part) :] for part in ("[data]", "[training]"))
+        data = data.removesuffix(training)
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "policy.toml"
-            path.write_text(f'policy = "numbers"\nmodel = "numbers"\n{data}{text}')
-            policy = read_policy(path).policy
-        return trainer_codec.definition(policy).training.search is not None
+            path = Path(folder) / "page.toml"
+            if "[training]" in text:
+                path.write_text(f'policy = "numbers"\nmodel = "numbers"\n{data}{text}')
+                return trainer_codec.definition(read_policy(path).policy).training.search is not None
+            if "notifications" in text:
+                path.write_text(f'policy = "petals"\nmodel = "petals"\n{text}{data}{training}')
+                return trainer_codec.definition(read_policy(path).policy).notifications.channels == ("ops",)
+            path.write_text(text)
+            channels = read_channels(path)
+            return [channels.get(name) for name in channels.names] == [
+                Channel(url_file="/run/secrets/ops-mail"),
+                Channel(url_env="PAGER_URL"),
+            ]
     return list(document) == ["turnout-client"] and set(document["turnout-client"]) == {"path"}
 
 

@@ -19,7 +19,9 @@ from pathlib import Path
 import pytest
 
 from gateway.control import webhooks as courier_module
+from gateway.control.channels import Channels
 from gateway.control.posting import Poster, is_allowed
+from gateway.control.telling import Teller
 from gateway.control.webhooks import RetryPolicy, WebhookCourier
 from registry.aliases import set_alias
 from registry.deliveries import (
@@ -102,7 +104,9 @@ def couriers(database):
     running = []
 
     def start(*, policy=PROMPT, private=True, timeout_s=10.0, run=True):
-        courier = WebhookCourier(database, Poster(private=private, timeout_s=timeout_s), policy)
+        courier = WebhookCourier(
+            database, Poster(private=private, timeout_s=timeout_s), Teller(database, Channels({})), policy
+        )
         database.on_commit(courier.wake)
         thread = threading.Thread(target=courier.run, args=(stopped,))
         if run:

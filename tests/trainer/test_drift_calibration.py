@@ -6,6 +6,7 @@ The short form asks for what its few runs can tell; the long one (`soak`) for th
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from trainer.triggers.catalogue import trigger_of
 from trainer.triggers.cbpe import Reference, estimate
 from trainer.triggers.joint import told_apart
 from trainer.triggers.metrics import measure
+from trainer.triggers.power import rows_for, smallest_shift
 from trainer.triggers.stored import Labelled, Rows, Stored
 from trainer.triggers.verdict import Verdict
 
@@ -160,6 +162,63 @@ def test_a_unit_and_a_category_are_found_in_few_rows():
     assert found(*CHANGES["a unit"], window=50, columns=5, seed=3)
     assert found(*CHANGES["a unit"], window=500, columns=100, seed=3)
     assert found(*CHANGES["a category"], window=500, columns=100, seed=3)
+
+
+def hits(window, columns, *, runs, shift=0.1, method="wasserstein", floor=None):
+    """Return in how many windows of normal columns, of which the first is shifted, that is flagged."""
+    settings = {"numeric": method} | ({} if floor is None else {"floor": floor})
+    trigger, found = trigger_of("drift", settings), 0
+    for run in range(runs):
+        generator = np.random.default_rng([run, window, columns])
+        profile = profile_of(generator.normal(size=(REFERENCE_ROWS, columns)))
+        rows = generator.normal(size=(window, columns))
+        rows[:, 0] += shift
+        found += any(one.flagged and one.subject == "f0" for one in trigger.judge(stored(profile, rows)).findings)
+    return found
+
+
+def powers(columns):
+    """Return how many rows a window needs to show 0.1 deviations, by how often."""
+    given = {"tests": columns, "alpha": ALPHA}
+    return {power: rows_for(0.1, REFERENCE_ROWS, power=power, **given) for power in (0.8, 0.95)}
+
+
+def test_the_rows_that_a_shift_of_a_tenth_needs_are_those_that_the_page_names():
+    page = (Path(__file__).parents[2] / "docs" / "triggers.md").read_text()
+    for columns in COLUMNS:
+        few, many = powers(columns).values()
+        assert f"| {columns} | {few:,} | {many:,} |".replace(",", " ") in page
+    # A reference of so few rows shows it in no window, however large.
+    assert rows_for(0.1, 1_000, tests=5, alpha=ALPHA) is None
+
+
+def test_a_window_says_the_smallest_shift_that_it_shows_and_shows_it_that_often():
+    profile, rows = made(500, 5, 3)
+    evidence = trigger_of("drift", {}).judge(stored(profile, rows))
+    (normal,) = [one for one in evidence.findings if one.subject == "f0"]
+    smallest = normal.numbers["smallest_shift"]
+    assert smallest == smallest_shift(REFERENCE_ROWS, 500, tests=5, alpha=ALPHA, floor=0.05)
+    assert f"below {evidence.numbers['smallest_shift']:.2g} standard deviations" in evidence.reason
+    assert all("smallest_shift" not in one.numbers for one in evidence.findings if "category" in one.numbers)
+    runs = 40
+    found = hits(500, 5, runs=runs, shift=smallest)
+    # 0.8 of 40 at one in a thousand, on either side.
+    assert stats.binom.cdf(found, runs, 0.77) > 0.001
+    assert stats.binom.sf(found - 1, runs, 0.83) > 0.001
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize("columns", COLUMNS)
+def test_a_shift_of_a_tenth_is_found_as_often_as_the_formula_says_in_the_long_run(columns, capfd):
+    runs = 400 if columns == COLUMNS[0] else 60
+    for power, window in powers(columns).items():
+        found = hits(window, columns, runs=runs)
+        with capfd.disabled():
+            print(f"\n0.1 deviations, window {window}, columns {columns}: {found} of {runs}, said {power}")  # noqa: T201
+        # The permutation test by bins finds nearly what the best test does.
+        assert stats.binom.cdf(found, runs, power - 0.03) > 0.001
+        assert is_at_most(power + 0.02, found, runs)
 
 
 @pytest.mark.parametrize(("window", "columns"), [(500, 100), (20_000, 5), (50, 5)])

@@ -195,12 +195,14 @@ def delete_policy(tx: Connection, policy_id: str, *, etag: str, actor: str, now_
 
 def note(tx: Connection, policy: Policy, what: str, about: str, *, now_us: int, **detail: object) -> None:
     """Tell webhooks that something happened: `training.triggered` and so on."""
+    named = policy.definition.notifications.channels
+    channels = {"channels": list(named)} if named else {}
     record_change(
         tx,
         kind=f"training.{what}",
         resource=about,
         actor="trainer",
-        detail={"policy": resource(policy.id), "model": f"models/{policy.definition.model}", **detail},
+        detail={"policy": resource(policy.id), "model": f"models/{policy.definition.model}", **channels, **detail},
         now_us=now_us,
     )
 

@@ -184,10 +184,11 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Notifications:
-    """Which events webhooks are told of, beyond the audit's."""
+    """Which events webhooks are told of, beyond the audit's; and the channels by which people are told of them."""
 
     on_trigger: bool = False
     on_completion: bool = False
+    channels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 TRIGGERS_MAX = 32
 GUARDRAILS_MAX = 8
 SLICES_MAX = 4
+CHANNELS_MAX = 8
 FOLDS_MAX = 20
 CLASSES_MAX = 100
 TRANSFORMERS_MAX = 16
@@ -79,6 +80,7 @@ def check(definition: Definition) -> None:
     _check_training(definition)
     _check_evaluation(definition)
     _check_deployment(definition)
+    _check_notifications(definition)
     _check_budget(definition)
 
 
@@ -252,6 +254,14 @@ def _check_budget(definition: Definition) -> None:
     for name in ("runs_per_day", "wall_time_s", "memory_bytes", "failures_max"):
         if not getattr(definition.budget, name):
             _refuse(f"budget.{name}", "is 0")
+
+
+def _check_notifications(definition: Definition) -> None:
+    notifications = definition.notifications
+    if len(notifications.channels) > CHANNELS_MAX:
+        _refuse("notifications.channels", f"are more than {CHANNELS_MAX}")
+    if notifications.channels and not (notifications.on_trigger or notifications.on_completion):
+        _refuse("notifications.channels", "are told nothing without `on_trigger` or `on_completion`")
 
 
 def _text(text: str, where: str) -> None:

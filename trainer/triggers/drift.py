@@ -13,6 +13,7 @@ from features.profile import Profile
 from features.sketch import Sketch
 from trainer.triggers import distances
 from trainer.triggers.cells import Cells
+from trainer.triggers.power import floor_in_deviations, smallest_shift
 from trainer.triggers.significance import (
     benjamini_hochberg,
     chi_squared_p,
@@ -160,7 +161,9 @@ class Drift:
 
     def _evidence(self, reference: Profile, window: Rows, tested: list[str], *, left_out: int) -> Evidence:
         draws = draws_for(len(tested), self.alpha)
-        findings = [self._finding(name, reference.columns[name], window, draws_max=draws) for name in tested]
+        findings = [
+            self._finding(name, reference.columns[name], window, tests=len(tested), draws_max=draws) for name in tested
+        ]
         adjusted = benjamini_hochberg([float(finding.numbers["p_value"] or 0.0) for finding in findings])
         judged = []
         for finding, p_adjusted in zip(findings, adjusted, strict=True):
@@ -177,12 +180,17 @@ class Drift:
             "flagged": len(flagged),
             "alpha": self.alpha,
         }
+        shifts = [float(one.numbers["smallest_shift"] or 0.0) for one in judged if "smallest_shift" in one.numbers]
+        if shifts:
+            numbers["smallest_shift"] = max(shifts)
         if not flagged:
             reason = f"none of {len(tested)} columns differs from the training table by more than chance and the floor"
+            if shifts:
+                reason += f"; a shift below {max(shifts):.2g} standard deviations would not show in so few rows"
             return Evidence(KIND, Verdict.QUIET, reason, numbers, tuple(judged))
         return Evidence(KIND, Verdict.FIRE, _sentence(judged, flagged, len(tested)), numbers, tuple(judged))
 
-    def _finding(self, name: str, reference: ColumnProfile, window: Rows, *, draws_max: int) -> Finding:
+    def _finding(self, name: str, reference: ColumnProfile, window: Rows, *, tests: int, draws_max: int) -> Finding:
         values = window.columns[name]
         cells = Cells.of(reference.sketch, Sketch.of(values[np.isfinite(values)]))
         is_category = name in window.categorical or (
@@ -204,6 +212,10 @@ class Drift:
             "rows": int(cells.window.sum()),
             "reference_rows": int(cells.reference.sum()),
         }
+        if not is_category:
+            sides = int(cells.reference.sum()), int(cells.window.sum())
+            least = floor_in_deviations(method, floor)
+            numbers["smallest_shift"] = smallest_shift(*sides, tests=tests, alpha=self.alpha, floor=least)
         return Finding(name, method, flagged=False, numbers=numbers | _told(cells, is_category=is_category))
 
 

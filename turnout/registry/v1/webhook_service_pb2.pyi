@@ -68,7 +68,7 @@ class Webhook(_message.Message):
     name: _builtins.str
     """The resource name, `webhooks/{webhook}`."""
     url: _builtins.str
-    """Where events are POSTed to: http or https, without a user or a fragment."""
+    """Where events are POSTed to: http or https, without a user or a fragment; or `channel:NAME`, which tells people."""
     paused: _builtins.bool
     """Whether it waits. What changes meanwhile is delivered once it goes on."""
     source: _builtins.str

@@ -780,19 +780,25 @@ class Notifications(_message.Message):
 
     ON_TRIGGER_FIELD_NUMBER: _builtins.int
     ON_COMPLETION_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
     on_trigger: _builtins.bool
     """Tell that a run was triggered and started."""
     on_completion: _builtins.bool
     """Tell what became of it: blessed, refused, deployed, rolled back, failed; and that the policy was paused."""
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The channels by which people are told of them too, by name; where they lead is in the gateway's `--channels`."""
+
     def __init__(
         self,
         *,
         on_trigger: _builtins.bool = ...,
         on_completion: _builtins.bool = ...,
+        channels: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["on_completion", b"on_completion", "on_trigger", b"on_trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "on_completion", b"on_completion", "on_trigger", b"on_trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
