@@ -136,7 +136,9 @@ class Channels:
 
     def _apprise(self) -> Any:
         # What they log holds addresses, and paths that are secrets.
-        logging.getLogger("apprise").propagate = False
+        logger = logging.getLogger("apprise")
+        logger.propagate = False
+        logger.setLevel(logging.WARNING)
         logging.getLogger("urllib3").setLevel(logging.INFO)
         with self._loading:  # loaded only where there is a channel
             import apprise  # noqa: PLC0415

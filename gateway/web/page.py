@@ -12,6 +12,7 @@ from gateway.web.html import Child, Html, el
 from turnout.admin.v1 import admin_service_pb2_grpc
 from turnout.experiments.v1 import experiment_service_pb2_grpc, shadow_service_pb2_grpc
 from turnout.registry.v1 import registry_service_pb2_grpc
+from turnout.trainer.v1 import trainer_service_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -71,6 +72,11 @@ class Visit:
     def shadows(self) -> shadow_service_pb2_grpc.ShadowServiceStub:
         """What runs in the shadow."""
         return shadow_service_pb2_grpc.ShadowServiceStub(self.services.channel())
+
+    @functools.cached_property
+    def training(self) -> trainer_service_pb2_grpc.TrainerServiceStub:
+        """Policies and runs of training."""
+        return trainer_service_pb2_grpc.TrainerServiceStub(self.services.channel())
 
     @functools.cached_property
     def admin(self) -> admin_service_pb2_grpc.AdminServiceStub:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +23,9 @@ from turnout.outcome import Outcome
 from turnout.registry.v1 import registry_service_pb2
 from turnout.security import Security
 from turnout.tokens import edited, hash_of, make_identity, new_token
+
+sys.path.insert(0, str(Path(__file__).parent))
+from trained import train
 
 HOSTILE = "<script>alert('&\"')</script>"
 UNITS = 120
@@ -148,6 +153,14 @@ def furnish(site):
         control.experiments.StartExperiment(pb.StartExperimentRequest(name="experiments/canary"))
         control.wait_for_revision()
         observe(site, control)
+        now_us = BEGIN_US + (ROUNDS + 2) * HOUR_US
+
+        def advance():
+            nonlocal now_us
+            now_us += 24 * HOUR_US
+            control.advance_clock(now_us)
+
+        train(control, advance, HOSTILE)
 
 
 def create(control, name, shares, **fields):

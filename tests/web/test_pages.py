@@ -16,6 +16,10 @@ PAGES = (
     "/models/delays/versions/2",
     "/experiments",
     "/experiments/canary",
+    "/policies",
+    "/policies/delays",
+    "/policies/delays/runs/1",
+    "/policies/delays/runs/2",
     "/experiments/draft",
     "/experiments/ramped",
     "/workers",
@@ -130,6 +134,33 @@ def test_a_ramp_is_shown_with_its_steps_and_guardrails(reader):
     assert "started" in outline.text
 
 
+def test_a_policy_is_shown_with_drift_and_estimates_over_time_and_its_runs(reader):
+    text = Outline(reader.text("/policies")).text
+    assert "delays delays active" in text
+    assert "refused" in text
+    outline = Outline(reader.text("/policies/delays"))
+    labels = [each.get("aria-label", "") for each in outline.all("svg")]
+    small = [label for label in labels if "looks" in label]
+    # What drifts stands first; a column that somebody named as he liked is shown by that name.
+    assert small[0] == "carrier_delay_7d: wasserstein 0.125, floor 0.05; flagged in 3 of 8 looks"
+    assert len(small) == 6
+    assert any(HOSTILE in label for label in small)
+    assert "brier, estimated and real, over time" in labels
+    assert "1 of 6 columns drifted: carrier_delay_7d" in outline.text
+    assert "no better" not in outline.text
+    assert "brier is not shown to be better" in outline.text
+
+
+def test_a_run_is_shown_with_its_steps_and_the_evidence_beside_the_champion(reader):
+    text = Outline(reader.text("/policies/delays/runs/1")).text
+    assert "not blessed on 4,200 rows that neither has learned from" in text
+    assert "log_loss 4,200 0.52 0.505 -0.015 -0.021 to -0.009" in text
+    assert "origin=JFK 4,200 0.15 0.158 +0.008 +0.002 to +0.014" in text
+    assert "AGREES" in text
+    assert "train done" in text
+    assert "once more" in Outline(reader.text("/policies/delays/runs/2")).text
+
+
 def test_the_workers_are_shown_with_what_they_hold(reader):
     text = Outline(reader.text("/workers")).text
     assert "What each worker holds" in text
@@ -155,6 +186,9 @@ def test_the_changes_are_shown_page_by_page_and_of_one_resource(reader):
         ("/models/delays/versions/x", 404),
         ("/models/A%20B", 404),
         ("/experiments/absent", 404),
+        ("/policies/absent", 404),
+        ("/policies/delays/runs/99", 404),
+        ("/policies/delays/runs/x", 404),
         ("/../../etc/passwd", 404),
         ("/changes?page=nonsense", 400),
     ],
