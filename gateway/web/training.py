@@ -214,7 +214,7 @@ def comparisons(caption: str, found: Sequence[tuple[str, dict[str, Any] | None]]
         for name, one in found
         if one
     ]
-    heads = ("", "Rows", "Candidate", other, "Gain", "Interval")
+    heads = ("Compared", "Rows", "Candidate", other, "Gain", "Interval")
     return table(caption, heads, rows, numbers=(1, 2, 3, 4, 5)) if rows else Html("")
 
 
