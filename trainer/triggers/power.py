@@ -34,7 +34,7 @@ def smallest_shift(
 
     Assumptions: independent values; one column drifts, the others do not.
     """
-    error = (1 / reference_rows + 1 / window_rows) ** 0.5
+    error = math.sqrt(1 / reference_rows + 1 / window_rows)
     beyond = float(stats.norm.ppf(power))
     return max(error * (float(stats.norm.isf(alpha / tests / 2)) + beyond), floor + error * beyond)
 
@@ -46,7 +46,7 @@ def floor_in_deviations(method: str, floor: float) -> float:
     :math:`\delta^2` of the stability index, :math:`\delta / \sqrt{8 \ln 2}` of Jensen and Shannon.
     """
     if method == "psi":
-        return floor**0.5
+        return math.sqrt(floor)
     return floor * {"wasserstein": 1.0, "ks": math.sqrt(2 * math.pi), "jensen_shannon": math.sqrt(8 * math.log(2))}.get(
         method, 0.0
     )
