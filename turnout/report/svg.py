@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 WIDTH = 880
 HEIGHT = 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 16, 36
+_CHARACTER = 6.8
+"""About so wide is a character of the words at an axis, in pixels."""
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -112,7 +114,9 @@ class Plot:
             self._parts.append(
                 f'<line class="grid" x1="{pixel:.1f}" x2="{pixel:.1f}" y1="{self.y.end}" y2="{self.y.start}"/>'
             )
-            self.text(pixel, self.y.start + 18, x_text(value), anchor="middle")
+            words = x_text(value)
+            half = len(words) * _CHARACTER / 2
+            self.text(min(max(pixel, half), WIDTH - half), self.y.start + 18, words, anchor="middle")
 
     def line(self, points: Sequence[tuple[float, float]], style: str) -> None:
         """Draw a line through the points."""
