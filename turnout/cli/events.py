@@ -5,7 +5,6 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ from rich.console import Console
 
 from turnout.cli import literals, options, show
 from turnout.cli.document import document_of, enum_name
+from turnout.cli.following import followed
 from turnout.events.v1 import event_service_pb2 as pb
 
 app = typer.Typer(help="See what the journal holds.", no_args_is_help=True)
@@ -68,12 +68,12 @@ def tail(
     """Show the newest events, the oldest of them first."""
     request = pb.TailEventsRequest(limit=limit, follow=follow, model=model)
     with options.control(server) as connection, contextlib.suppress(KeyboardInterrupt):  # the end of following
-        documents = _documents(iter(connection.events.TailEvents(request)))
+        answers = connection.events.TailEvents(request)
         if follow:
-            for document in documents:
-                _emit_one(document, as_json=as_json)
+            for one in followed(answers):
+                _emit_one(_document(one), as_json=as_json)
             return
-        found = list(documents)
+        found = [_document(one) for one in answers]
         rows = [(literals.format_time(one["time_us"]), one["kind"], _summary(one["event"])) for one in found]
         show.emit({"events": found}, lambda: [show.table("Events", ("time", "kind", "event"), rows)], as_json=as_json)
 
@@ -139,13 +139,12 @@ def erase(
     show.emit(document, lambda: [show.facts(title, document.items())], as_json=as_json)
 
 
-def _documents(messages: Iterator[pb.TailEventsResponse]) -> Iterator[dict[str, Any]]:
-    for one in messages:
-        yield {
-            "kind": enum_name(pb.EventKind.DESCRIPTOR, one.kind),
-            "time_us": one.time_us,
-            "event": json.loads(one.json),
-        }
+def _document(one: pb.TailEventsResponse) -> dict[str, Any]:
+    return {
+        "kind": enum_name(pb.EventKind.DESCRIPTOR, one.kind),
+        "time_us": one.time_us,
+        "event": json.loads(one.json),
+    }
 
 
 def _emit_one(document: dict[str, Any], *, as_json: bool) -> None:

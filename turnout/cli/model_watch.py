@@ -9,6 +9,7 @@ from rich.live import Live
 from turnout import resources
 from turnout.cli import options, show
 from turnout.cli.document import document_of
+from turnout.cli.following import followed
 from turnout.cli.models import app
 from turnout.registry.v1 import watch_pb2
 
@@ -41,12 +42,11 @@ def watch(
 
 def _follow(answers: Any, count: int, tell: Any, *, heartbeats: bool) -> None:
     snapshots = 0
-    for one in answers:
+    for one in followed(answers):
         if heartbeats or not one.heartbeat:
             tell(one)
         snapshots += not one.heartbeat
         if snapshots == count and count:
-            answers.cancel()
             return
 
 

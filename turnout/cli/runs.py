@@ -8,6 +8,7 @@ import typer
 from turnout import plain, resources
 from turnout.cli import literals, options, show
 from turnout.cli.document import document_of, enum_name
+from turnout.cli.following import followed
 from turnout.trainer.v1 import policy_pb2, run_pb2
 from turnout.trainer.v1 import trainer_service_pb2 as pb
 
@@ -102,7 +103,7 @@ def watch(
     with options.control(server) as connection:
         request = pb.WatchRunRequest(name=resources.run_name(policy, number))
         # It lasts until the run is over: no deadline.
-        for answer in connection.training.WatchRun(request, timeout=None):
+        for answer in followed(connection.training.WatchRun(request, timeout=None)):
             if as_json:
                 show.emit_line(document_of(answer))
             elif answer.HasField("event"):
