@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from experiments.ramp.safety import EXPOSED_SHARE_MAX
 from experiments.ramp.standing import RampState
+from storage.lasting import lasting
 
 if TYPE_CHECKING:
     from experiments.ramp.definition import Ramp, Step
@@ -131,7 +132,7 @@ def _doubts(scene: Scene) -> list[str]:
             continue
         silent_us = scene.now_us - max(last_us, scene.standing.step_began_us)
         if silent_us > silence_us:
-            doubts.append(f"no call of the {name} came for {_time(silent_us)}")
+            doubts.append(f"no call of the {name} came for {lasting(silent_us)}")
     return doubts
 
 
@@ -140,7 +141,7 @@ def _missing(scene: Scene) -> list[str]:
     step, missing = scene.step, []
     lasted_us = scene.now_us - scene.standing.step_began_us
     if lasted_us < step.minimum_time_us:
-        missing.append(f"the step lasts for {_time(lasted_us)} of {_time(step.minimum_time_us)}")
+        missing.append(f"the step lasts for {lasting(lasted_us)} of {lasting(step.minimum_time_us)}")
     if step.minimum_units or step.proven:
         control, candidate = (0, 0) if scene.outcomes is None else scene.outcomes.matured
         least = candidate if step.share == 1 else min(control, candidate)
@@ -164,18 +165,9 @@ def _forward(scene: Scene) -> Action:
 def _met(scene: Scene) -> list[str]:
     """Return what the step has come to."""
     lasted_us = scene.now_us - scene.standing.step_began_us
-    said = [f"the step lasted for {_time(lasted_us)}"]
+    said = [f"the step lasted for {lasting(lasted_us)}"]
     if scene.outcomes is not None:
         control, candidate = scene.outcomes.matured
         said.append(f"{control} units of the control and {candidate} of the candidate have an outcome in it")
         said += scene.outcomes.holding
     return said + [each.sentence for each in scene.live.readings]
-
-
-def _time(time_us: int) -> str:
-    """Return a time in the unit that suits it."""
-    seconds = time_us / 1e6
-    for name, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {name}"
-    return f"{seconds:.3g} s"

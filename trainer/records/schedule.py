@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from croniter import croniter
 
+from storage.lasting import lasting
 from trainer.records.policy import DAY_US
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def refusal(budget: Budget, past: Past, *, now_us: int) -> str:
     """Return why no trigger may make a run now, in a sentence; empty when one may."""
     wait_us = past.ended_us + budget.cooldown_us - now_us
     if past.ended_us and wait_us > 0:
-        return f"the cooldown after the last run lasts {wait_us / 1e6:.0f} s more"
+        return f"the cooldown after the last run lasts {lasting(wait_us)} more"
     recent = sum(made > now_us - DAY_US for made in past.triggered_us)
     if recent >= budget.runs_per_day:
         return f"triggers have made {recent} runs in the last 24 hours, as many as the budget lets them"

@@ -98,6 +98,11 @@ def rows(result: Result) -> list[tuple[str, str]]:
     ]
 
 
+def _day(time_us: int) -> str:
+    """Return the day of a moment in one line."""
+    return day_text(time_us).replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def _fired(result: Result) -> Iterable[list[str]]:
     for check in result.history.checks:
         for evidence in check.evidence:
@@ -108,7 +113,7 @@ def _fired(result: Result) -> Iterable[list[str]]:
                     else f"{evidence.sentence} — {check.sentence}"
                 )
                 name = _short(check.name)
-                yield [day_text(check.create_time_us), name, kind_of(evidence), verdict_of(evidence), came]
+                yield [_day(check.create_time_us), name, kind_of(evidence), verdict_of(evidence), came]
 
 
 def _runs(result: Result) -> Iterable[list[str]]:
@@ -119,7 +124,7 @@ def _runs(result: Result) -> Iterable[list[str]]:
         state = plain.short_name(run_pb2.RunState.DESCRIPTOR, run.state)
         yield [
             _short(run.name),
-            day_text(run.create_time_us),
+            _day(run.create_time_us),
             run.reason,
             f"{table.get('rows', 0):,} rows",
             str(trained.get("parity", "")),
@@ -142,7 +147,7 @@ def _ramps(result: Result) -> Iterable[list[str]]:
         for event in events:
             kind = plain.short_name(ramp_pb2.RampEventKind.DESCRIPTOR, event.kind)
             what, why = f"{kind}, step {event.step}", "; ".join(event.reasons)
-            yield [resources.experiment_id(name), day_text(event.time_us), what, why]
+            yield [resources.experiment_id(name), _day(event.time_us), what, why]
 
 
 def _versions(result: Result) -> Iterable[list[str]]:
