@@ -100,7 +100,8 @@ class Database:
         DatabaseBusyError
             Other writers, here or in another process, did not let go of the database within the busy timeout.
         DatabaseUnreachableError
-            The server does not answer. Where it went away during the commit, only looking tells whether it took effect.
+            The server does not answer, or only reads now, as while another one takes over. Where it went away during
+            the commit, only looking tells whether it took effect.
         """
         with reachable(), _checked_out(self._writer) as connection:
             try:
@@ -112,6 +113,11 @@ class Database:
             try:
                 with transaction:
                     yield connection
+            except DBAPIError as error:
+                if not postgresql.takes_no_changes(error):
+                    raise
+                connection.invalidate()  # the next one may reach the server that has taken over
+                raise DatabaseUnreachableError("the metadata database takes no changes now; try again") from error
             finally:
                 self._let_go(connection)
         self.told()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import URL, Connection, Engine
-    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.exc import DBAPIError, OperationalError
 
 CONNECT_TIMEOUT_S = 10
 # A server that is cut off says nothing: without these the kernel waits a quarter of an hour, or two, for its word.
@@ -26,6 +26,7 @@ WRITE_LOCK = 0x7475726E6F7574  # `turnout` in ASCII: the key of the advisory loc
 IDLE_TIMEOUT_MS = 10_000
 """How long a writer may say nothing within its transaction: one that is cut off there would hold the lock for hours."""
 _GONE = ("08", "57")  # classes of SQLSTATE: connection exception, operator intervention
+_READ_ONLY = "25006"
 
 _opening = threading.Lock()
 """Held by the thread that migrates: alembic's context is global to a process."""
@@ -87,3 +88,8 @@ def is_unreachable(error: OperationalError) -> bool:
     """Return whether the server could not be reached, rather than that it refused a statement."""
     state = getattr(error.orig, "sqlstate", "")  # none where there was no server to give one, no such thing in SQLite
     return state is None or str(state)[:2] in _GONE
+
+
+def takes_no_changes(error: DBAPIError) -> bool:
+    """Return whether the server only reads now, as while another one takes over from it."""
+    return getattr(error.orig, "sqlstate", None) == _READ_ONLY

@@ -368,6 +368,12 @@ class PostgresqlServer:
             for command in commands:
                 connection.execute(command)
 
+    def only_read(self, url, whether):
+        """Say whether a database takes no changes, as while another server takes over; connections are cut."""
+        self.refuse(url)
+        self._command(f'ALTER DATABASE "{make_url(url).database}" SET default_transaction_read_only = {whether}')
+        self.allow(url)
+
     def refuse(self, url):
         """Cut every connection to a database and let nobody in, as when its server has gone."""
         name = make_url(url).database

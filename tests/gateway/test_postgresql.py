@@ -77,12 +77,13 @@ def test_without_its_database_a_gateway_serves_on_and_refuses_changes_until_it_i
     operator.publish("m", 2.0, alias="champion")
     operator.publish("m", 3.0)
     operator.wait(operator.promote("m", 1).revision)
+    postgresql.only_read(url, "on")
+    assert operator.predict("m").version == 1
+    assert "no changes" in refused_to_promote(operator).details()
+    postgresql.only_read(url, "off")
     postgresql.refuse(url)
     assert operator.predict("m").version == 1
-    with pytest.raises(grpc.RpcError) as refused:
-        operator.promote("m", 2, wait=False)
-    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert "DATABASE_UNREACHABLE" in str(refused.value.trailing_metadata())
+    assert "does not answer" in refused_to_promote(operator).details()
     assert operator.predict("m").version == 1
     served = stale_since(operator, silent=True)
     assert {each.revision for each in served.workers} == {served.revision}
@@ -90,6 +91,14 @@ def test_without_its_database_a_gateway_serves_on_and_refuses_changes_until_it_i
     stale_since(operator, silent=False)
     operator.promote("m", 2)
     assert operator.predict("m").version == 2
+
+
+def refused_to_promote(operator):
+    with pytest.raises(grpc.RpcError) as refused:
+        operator.promote("m", 2, wait=False)
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "DATABASE_UNREACHABLE" in str(refused.value.trailing_metadata())
+    return refused.value
 
 
 def stale_since(operator, *, silent):

@@ -123,6 +123,21 @@ def test_a_server_that_does_not_answer_is_said_to_be_unreachable():
         open_database("postgresql://nobody@127.0.0.1:1/turnout")
 
 
+def test_a_server_that_only_reads_while_another_takes_over_is_said_to_take_no_changes(postgresql):
+    url = postgresql.create()
+    with contextlib.closing(open_database(url)) as database:
+        postgresql.only_read(url, "on")
+        with pytest.raises(DatabaseUnreachableError, match="no changes"), database.write() as tx:
+            change(tx)
+        with database.read() as tx:
+            assert current_revision(tx) == 0
+        postgresql.only_read(url, "off")
+        with database.write() as tx:
+            change(tx)
+        with database.read() as tx:
+            assert current_revision(tx) == 1
+
+
 def test_a_schema_of_the_future_is_refused_and_left_alone(url):
     database = open_database(url)
     with database.write() as tx:
