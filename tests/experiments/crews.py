@@ -27,3 +27,11 @@ def last(mark):
     """Say that it has begun, and go on for longer than any test."""
     Path(mark).touch()
     time.sleep(600)
+
+
+def where(pause_s):
+    """Return the node that does this, after a while in which the other share finds it busy."""
+    import ray  # noqa: PLC0415  (only nodes have it loaded)
+
+    time.sleep(pause_s)
+    return ray.get_runtime_context().get_node_id()

@@ -189,6 +189,11 @@ def test_what_is_small_is_done_here(facts, tmp_path):
     assert bytes_of(shared) == bytes_of(table(*facts, limits, marks=False))
 
 
+def test_shares_are_done_on_several_nodes(cluster):
+    crew = RayCrew(cluster.address, shares=SHARES, rows_min=0)
+    assert len(set(crew.run(crews.where, [2.0] * SHARES))) == SHARES
+
+
 def test_a_cluster_that_is_not_there_is_told_by_its_address():
     with pytest.raises(CrewUnreachableError, match=r"127\.0\.0\.1:1 cannot be reached"):
         RayCrew("127.0.0.1:1").run(str, [1])
