@@ -196,11 +196,16 @@ def test_events_are_counted_and_the_newest_are_shown(at_gateway, factor):
 def test_events_can_be_followed_one_document_a_line(at_gateway, gateway, factor):
     at_gateway("predict", "factor", "--input", "x=1,1,1", "--request-id", "first")
     assert factor.exists()
-    script = "from turnout.cli.main import main; main()"
+    # What runs in the background of a shell ignores SIGINT, and so would what it starts.
+    hearing = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    script = hearing + "from turnout.cli.main import main; main()"
     flags = ["events", "tail", "-n", "1", "--follow", "--json", "--server", gateway.control_address]
     with subprocess.Popen([sys.executable, "-c", script, *flags], stdout=subprocess.PIPE, text=True) as following:
         assert json.loads(following.stdout.readline())["event"]["request_id"] == "first"
         at_gateway("predict", "factor", "--input", "x=1,1,1", "--request-id", "second")
         assert json.loads(following.stdout.readline())["event"]["request_id"] == "second"
         following.send_signal(signal.SIGINT)
-        assert following.wait(20) == 0
+        try:
+            assert following.wait(20) == 0
+        finally:
+            following.kill()
