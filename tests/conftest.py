@@ -49,6 +49,10 @@ LONGEST = (
     "test_whole_runs.py",
     "test_ramps.py",
     "test_crews.py",
+    "test_chaos.py",
+    "test_hot_swap.py",
+    "test_stock_clients.py",
+    "test_browser.py",
     "test_worker_counts.py",
     "test_planted.py",
 )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from gateway.access.directory import Directory
-from gateway.bootstrap.settings import check_together
+from gateway.bootstrap.together import check_together
 from gateway.control.channels import read_channels
 from gateway.errors import SettingInvalidError
 from gateway.transport.tls import Certificates

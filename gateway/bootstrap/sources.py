@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pydantic import ValidationError
 from pydantic_settings import InitSettingsSource
 
-from gateway.bootstrap.settings import Settings, check_together
+from gateway.bootstrap.settings import Settings
+from gateway.bootstrap.together import check_together
 from gateway.errors import SettingInvalidError
 
 if TYPE_CHECKING:

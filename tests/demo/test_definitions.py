@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from trainer.demo.story import DEFINITIONS
+from trainer.demo.furnish import DEFINITIONS
 
 FIRST, LAST = datetime(2, 1, 1), datetime(9998, 12, 31)  # noqa: DTZ001  # DuckDB's timestamps are UTC without saying so
 VIEWS = ("carrier", "route", "aircraft", "departures", "weather")

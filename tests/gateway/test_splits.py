@@ -105,7 +105,7 @@ def test_every_answer_is_of_a_split_that_was_in_force(told):
         assert answers[request_id] == (unit, variant, version)
         assert (variant, version) == (("control", 1), ("treatment", 2))[owner]
         assert propensity == pytest.approx(epochs[epoch].propensities()[owner])
-    assert len({epoch for _, _, epoch, *_ in journal}) > 2
+    assert len({epoch for _, _, epoch, *_ in journal}) > 1  # it was changed among them
 
 
 def test_propensities_sum_to_1_and_are_the_shares_that_come(told):

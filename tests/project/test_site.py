@@ -6,7 +6,6 @@ import contextlib
 import html
 import os
 import re
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -15,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import typer
-from playwright.sync_api import Error, TimeoutError, sync_playwright  # noqa: A004
+from playwright.sync_api import TimeoutError  # noqa: A004
 
 from gateway.telemetry.families import FAMILIES
 from turnout.cli.connection import with_connection_options
@@ -156,33 +155,25 @@ def test_each_word_of_the_architecture_is_explained(root, site):
     assert {word for word in words if word.replace(" ", "-") not in anchors} == set()
 
 
-def test_it_opens_and_searches_from_a_folder_without_a_network(site):
-    found = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("there is no Chromium here")
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        except Error as error:
-            pytest.skip(f"Chromium does not start here: {error}")
-        context = browser.new_context(offline=True, color_scheme="dark")
-        page = context.new_page()
-        asked, complaints = [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"{site.as_uri()}/index.html")
-        page.wait_for_function("typeof __index === 'object'")
-        box = page.get_by_role("textbox", name="Search")
-        result = page.locator(".md-search-result__link").first
-        for _ in range(SEARCHES_MAX):  # what is typed before the page's script listens is not heard
-            box.fill("")
-            box.press_sequentially("slot table")
-            with contextlib.suppress(TimeoutError):
-                result.wait_for(timeout=SEARCH_MS)
-                break
-        assert "slot table" in result.inner_text().lower()
-        result.click()
-        page.wait_for_url("**/adr/**")
-        browser.close()
+def test_it_opens_and_searches_from_a_folder_without_a_network(site, browser):
+    context = browser.new_context(offline=True, color_scheme="dark")
+    page = context.new_page()
+    asked, complaints = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{site.as_uri()}/index.html")
+    page.wait_for_function("typeof __index === 'object'")
+    box = page.get_by_role("textbox", name="Search")
+    result = page.locator(".md-search-result__link").first
+    for _ in range(SEARCHES_MAX):  # what is typed before the page's script listens is not heard
+        box.fill("")
+        box.press_sequentially("slot table")
+        with contextlib.suppress(TimeoutError):
+            result.wait_for(timeout=SEARCH_MS)
+            break
+    assert "slot table" in result.inner_text().lower()
+    result.click()
+    page.wait_for_url("**/adr/**")
+    context.close()
     assert [url for url in asked if urlsplit(url).scheme not in {"file", "data", "blob"}] == []
     assert complaints == []

@@ -14,8 +14,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from gateway.bootstrap.settings import is_loopback
 from gateway.bootstrap.sources import read_settings
+from gateway.bootstrap.together import is_loopback
 from gateway.errors import SettingInvalidError
 from gateway.probe import main as probe
 from turnout.serving.v1 import prediction_service_pb2 as pb

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
@@ -13,6 +12,7 @@ from trainer.demo import flights, trial
 from trainer.demo.child import Child
 from trainer.demo.departures import read_departures
 from trainer.demo.errors import ChildFailedError
+from trainer.demo.furnish import furnish
 from trainer.demo.replay import SAMPLES_FILE
 from trainer.demo.result import Result
 from trainer.demo.sender import MODEL
@@ -20,16 +20,16 @@ from trainer.demo.server import Server
 from trainer.demo.swaps import SwapWindow, swap
 from turnout import resources
 from turnout.control import Control
-from turnout.features.v1 import feature_service_pb2 as features_pb
 from turnout.registry.v1 import registry_service_pb2 as registry_pb
 from turnout.report.times import day_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from trainer.demo.scale import Scale
     from trainer.demo.screen import Screen
     from trainer.demo.trial import EffectPoint
 
-DEFINITIONS = Path(__file__).parent / "definitions"
 _WORKERS = 2
 _POLL_S = 0.1
 _ANALYSIS_GAP_S = 2.5
@@ -96,12 +96,7 @@ class Story:
 
     def begin(self) -> None:
         """Make the features known and fill the online store; train, publish and promote version 1."""
-        self._screen.doing("applying and materializing the features")
-        applied = self._control.apply_features(DEFINITIONS, base_dir=self._state / "sources")
-        self._control.advance_clock(self._scale.start_us)
-        request = features_pb.MaterializeRequest(until_us=self._scale.start_us)
-        written = sum(view.entities_written for view in self._control.features.Materialize(request).views)
-        self._screen.done(f"{len(applied.changes)} feature definitions applied, {written:,} entities materialized")
+        furnish(self._control, self._state / "sources", self._screen, start_us=self._scale.start_us)
         self._screen.doing("training version 1")
         with self._trainer("small") as training:
             made = self._trained(training)

@@ -13,16 +13,15 @@ from trainer.demo import flights
 from trainer.demo.child import Child
 from trainer.demo.departures import read_departures
 from trainer.demo.errors import ChildFailedError
+from trainer.demo.furnish import furnish
 from trainer.demo.replay import SAMPLES_FILE
 from trainer.demo.server import Server
-from trainer.demo.story import DEFINITIONS
 from trainer.demo.year.history import read_history
 from trainer.demo.year.result import IMPOSSIBLE, KEEP, Result
 from trainer.demo.year.trainers import Trainers
 from turnout import plain, resources
 from turnout.cli.policy_file import read_policy
 from turnout.control import Control
-from turnout.features.v1 import feature_service_pb2 as features_pb
 from turnout.report.times import day_text
 from turnout.trainer.v1 import run_pb2
 from turnout.trainer.v1 import trainer_service_pb2 as pb
@@ -87,12 +86,7 @@ class _Year:
 
     def begin(self) -> None:
         """Make the features and policies known, fill the online store, and have the first version trained."""
-        self._screen.doing("applying and materializing the features")
-        applied = self._control.apply_features(DEFINITIONS, base_dir=self._state / "sources")
-        self._control.advance_clock(self._plan.start_us)
-        request = features_pb.MaterializeRequest(until_us=self._plan.start_us)
-        written = sum(view.entities_written for view in self._control.features.Materialize(request).views)
-        self._screen.done(f"{len(applied.changes)} feature definitions applied, {written:,} entities materialized")
+        furnish(self._control, self._state / "sources", self._screen, start_us=self._plan.start_us)
         self._control.training.CreatePolicy(read_policy(POLICIES / f"{KEEP}.toml"))
         self._screen.doing("a trainer makes the first version")
         asked = pb.StartRunRequest(parent=resources.policy_name(KEEP), reason="the first version")
